@@ -1,0 +1,17 @@
+"""The errors that users can cause; the command line turns each into one line and exit code 2."""
+
+
+class NSTError(Exception):
+    """Base of every error that a user can put right. The message says what, got, wanted, remedy."""
+
+
+class ImageError(NSTError):
+    """An image file cannot be read, is too small or too large, or cannot be written."""
+
+
+class SettingsError(NSTError):
+    """A setting is unknown, out of range, or does not go with another."""
+
+
+class WeightsError(NSTError):
+    """A weights file is missing, damaged, of another network or layout, or cannot be fetched."""

@@ -1,0 +1,133 @@
+"""VGG-16 and VGG-19 as feature extractors: one table per network and one pure Flax module."""
+
+import difflib
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+from nst_jax import ops
+from nst_jax.errors import SettingsError
+
+# Convolutions per block and filters per block: Simonyan & Zisserman 2014, table 1, D and E.
+BLOCKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+FILTERS = (64, 128, 256, 512, 512)
+
+POOLINGS = {"average": ops.average_pool2x2, "max": ops.max_pool2x2}
+
+
+def layer_names(architecture: str) -> tuple[str, ...]:
+    """Names of the convolutions in order, conv1_1 to conv5_3 (VGG-16) or conv5_4 (VGG-19)."""
+    blocks = BLOCKS[architecture]
+    return tuple(f"conv{b}_{i}" for b, n in enumerate(blocks, 1) for i in range(1, n + 1))
+
+
+def block_of(layer: str) -> int:
+    """The block, 1 to 5, that a layer stands in: the b of conv{b}_{i}."""
+    return int(layer[4])
+
+
+def kernel_shapes(architecture: str) -> dict[str, tuple[int, int, int, int]]:
+    """The HWIO shape of every convolution's kernel, in order."""
+    shapes, channels = {}, 3
+    for layer in layer_names(architecture):
+        filters = FILTERS[block_of(layer) - 1]
+        shapes[layer] = (3, 3, channels, filters)
+        channels = filters
+    return shapes
+
+
+def canonical_layer(name: str, architecture: str) -> str:
+    """The paper's name of a layer; `relu4_2` is another spelling of `conv4_2`.
+
+    Raises:
+        SettingsError: the network has no such layer.
+    """
+    known = layer_names(architecture)
+    layer = name.strip().lower().replace("relu", "conv")
+    if layer in known:
+        return layer
+    close = difflib.get_close_matches(layer, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"it has {known[0]} to {known[-1]}"
+    raise SettingsError(f"{architecture} has no layer {name!r}: {hint}")
+
+
+def smallest_side(layers: Sequence[str]) -> int:
+    """The least height and width, in pixels, of which the deepest layer keeps one position."""
+    return 2 ** max((block_of(layer) - 1 for layer in layers), default=0)
+
+
+class Convolution(nn.Module):
+    """3×3 convolution and bias, with parameters `kernel` (3, 3, I, O) and `bias` (O,)."""
+
+    filters: int
+    dtype: jnp.dtype
+    precision: lax.Precision
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """(N, H, W, I) to (N, H, W, O), before the ReLU."""
+        shape = (3, 3, inputs.shape[-1], self.filters)
+        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.filters,))
+        outputs = ops.conv3x3(inputs, kernel.astype(self.dtype), self.precision)
+        return outputs + bias.astype(self.dtype)
+
+
+class VGG(nn.Module):
+    """The convolutional part of VGG-16 or VGG-19, up to the deepest layer asked for.
+
+    Attributes:
+        architecture: "vgg16" or "vgg19".
+        layers: names of the layers whose features are returned, conv1_1 to conv5_4.
+        mean: what is subtracted from the image's channels, RGB in [0, 1]. It is subtracted before
+            the zero padding, as in training, and so cannot be folded into conv1_1's bias.
+        pooling: "average" (Gatys et al. 2015, section "Methods") or "max".
+        dtype: type of the activations. The losses sum in float32 whatever it is.
+        precision: of the convolutions' products.
+
+    Source: Simonyan & Zisserman 2014. Features are after the ReLU, as in Caffe, where the ReLU
+    works in place and "conv4_2" is read after it.
+    """
+
+    architecture: str
+    layers: tuple[str, ...]
+    mean: tuple[float, float, float]
+    pooling: str = "average"
+    dtype: jnp.dtype = jnp.float32
+    precision: lax.Precision = lax.Precision.HIGHEST
+
+    @nn.compact
+    def __call__(self, images: jax.Array) -> dict[str, jax.Array]:
+        """Compute features.
+
+        Args:
+            images: (N, H, W, 3), sRGB in [0, 1].
+
+        Returns:
+            {layer: (N, h, w, C)} in the order of `layers`; h and w are halved, rounding down,
+            before each block but the first.
+        """
+        if images.ndim != 4 or images.shape[-1] != 3:
+            raise SettingsError(f"images have shape {images.shape}; wanted (N, H, W, 3)")
+        if min(images.shape[1:3]) < smallest_side(self.layers):
+            raise SettingsError(
+                f"images of {images.shape[2]}×{images.shape[1]} px are too small for "
+                f"{max(self.layers)}: each side needs {smallest_side(self.layers)} px"
+            )
+        wanted, features = set(self.layers), {}
+        outputs = (images - jnp.asarray(self.mean, images.dtype)).astype(self.dtype)
+        block = 1
+        for layer in layer_names(self.architecture):
+            if not wanted:
+                break
+            if block_of(layer) > block:
+                outputs = POOLINGS[self.pooling](outputs)
+                block = block_of(layer)
+            convolution = Convolution(FILTERS[block - 1], self.dtype, self.precision, name=layer)
+            outputs = nn.relu(convolution(outputs))
+            features[layer] = outputs
+            wanted.discard(layer)
+        return {layer: features[layer] for layer in self.layers}
