@@ -1,7 +1,8 @@
 """VGG-16 and VGG-19 as feature extractors: one table per network and one pure Flax module."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -73,7 +74,7 @@ class Convolution(nn.Module):
         kernel = self.param("kernel", nn.initializers.he_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.filters,))
         outputs = ops.conv3x3(inputs, kernel.astype(self.dtype), self.precision)
-        return outputs + bias.astype(self.dtype)
+        return outputs + bias.astype(self.dtype).reshape(1, 1, 1, -1)
 
 
 class VGG(nn.Module):
@@ -118,7 +119,8 @@ class VGG(nn.Module):
                 f"{max(self.layers)}: each side needs {smallest_side(self.layers)} px"
             )
         wanted, features = set(self.layers), {}
-        outputs = (images - jnp.asarray(self.mean, images.dtype)).astype(self.dtype)
+        mean = jnp.asarray(self.mean, images.dtype).reshape(1, 1, 1, 3)
+        outputs = (images - mean).astype(self.dtype)
         block = 1
         for layer in layer_names(self.architecture):
             if not wanted:
@@ -131,3 +133,12 @@ class VGG(nn.Module):
             features[layer] = outputs
             wanted.discard(layer)
         return {layer: features[layer] for layer in self.layers}
+
+
+def extract_features(
+    network: VGG, params: Mapping[str, Any], images: jax.Array
+) -> dict[str, jax.Array]:
+    """Features of images (N, H, W, 3) under these parameters: {layer: (N, h, w, C)}."""
+    features = network.apply({"params": params}, images)
+    assert isinstance(features, dict)  # `apply` returns a tuple only where variables are mutable
+    return features
