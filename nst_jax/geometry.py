@@ -1,0 +1,96 @@
+"""Sizes and positions: how large an image is to be, resizing it, setting it upright."""
+
+import numpy as np
+from PIL import Image
+
+from nst_jax.errors import ImageError
+
+MIN_SIDE = 16  # four poolings leave one pixel for conv5_1
+MAX_PIXELS = 178_000_000  # Pillow's own default limit against decompression bombs is 178.96e6
+
+# EXIF 2.32, section 4.6.4: (row step, column step, transposed) that set the stored image upright.
+ORIENTATIONS = {
+    2: (1, -1, False),
+    3: (-1, -1, False),
+    4: (-1, 1, False),
+    5: (1, 1, True),
+    6: (-1, 1, True),
+    7: (-1, -1, True),
+    8: (1, -1, True),
+}
+
+
+def fit_size(height: int, width: int, size: int) -> tuple[int, int]:
+    """Scale (height, width) so that the long side is `size`; halves round up, 0 becomes 1."""
+    longest = max(height, width)
+    rounded = [(2 * side * size + longest) // (2 * longest) for side in (height, width)]
+    return max(1, rounded[0]), max(1, rounded[1])
+
+
+def resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Resize by Lanczos-3 with antialiasing, in floats; the overshoot is clipped to [0, 1].
+
+    Args:
+        image: (H, W, C) float in [0, 1].
+        shape: (height, width) wanted.
+
+    Returns:
+        (height, width, C) float32 in [0, 1].
+    """
+    planes = np.moveaxis(np.asarray(image, np.float32), -1, 0)
+    if planes.shape[1:] != shape:
+        planes = np.stack([_resize_plane(plane, shape) for plane in planes])
+    return np.moveaxis(planes, 0, -1).clip(0, 1)
+
+
+def cover(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Scale an image until it covers `shape`, and cut out its middle.
+
+    Args:
+        image: (H, W, C) float in [0, 1].
+        shape: (height, width) wanted.
+
+    Returns:
+        (height, width, C) float32 in [0, 1].
+    """
+    scale = max(wanted / side for wanted, side in zip(shape, image.shape, strict=False))
+    scaled = [max(w, round(scale * side)) for w, side in zip(shape, image.shape, strict=False)]
+    image = resize(image, (scaled[0], scaled[1]))
+    top, left = ((side - w) // 2 for side, w in zip(scaled, shape, strict=True))
+    return image[top : top + shape[0], left : left + shape[1]]
+
+
+def too_large(verb: str, pixels: int) -> str:
+    """The complaint about an image, or the size it is to have, of so many pixels."""
+    limit = MAX_PIXELS // 1_000_000
+    return f"{verb} {pixels / 1e6:.1f} megapixels, over the limit of {limit}; scale it down"
+
+
+def check_sides(height: int, width: int, size: int | None) -> None:
+    """Refuse, by the header alone, what is too large or too small as it is or at `size`."""
+    shapes = {"has": (height, width)}
+    if size is not None:
+        shapes[f"at size {size} would have"] = fit_size(height, width, size)
+    for verb, (rows, columns) in shapes.items():
+        if rows * columns > MAX_PIXELS:
+            raise ImageError(too_large(verb, rows * columns))
+        if min(rows, columns) < MIN_SIDE:
+            raise ImageError(
+                f"{verb} {columns} x {rows} pixels, and each side needs at least {MIN_SIDE}; "
+                "give a larger image or size, or crop it"
+            )
+
+
+def upright(image: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn and mirror (H, W, 3) as the EXIF orientation asks; unknown values ask for nothing."""
+    row_step, column_step, transposed = ORIENTATIONS.get(orientation, (1, 1, False))
+    image = image[::row_step, ::column_step]
+    return np.ascontiguousarray(image.swapaxes(0, 1) if transposed else image)
+
+
+def _resize_plane(plane: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Resize (H, W) float32 to (height, width) without clipping."""
+    resized = Image.fromarray(np.ascontiguousarray(plane)).resize(
+        shape[::-1], Image.Resampling.LANCZOS
+    )
+    return np.asarray(resized)

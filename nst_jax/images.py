@@ -1,0 +1,234 @@
+"""The only reader and writer of image files.
+
+In memory an image is float32 sRGB in [0, 1], (H, W, 3). A file without an ICC profile counts as
+sRGB; PNG's gAMA and cHRM chunks are ignored, as image editors do.
+"""
+
+import os
+import re
+import stat
+import tempfile
+import warnings
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from nst_jax import color
+from nst_jax.errors import ImageError
+from nst_jax.files import replacing
+from nst_jax.geometry import MAX_PIXELS, check_sides, fit_size, resize, too_large, upright
+
+# Pictures only: some of Pillow's other plugins run programs (EPS), accept nearly anything, or read
+# files that are cut short (JPEG2000).
+READ_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "BMP", "GIF", "PPM")
+WRITE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+
+# A JPEG may be decoded at 1/2, 1/4 or 1/8 if that leaves at least this many times the wanted size;
+# at 3 or more it cannot be told from a full decode (Pillow's documentation of `reducing_gap`).
+DRAFT_GAP = 3
+JPEG_COMMENT_BYTES = 60_000  # a marker holds 65533, but then Pillow 10's buffer is too small
+
+EXIF_ORIENTATION = 0x0112
+EXIF_IFD, EXIF_COLOR_SPACE, EXIF_SRGB = 0x8769, 0xA001, 1
+
+PathLike = str | os.PathLike[str]
+Box = tuple[float, float, float, float]
+
+
+def load_image(path: PathLike, size: int | None = None) -> np.ndarray:
+    """Read a picture: the first frame, upright, in sRGB, on white where it is transparent.
+
+    Args:
+        path: a file of one of `READ_FORMATS`.
+        size: the long side wanted, in pixels (Lanczos, up or down); None keeps the file's size.
+
+    Returns:
+        (H, W, 3) float32 in [0, 1].
+
+    Raises:
+        ImageError: the file is missing, not a picture, damaged, cut short, too large or too small.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):  # we decide what is an error, Pillow warns
+            _check_file(Path(path))
+            with open(path, "rb") as stream:
+                return _read(stream, size)
+    except Exception as error:  # on damaged files Pillow's decoders raise nearly anything
+        raise ImageError(f"{path}: {_explain(error)}") from error
+
+
+def check_writable(path: PathLike, overwrite: bool) -> None:
+    """Make sure, before any work is done, that `save_image` will be able to write `path`.
+
+    Raises:
+        ImageError: the suffix is unknown, the path is a folder, its folder is missing or cannot be
+            written, or the file exists and `overwrite` is false.
+    """
+    path = Path(path)
+    _write_format(path)
+    if path.is_dir():
+        raise ImageError(f"{path}: is a folder; add a file name such as result.png")
+    if not path.parent.is_dir():
+        raise ImageError(f"{path}: there is no folder {path.parent}; make it first")
+    if os.path.lexists(path) and not overwrite:
+        raise ImageError(f"{path}: exists already; choose another name or add --overwrite")
+    try:  # permission bits say little to root, and nothing of read-only file systems
+        _try_to_write(path)
+    except OSError as error:
+        raise ImageError(_unwritable(path, error)) from error
+
+
+def save_image(image: np.ndarray, path: PathLike, text: dict[str, str] | None = None) -> None:
+    """Write an image whole or not at all; one that exists is replaced.
+
+    Args:
+        image: (H, W, 3) float sRGB; clipped to [0, 1] and rounded to 8 bits, halves to even.
+        path: .png, or .jpg and .jpeg (quality 95, colours at full resolution).
+        text: goes into a PNG as one iTXt chunk for each key, into a JPEG as its comment, one
+            "key: value" a line, cut at 60000 bytes; both UTF-8.
+
+    Raises:
+        ImageError: the image is not (H, W, 3) or not finite, or the file cannot be written.
+    """
+    path = Path(path)
+    pixels = Image.fromarray(_to_bytes(path, np.asarray(image, np.float32)))
+    options = _png_options if _write_format(path) == "PNG" else _jpeg_options
+    try:
+        with replacing(path) as temporary:
+            pixels.save(temporary, _write_format(path), **options(text or {}))
+    except OSError as error:
+        raise ImageError(_unwritable(path, error)) from error
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what is no file with bytes in it, before opening (which may wait on a pipe)."""
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise ImageError("is a folder; give an image file")
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError("is not a regular file; save the image to a file first")
+    if status.st_size == 0:
+        raise ImageError("is empty; copy or download it again")
+
+
+def _explain(error: Exception) -> str:
+    """Say what is wrong with a file that was to be read, and the remedy, in one line."""
+    match error:
+        case ImageError():
+            return str(error)
+        case FileNotFoundError() | NotADirectoryError():
+            return "there is no such file; check the path"
+        case Image.UnidentifiedImageError():
+            return "is no image in a known format, or is damaged; give a JPEG, PNG, WebP or TIFF"
+        case Image.DecompressionBombError():
+            found = re.search(r"\d+", str(error))
+            return too_large("has", int(found[0]) if found else 2 * MAX_PIXELS)
+        case OSError(errno=int()):
+            return f"cannot be read ({error.strerror}); check its permissions and the disk"
+        case MemoryError():
+            return "does not fit into memory; scale it down first"
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return f"is damaged or incomplete ({reason}); copy or download it again"
+
+
+def _read(stream: BinaryIO, size: int | None) -> np.ndarray:
+    """Check the header, decode, resize to a long side of `size`, turn upright."""
+    Image.init()  # a format that this Pillow was built without would be a KeyError
+    formats = [name for name in READ_FORMATS if name in Image.OPEN]
+    with Image.open(stream, formats=formats) as image:
+        check_sides(image.height, image.width, size)
+        (width, height), box = _load(image, size)
+        shape = (height, width) if size is None else fit_size(height, width, size)
+        return upright(_to_array(image, shape, box), _orientation(image))
+
+
+def _load(image: Image.Image, size: int | None) -> tuple[tuple[int, int], Box]:
+    """Decode, a JPEG at the scale that is enough for `size`.
+
+    Returns:
+        the whole image's (width, height), and the box that it fills in the decoded one.
+    """
+    whole, draft = image.size, None
+    if size is not None:
+        height, width = fit_size(image.height, image.width, DRAFT_GAP * size)
+        draft = image.draft(None, (width, height))
+    image.load()
+    if draft is not None:
+        return whole, draft[1]
+    return image.size, (0, 0, *image.size)  # not `whole`: loading turns a TIFF upright
+
+
+def _to_array(image: Image.Image, shape: tuple[int, int], box: Box) -> np.ndarray:
+    """Resize the decoded image to (height, width) and convert it to float sRGB.
+
+    8-bit images are resized in 8 bits: four times smaller and faster than floats.
+    """
+    profile = image.info.get("icc_profile")
+    if image.mode in color.DEEP_MODES:
+        grey = resize(color.deep_grey(image, profile), shape)
+        return np.repeat(grey, 3, axis=-1)
+    pixels = color.simplify(image)
+    if (box, shape) != ((0, 0, *pixels.size), pixels.size[::-1]):
+        pixels = pixels.resize(shape[::-1], Image.Resampling.LANCZOS, box=box)
+    return color.to_srgb(pixels, profile)
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation of a loaded image, 1 if there is none or it cannot be read."""
+    try:
+        return image.getexif().get(EXIF_ORIENTATION, 1)
+    except Exception:  # broken EXIF data, on which Pillow raises nearly anything
+        return 1
+
+
+def _write_format(path: Path) -> str:
+    """Pillow's name of the format that the suffix asks for."""
+    if path.suffix.lower() not in WRITE_FORMATS:
+        wanted = ", ".join(WRITE_FORMATS)
+        raise ImageError(f"{path}: cannot write the suffix '{path.suffix}'; use one of {wanted}")
+    return WRITE_FORMATS[path.suffix.lower()]
+
+
+def _try_to_write(path: Path) -> None:
+    """Make and remove a file beside `path` under the kind of name that `replacing` will use."""
+    prefix = f".{path.stem}-"
+    with tempfile.NamedTemporaryFile(prefix=prefix, suffix=path.suffix, dir=path.parent):
+        pass
+
+
+def _unwritable(path: Path, error: OSError) -> str:
+    """The complaint about a file that the system does not let us write."""
+    reason = error.strerror or error
+    return f"{path}: cannot be written ({reason}); free space or choose another folder or name"
+
+
+def _to_bytes(path: Path, image: np.ndarray) -> np.ndarray:
+    """Check (H, W, 3) float32 and round it to uint8."""
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise ImageError(f"{path}: cannot write an array of shape {image.shape}; give (H, W, 3)")
+    if not np.isfinite(image).all():
+        raise ImageError(
+            f"{path}: not written, because the image has values that are not finite; "
+            "lower the weights or the learning rate, or compute in float32"
+        )
+    return np.rint(image.clip(0, 1) * 255).astype(np.uint8)
+
+
+def _png_options(text: dict[str, str]) -> dict:
+    """Pillow's options for a PNG: the text, and the chunk that says sRGB."""
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add(b"sRGB", b"\0")
+    for key, value in text.items():
+        chunks.add_itxt(key, value.encode("utf-8", "backslashreplace"))
+    return {"pnginfo": chunks}
+
+
+def _jpeg_options(text: dict[str, str]) -> dict:
+    """Pillow's options for a JPEG: quality, the text, and the EXIF tag that says sRGB."""
+    exif = Image.Exif()
+    exif[EXIF_IFD] = {EXIF_COLOR_SPACE: EXIF_SRGB}
+    comment = "\n".join(f"{key}: {value}" for key, value in text.items())
+    data = comment.encode("utf-8", "backslashreplace")[:JPEG_COMMENT_BYTES]
+    return {"quality": 95, "subsampling": "4:4:4", "exif": exif.tobytes(), "comment": data}
