@@ -2,8 +2,8 @@
 
 A file is safetensors with tensors `conv{b}_{i}/kernel` (3, 3, I, O), `conv{b}_{i}/bias` (O,) and,
 where known, `activation_mean/conv{b}_{i}` (O,); its metadata is one JSON object under the key
-`nst_jax` (one key, because safetensors writes several in random order). Every file wants the same
-input: sRGB in [0, 1] minus the file's mean.
+`nst_jax` (one key, because safetensors writes several in random order), with a SHA-256 over all
+the rest. Every file wants the same input: sRGB in [0, 1] minus the file's mean.
 """
 
 import dataclasses
@@ -23,6 +23,7 @@ from nst_jax.files import write_bytes
 
 EMBEDDED_NAME = "vgg16-imagenet"
 METADATA_KEY = "nst_jax"
+MEANS = "activation_mean/"
 SUFFIX = ".safetensors"
 
 # A filter that hardly ever fires would be scaled up without bound: its mean activation is taken
@@ -77,7 +78,7 @@ def embedded_path() -> Path:
 
 def available_weights() -> list[Path]:
     """Every weights file that can be named without its folder: the user's, then the embedded."""
-    found = sorted(user_folder().glob("*" + SUFFIX))
+    found = sorted(user_folder().glob("[!.]*" + SUFFIX))  # hidden: half-written, left by a kill
     return found + [embedded_path()] * embedded_path().exists()
 
 
@@ -99,16 +100,27 @@ def find_weights(choice: str) -> Path:
     files = available_weights()
     if not files:
         raise WeightsError(f"the embedded weights are missing: {embedded_path()}; install again")
-    by_name = [path for path in files if path.stem == choice]
-    # A normalised or normalisable file serves the paper's ratios; prefer it among equals.
-    prefixes = ("vgg19", "vgg16") if choice == "auto" else (choice,)
-    for prefix in prefixes:
-        by_name += [path for path in files if path.stem.startswith(prefix + "-")]
-    if by_name:
-        return by_name[0]
-    names = ", ".join(path.stem for path in files)
+    # Not any VGG-16 of the user's for "auto": the embedded one can be normalised for sure.
+    names = ("vgg19", EMBEDDED_NAME) if choice == "auto" else (choice,)
+    for name in names:
+        for path in files:
+            if path.stem == name:
+                return path
+        family = [path for path in files if path.stem.startswith(name + "-")]
+        if family:  # one that can be normalised first: the paper's ratios want that
+            return max(family, key=_has_means)
+    known = ", ".join(path.stem for path in files)
     remedy = "; get it with: nst-jax weights fetch vgg19" if choice == "vgg19" else ""
-    raise WeightsError(f"no weights called {choice!r}; there are {names}{remedy}")
+    raise WeightsError(f"no weights called {choice!r}; there are {known}{remedy}")
+
+
+def _has_means(path: Path) -> bool:
+    """Whether a file has activation means; False where it cannot be read."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return any(key.startswith(MEANS) for key in file.keys())
+    except (SafetensorError, OSError):
+        return False
 
 
 def sha256_of(path: Path) -> str:
@@ -121,23 +133,34 @@ def load_weights(path: str | Path) -> Weights:
     """Read and check one of our files.
 
     Raises:
-        WeightsError: it cannot be read, is damaged, or lacks a tensor; a tensor has another shape
-            than its network wants, or values that are not finite.
+        WeightsError: it cannot be read, does not match its checksum, or lacks a tensor; a tensor
+            has another shape than its network wants, or values that are not finite.
     """
     path = Path(path)
+    if not path.is_file():
+        reason = "is a folder; give a file" if path.is_dir() else "no such weights file"
+        raise WeightsError(f"{path}: {reason}")
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = (file.metadata() or {}).get(METADATA_KEY)
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
+            # Another program's tensors may be huge, or of types that NumPy has not.
+            tensors = {key: file.get_tensor(key) for key in file.keys()} if metadata else {}
     except (SafetensorError, OSError) as error:
         raise WeightsError(
-            f"{path}: not a readable weights file ({error}); files of other programs are "
-            f"converted first: nst-jax weights convert {path}"
+            f"{path}: not a readable weights file ({error}); if it is damaged, get it again; "
+            f"files of other programs are converted first: nst-jax weights convert {path}"
         ) from error
     if metadata is None:
-        raise WeightsError(f"{path}: a safetensors file, but not one that nst-jax wrote")
+        raise WeightsError(
+            f"{path}: a safetensors file, but not one that nst-jax wrote; get one with: "
+            f"nst-jax weights fetch vgg19"
+        )
     try:
         facts = json.loads(metadata)
+        if facts.pop("sha256") != _digest(tensors, facts):
+            raise WeightsError(
+                f"{path}: damaged: its values do not match its checksum; get it again"
+            )
         weights = Weights(
             architecture=facts["architecture"],
             params=_group(tensors),
@@ -150,10 +173,20 @@ def load_weights(path: str | Path) -> Weights:
             name=path.stem,
             sha256=sha256_of(path),
         )
-    except (ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{path}: damaged metadata ({error!r})") from error
-    check_parameters(weights, str(path))
+        check_parameters(weights, str(path))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path}: damaged metadata ({error!r}); get it again") from error
     return weights
+
+
+def _digest(tensors: Mapping[str, np.ndarray], facts: Mapping[str, object]) -> str:
+    """SHA-256 over the facts, and names, types, shapes and bytes of the tensors."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for key in sorted(tensors):
+        tensor = tensors[key]
+        digest.update(f"{key} {tensor.dtype} {tensor.shape}\n".encode())
+        digest.update(tensor.tobytes())
+    return digest.hexdigest()
 
 
 def _group(tensors: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
@@ -166,13 +199,14 @@ def _group(tensors: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]
 
 
 def _activation_means(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
-    prefix = "activation_mean/"
-    means = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    means = {k.removeprefix(MEANS): v for k, v in tensors.items() if k.startswith(MEANS)}
     return means or None
 
 
 def check_parameters(weights: Weights, name: str) -> None:
     """Check that every tensor of the network is there, has its shape and is finite.
+
+    Means of activations must also be ≥ 0 with one above 0: `normalize` divides by them.
 
     Args:
         weights: what to check.
@@ -194,6 +228,7 @@ def check_parameters(weights: Weights, name: str) -> None:
         _check_tensor(name, f"{layer}/bias", parts.get("bias"), shape[-1:])
         if means is not None:
             _check_tensor(name, f"activation_mean/{layer}", means.get(layer), shape[-1:])
+            _check_means(name, f"activation_mean/{layer}", means[layer])
 
 
 def _check_tensor(name: str, key: str, tensor: np.ndarray | None, shape: tuple[int, ...]) -> None:
@@ -205,13 +240,21 @@ def _check_tensor(name: str, key: str, tensor: np.ndarray | None, shape: tuple[i
         raise WeightsError(f"{name}: tensor {key} has values that are not finite; get it again")
 
 
-def save_weights(weights: Weights, path: str | Path, dtype: np.typing.DTypeLike = None) -> Path:
+def _check_means(name: str, key: str, means: np.ndarray) -> None:
+    if means.min() < 0 or means.max() == 0:
+        raise WeightsError(
+            f"{name}: tensor {key} has values from {means.min():g} to {means.max():g}; wanted "
+            f"none below 0 and one above; compute them again, from photographs"
+        )
+
+
+def save_weights(weights: Weights, path: str | Path, dtype: type[np.floating] = np.float32) -> Path:
     """Write one of our files, the same bytes for the same weights.
 
     Args:
         weights: what to write.
         path: of the file, ending in .safetensors.
-        dtype: of kernels and biases in the file; float32 unless told.
+        dtype: of kernels and biases in the file.
 
     Returns:
         The path.
@@ -219,14 +262,13 @@ def save_weights(weights: Weights, path: str | Path, dtype: np.typing.DTypeLike 
     Raises:
         WeightsError: the file cannot be written.
     """
-    dtype = np.dtype(dtype or np.float32)
     tensors = {
         f"{layer}/{part}": np.ascontiguousarray(tensor, dtype)
         for layer, parts in weights.params.items()
         for part, tensor in parts.items()
     }
     for layer, means in (weights.activation_means or {}).items():
-        tensors[f"activation_mean/{layer}"] = np.ascontiguousarray(means, np.float32)
+        tensors[MEANS + layer] = np.ascontiguousarray(means, np.float32)
     facts = {
         "architecture": weights.architecture,
         "licence": weights.licence,
@@ -235,6 +277,7 @@ def save_weights(weights: Weights, path: str | Path, dtype: np.typing.DTypeLike 
         "source": weights.source,
         "source_sha256": weights.source_sha256,
     }
+    facts["sha256"] = _digest(tensors, facts)
     data = save(tensors, {METADATA_KEY: json.dumps(facts, sort_keys=True)})
     try:
         write_bytes(Path(path), data)
@@ -263,7 +306,8 @@ def normalize(weights: Weights) -> Weights:
 
     With s_l the mean activations of layer l: k'_l = k_l · s_{l-1} / s_l and b'_l = b_l / s_l.
     ReLU and pooling commute with positive factors, so each feature map is the original one
-    divided by its filter's s, and nothing else changes.
+    divided by its filter's s, and nothing else changes. Weights that are normalised already come
+    back as they are.
 
     Raises:
         WeightsError: the weights carry no activation means.
@@ -278,8 +322,10 @@ def normalize(weights: Weights) -> Weights:
             f"nst-jax weights normalize {weights.name} --images FOLDER_OF_PHOTOGRAPHS"
         )
     params, before = {}, np.ones(3, np.float32)
-    for layer, scale in floored_means(weights.activation_means).items():
+    scales = floored_means(weights.activation_means)
+    for layer in vgg.layer_names(weights.architecture):  # each needs the scales of the one before
         kernel, bias = weights.params[layer]["kernel"], weights.params[layer]["bias"]
+        scale = scales[layer]
         params[layer] = {
             "kernel": (kernel * before[:, None] / scale).astype(np.float32),
             "bias": (bias / scale).astype(np.float32),

