@@ -1,0 +1,185 @@
+"""The losses, as pure functions of features: content, style, total variation, and their sum.
+
+Each takes arrays with the images along the first axis and returns one number per image, summed in
+float32 (float64 where the inputs are) whatever type the network computed in.
+
+With F, P the features of the generated and the content image at M positions of C filters, and
+G, A the Gram matrices of the generated and the style image, each divided by its own number of
+positions, the three conventions for what α/β multiplies are
+
+    convention    content, per layer    style, per layer
+    paper         Σ (F−P)² / (2 M)      Σ (G−A)² / (4 C²)
+    authors       Σ (F−P)² / (M C)      Σ (G−A)² / C²
+    equations     Σ (F−P)² / 2          Σ (G−A)² / (4 C²)
+
+`paper` is eq. 1 averaged over positions and eq. 4: with normalised weights the paper's ratios
+give the paper's Figure 3. `authors` is their code of 2017; its ratio r is r/(2C) in `paper`.
+`equations` is eq. 1 as printed, which grows with the image's area.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from nst_jax import ops
+
+CONVENTIONS = ("paper", "authors", "equations")
+
+Features = Mapping[str, jax.Array]
+
+
+class Targets(NamedTuple):
+    """What the generated image is compared with.
+
+    Attributes:
+        content: {layer: (1, h, w, C)}, features of the content image.
+        style: {layer: (1, C, C)}, Gram matrices of the style image, as `ops.gram_matrix` has them.
+    """
+
+    content: Features
+    style: Features
+
+
+class LossWeights(NamedTuple):
+    """What the terms are multiplied with: all traced, so that one program serves every setting.
+
+    Attributes:
+        content: α, a scalar.
+        style: β, a scalar.
+        tv: weight of the total variation, a scalar.
+        content_layers: {layer: scalar}.
+        style_layers: {layer: scalar}, the paper's w_l; 0 switches a layer off.
+    """
+
+    content: jax.Array
+    style: jax.Array
+    tv: jax.Array
+    content_layers: Mapping[str, jax.Array]
+    style_layers: Mapping[str, jax.Array]
+
+
+class Losses(NamedTuple):
+    """The total and its terms before their weights, one number per image.
+
+    Attributes:
+        total: α·content + β·style + tv_weight·tv.
+        content: Σ_l w_l · content loss of layer l.
+        style: Σ_l w_l · style loss of layer l.
+        tv: total variation.
+        style_layers: {layer: style loss before w_l}.
+    """
+
+    total: jax.Array
+    content: jax.Array
+    style: jax.Array
+    tv: jax.Array
+    style_layers: Mapping[str, jax.Array]
+
+
+def _sum_of_squares(difference: jax.Array) -> jax.Array:
+    dtype = jnp.promote_types(difference.dtype, jnp.float32)
+    axes = tuple(range(1, difference.ndim))
+    return jnp.sum(jnp.square(difference.astype(dtype)), axis=axes)
+
+
+def content_loss(
+    features: jax.Array, target_features: jax.Array, convention: str = "paper"
+) -> jax.Array:
+    """Squared error between the features of the generated and the content image.
+
+    Σ (F−P)² / (2 M) in `paper`, / (M C) in `authors`, / 2 in `equations`.
+
+    Args:
+        features: (N, h, w, C), any float type.
+        target_features: (N or 1, h, w, C).
+        convention: "paper", "authors" or "equations".
+
+    Returns:
+        (N,), float32.
+
+    Source: Gatys et al. 2015, eq. 1. Deviation: `paper` averages over positions.
+    """
+    _, height, width, channels = features.shape
+    positions = float(height * width)
+    divisor = {"paper": 2 * positions, "authors": positions * channels, "equations": 2.0}
+    dtype = jnp.promote_types(features.dtype, jnp.float32)
+    difference = features.astype(dtype) - target_features.astype(dtype)
+    return _sum_of_squares(difference) / divisor[convention]
+
+
+def style_loss(gram: jax.Array, target_gram: jax.Array, convention: str = "paper") -> jax.Array:
+    """Squared error between the Gram matrices of the generated and the style image.
+
+    Σ (G−A)² / (4 C²), without the 4 in `authors`; both Grams are already divided by their M.
+
+    Args:
+        gram: (N, C, C), from `ops.gram_matrix`.
+        target_gram: (N or 1, C, C), from an image of any size.
+        convention: "paper", "authors" or "equations".
+
+    Returns:
+        (N,), float32.
+
+    Source: Gatys et al. 2015, eq. 4. Deviation: each Gram is divided by its own M, which is the
+    same where the images have one size and makes sense where they have not.
+    """
+    channels = gram.shape[-1]
+    divisor = (1.0 if convention == "authors" else 4.0) * float(channels) ** 2
+    return _sum_of_squares(gram - target_gram) / divisor
+
+
+def total_variation(images: jax.Array) -> jax.Array:
+    """Squared differences between neighbouring pixels, averaged over positions.
+
+    Σ [(x_{i+1,j} − x_{i,j})² + (x_{i,j+1} − x_{i,j})²] / M, summed over channels.
+
+    Args:
+        images: (N, H, W, 3).
+
+    Returns:
+        (N,), float32.
+
+    Source: Mahendran & Vedaldi 2015, eq. 3 with β = 2. Deviation: divided by M = H·W, so that a
+    weight means the same at every size.
+    """
+    _, height, width, _ = images.shape
+    vertical = _sum_of_squares(images[:, 1:] - images[:, :-1])
+    horizontal = _sum_of_squares(images[:, :, 1:] - images[:, :, :-1])
+    return (vertical + horizontal) / float(height * width)
+
+
+def total_loss(
+    images: jax.Array,
+    features: Features,
+    targets: Targets,
+    weights: LossWeights,
+    convention: str = "paper",
+) -> Losses:
+    """L = α · L_content + β · L_style + tv_weight · TV, and every term of it.
+
+    Args:
+        images: (N, H, W, 3), the generated images.
+        features: {layer: (N, h, w, C)} of the images, for every layer of the targets.
+        targets: of the content and the style image.
+        weights: of the terms; a layer with weight 0 is computed and contributes nothing.
+        convention: "paper", "authors" or "equations".
+
+    Returns:
+        Losses, each (N,).
+
+    Source: Gatys et al. 2015, eq. 5 and 7.
+    """
+    zeros = jnp.zeros(images.shape[0], jnp.promote_types(images.dtype, jnp.float32))
+    content, style, style_layers = zeros, zeros, {}
+    for layer, target in targets.content.items():
+        term = content_loss(features[layer], target, convention)
+        content += weights.content_layers[layer] * term
+    for layer, target in targets.style.items():
+        term = style_loss(ops.gram_matrix(features[layer]), target, convention)
+        style_layers[layer] = term
+        style += weights.style_layers[layer] * term
+    tv = total_variation(images)
+    total = weights.content * content + weights.style * style + weights.tv * tv
+    return Losses(total, content, style, tv, style_layers)

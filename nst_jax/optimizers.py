@@ -1,0 +1,57 @@
+"""The optimisers behind one interface: an optax transformation, how to restart it, and its bounds.
+
+Restarting matters where the loss explodes; it must not copy L-BFGS's history, so each optimiser
+says itself how its state is emptied.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from nst_jax.lbfgs import LBFGSState, forget, lbfgs
+
+
+class Optimizer(NamedTuple):
+    """How an image is updated.
+
+    Attributes:
+        init: params → state.
+        update: (gradients, state, params) → (updates, state), as in optax.
+        restart: state → the state before any update, without copying what is large.
+        project: image → the image that the next gradient is taken at.
+    """
+
+    init: Callable[[jax.Array], optax.OptState]
+    update: Callable[[jax.Array, optax.OptState, jax.Array], tuple[jax.Array, optax.OptState]]
+    restart: Callable[[optax.OptState], optax.OptState]
+    project: Callable[[jax.Array], jax.Array]
+
+
+def make_optimizer(name: str, learning_rate: float, lbfgs_memory: int) -> Optimizer:
+    """Make the optimiser called "lbfgs" or "adam".
+
+    L-BFGS is never clipped: a clipped step breaks the pairs that it learns curvature from.
+    Adam is clipped to [0, 1] at each step.
+
+    Args:
+        name: "lbfgs" or "adam".
+        learning_rate: of the optimiser; for Adam in units of the image's range.
+        lbfgs_memory: pairs of history, for L-BFGS.
+    """
+    if name == "lbfgs":
+        init, update = lbfgs(learning_rate, lbfgs_memory)
+        return Optimizer(init, update, _restart_lbfgs, project=lambda image: image)
+    init, update = optax.adam(learning_rate)
+    return Optimizer(init, update, _zeros, project=lambda image: image.clip(0.0, 1.0))
+
+
+def _restart_lbfgs(state: optax.OptState) -> optax.OptState:
+    return tuple(forget(s) if isinstance(s, LBFGSState) else s for s in state)
+
+
+def _zeros(state: optax.OptState) -> optax.OptState:
+    """Adam starts from zeros throughout."""
+    return jax.tree.map(jnp.zeros_like, state)

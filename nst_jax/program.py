@@ -1,0 +1,188 @@
+"""The programs that are compiled: the targets, and one step of the optimisation.
+
+Everything static stands in `Program`; loss weights, targets and parameters are arguments, so that
+another ratio or another image of the same size needs no compilation.
+"""
+
+import dataclasses
+from functools import lru_cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from nst_jax import ops
+from nst_jax.losses import Features, Losses, LossWeights, Targets, total_loss
+from nst_jax.optimizers import Optimizer, make_optimizer
+from nst_jax.settings import PRECISIONS, Settings
+from nst_jax.vgg import VGG, canonical_layer, extract_features
+from nst_jax.weights import Parameters, Weights
+
+# With its fixed step L-BFGS doubles the loss now and then and comes back; from here it does not.
+EXPLOSION = 10.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """All that is static: runs with equal programs and image sizes share their compilations."""
+
+    architecture: str
+    mean: tuple[float, float, float]
+    content_layers: tuple[str, ...]
+    style_layers: tuple[str, ...]
+    pooling: str
+    convention: str
+    precision: str
+    optimizer: str
+    learning_rate: float
+    lbfgs_memory: int
+
+    def network(self, layers: tuple[str, ...]) -> VGG:
+        """The network that returns the features of these layers."""
+        dtype, precision = PRECISIONS[self.precision]
+        return VGG(self.architecture, layers, self.mean, self.pooling, dtype, precision)
+
+    def make_optimizer(self) -> Optimizer:
+        """The optimiser."""
+        return make_optimizer(self.optimizer, self.learning_rate, self.lbfgs_memory)
+
+
+def make_program(settings: Settings, weights: Weights) -> Program:
+    """Gather what is static.
+
+    Raises:
+        SettingsError: the network lacks a layer that a loss reads.
+    """
+    for layer in settings.layers:
+        canonical_layer(layer, weights.architecture)
+    return Program(
+        architecture=weights.architecture,
+        mean=weights.mean,
+        content_layers=settings.content_layers,
+        style_layers=settings.style_layers,
+        pooling=settings.pooling,
+        convention=settings.convention,
+        precision=settings.precision,
+        optimizer=settings.optimizer,
+        learning_rate=settings.step_size,
+        lbfgs_memory=settings.lbfgs_memory,
+    )
+
+
+class Best(NamedTuple):
+    """The image with the least loss so far, (H, W, 3), and its losses, scalars."""
+
+    image: jax.Array
+    losses: Losses
+
+
+class Carry(NamedTuple):
+    """What one step hands to the next.
+
+    Attributes:
+        image: (H, W, 3), where the next gradient is taken.
+        optimizer: state of the optimiser.
+        best: so far.
+        restarts: int32 scalar, how often the optimiser had to begin again.
+    """
+
+    image: jax.Array
+    optimizer: optax.OptState
+    best: Best
+    restarts: jax.Array
+
+
+def content_features(program: Program, params: Parameters, image: jax.Array) -> Features:
+    """The content targets of an image (H, W, 3): {layer: (1, h, w, C)}."""
+    return extract_features(program.network(program.content_layers), params, image[None])
+
+
+def style_grams(program: Program, params: Parameters, image: jax.Array) -> Features:
+    """The style targets of an image (H, W, 3): {layer: (1, C, C)}."""
+    features = extract_features(program.network(program.style_layers), params, image[None])
+    return {layer: ops.gram_matrix(maps) for layer, maps in features.items()}
+
+
+def objective(
+    program: Program,
+    image: jax.Array,
+    params: Parameters,
+    targets: Targets,
+    weights: LossWeights,
+) -> tuple[jax.Array, Losses]:
+    """The total loss of one image (H, W, 3), and all its terms, scalars."""
+    layers = tuple(dict.fromkeys((*targets.style, *targets.content)))
+    features = extract_features(program.network(layers), params, image[None])
+    losses = total_loss(image[None], features, targets, weights, program.convention)
+    losses = jax.tree.map(lambda per_image: per_image[0], losses)
+    return losses.total, losses
+
+
+def start(program: Program, image: jax.Array) -> Carry:
+    """The carry before the first step, for an image (H, W, 3)."""
+    worst = jnp.full((), jnp.inf, image.dtype)
+    style_layers = dict.fromkeys(program.style_layers, worst)
+    losses = Losses(worst, worst, worst, worst, style_layers)
+    state = program.make_optimizer().init(image)
+    return Carry(image, state, Best(image, losses), jnp.zeros((), jnp.int32))
+
+
+def step(
+    program: Program, carry: Carry, params: Parameters, targets: Targets, weights: LossWeights
+) -> tuple[Carry, Losses]:
+    """Evaluate the loss and its gradient once, and update the image.
+
+    Where the loss or its gradient is not finite, or the loss has exploded, the image goes back to
+    the best one and the optimiser begins again with an empty history.
+
+    Returns:
+        The next carry, and the losses of the image that came in.
+    """
+    optimizer = program.make_optimizer()
+    gradient_of = jax.value_and_grad(objective, argnums=1, has_aux=True)
+    (_, losses), gradient = gradient_of(program, carry.image, params, targets, weights)
+    finite = jnp.isfinite(losses.total) & jnp.all(jnp.isfinite(gradient))
+    better = finite & (losses.total < carry.best.losses.total)
+    best = _select(better, Best(carry.image, losses), carry.best)
+    failed = ~finite | (losses.total > EXPLOSION * best.losses.total)
+    updates, state = optimizer.update(gradient, carry.optimizer, carry.image)
+    image = optimizer.project(carry.image + updates)
+    return Carry(
+        image=jnp.where(failed, best.image, image),
+        optimizer=_select(failed, optimizer.restart(state), state),
+        best=best,
+        restarts=carry.restarts + failed,
+    ), losses
+
+
+def _select(condition, if_true, if_false):
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), if_true, if_false)
+
+
+class Compiled(NamedTuple):
+    """The jitted functions of one program; the step's carry is donated."""
+
+    content_features: jax.stages.Wrapped
+    style_grams: jax.stages.Wrapped
+    start: jax.stages.Wrapped
+    step: jax.stages.Wrapped
+
+
+@lru_cache(maxsize=16)
+def jitted(program: Program) -> Compiled:
+    """Jit the functions above for one program; the same ones each time, so JAX's caches hold."""
+
+    def bind(function):
+        def bound(*arguments):
+            return function(program, *arguments)
+
+        bound.__name__ = function.__name__
+        return bound
+
+    return Compiled(
+        jax.jit(bind(content_features)),
+        jax.jit(bind(style_grams)),
+        jax.jit(bind(start)),
+        jax.jit(bind(step), donate_argnums=0),
+    )

@@ -1,0 +1,214 @@
+"""What a run is told: checked once, here. Each default stands here and nowhere else.
+
+Static settings (names, sizes, the optimiser) decide which program is compiled; traced ones (the
+ratio and the weights of layers and of the total variation) are arguments of that program.
+"""
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import jax.numpy as jnp
+from jax import lax
+
+from nst_jax.errors import SettingsError
+from nst_jax.losses import CONVENTIONS, LossWeights
+from nst_jax.vgg import POOLINGS, canonical_layer, layer_names
+
+INITS = ("content", "noise", "style")
+OPTIMIZERS = ("lbfgs", "adam")
+# Type of the activations, and precision of the products that make them.
+PRECISIONS = {
+    "float32": (jnp.float32, lax.Precision.HIGHEST),
+    "tf32": (jnp.float32, lax.Precision.DEFAULT),
+    "bfloat16": (jnp.bfloat16, lax.Precision.DEFAULT),
+}
+LEARNING_RATES = {
+    "lbfgs": 1.0,  # the quasi-Newton step
+    "adam": 0.02,  # of the range [0, 1]: five levels of 8 bits a step
+}
+# By the pictures of the samples at 256 and 512 px (README, "Which ratio?"): from noise the content
+# must first appear and wants more weight; where it is there from the start, less keeps it.
+RATIO_FROM_NOISE, RATIO_FROM_IMAGE = 1e-4, 1e-5
+LARGEST_SIZE = 16384  # px; beyond it one float32 layer of 64 filters alone passes 64 GB
+# Type, least and most of each number.
+WEIGHT = (float, 0, 1e38)  # float32 ends there
+NUMBERS: dict[str, tuple[type, float, float]] = {
+    "size": (int, 16, LARGEST_SIZE),
+    "style_size": (int, 16, LARGEST_SIZE),
+    "steps": (int, 0, 10**7),
+    "seed": (int, 0, 2**32 - 1),
+    "lbfgs_memory": (int, 1, 1000),
+    "ratio": WEIGHT,
+    "tv_weight": WEIGHT,
+    "learning_rate": (float, 1e-9, 1e3),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Settings of one run.
+
+    Attributes:
+        size: long side of the generated image, pixels; static.
+        style_size: long side of the style image, pixels; None means `size`. Static.
+        steps: updates of the image, ≥ 0.
+        ratio: α/β, content against style; None means 1e-4 from noise, else 1e-5. Traced.
+        init: "content", "noise", "style" or the path of an image: where the optimisation starts.
+        seed: of the noise, 0 to 2³²−1.
+        content_layers: names such as conv4_2; static.
+        style_layers: names; static.
+        style_layer_weights: w_l, one per style layer; None means 1 / (number of layers). Traced.
+        pooling: "average" or "max"; static.
+        convention: "paper", "authors" or "equations": what the ratio multiplies (`losses`). Static.
+        weights: "auto", "vgg19", "vgg16", an installed name or a path.
+        normalize: whether to scale the network's filters to a mean activation of 1.
+        optimizer: "lbfgs" or "adam"; static.
+        learning_rate: None means 1 for L-BFGS and 0.02 for Adam; static.
+        lbfgs_memory: pairs of history, ≥ 1; static.
+        tv_weight: weight of the total variation, ≥ 0; traced.
+        precision: "float32", "tf32" (products rounded as the hardware likes best: TF32 on NVIDIA,
+            bfloat16 on TPU, no difference on CPU) or "bfloat16" (activations too); static.
+
+    Raises:
+        SettingsError: a value is unknown or out of range.
+    """
+
+    size: int = 512
+    style_size: int | None = None
+    steps: int = 500
+    ratio: float | None = None
+    init: str = "content"
+    seed: int = 0
+    content_layers: tuple[str, ...] = ("conv4_2",)
+    style_layers: tuple[str, ...] = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
+    style_layer_weights: tuple[float, ...] | None = None
+    pooling: str = "average"
+    convention: str = "paper"
+    weights: str = "auto"
+    normalize: bool = True
+    optimizer: str = "lbfgs"
+    learning_rate: float | None = None
+    lbfgs_memory: int = 50
+    tv_weight: float = 0.0
+    precision: str = "float32"
+
+    def __post_init__(self):
+        for name in ("content_layers", "style_layers"):
+            self._set(name, _canonical_layers(name, getattr(self, name)))
+        for name in ("init", "weights"):
+            self._set(name, str(getattr(self, name)))  # a Path, too; the record holds text
+        _check_one_of("pooling", self.pooling, POOLINGS)
+        _check_one_of("convention", self.convention, CONVENTIONS)
+        _check_one_of("optimizer", self.optimizer, OPTIMIZERS)
+        _check_one_of("precision", self.precision, PRECISIONS)
+        for name in NUMBERS:
+            value = getattr(self, name)
+            if value is not None or getattr(Settings, name) is not None:  # the default may be None
+                self._set(name, _number(name, value))
+        self._check_layer_weights()
+
+    def _set(self, name: str, value: Any) -> None:
+        """Replace a field, while the settings are being made, by its canonical form."""
+        object.__setattr__(self, name, value)
+
+    def _check_layer_weights(self) -> None:
+        if self.style_layer_weights is None:
+            return
+        weights = tuple(
+            _number("style_layer_weights", weight)
+            for weight in _sequence("style_layer_weights", self.style_layer_weights)
+        )
+        self._set("style_layer_weights", weights)
+        if len(weights) != len(self.style_layers):
+            raise SettingsError(
+                f"style_layer_weights has {len(weights)} numbers for {len(self.style_layers)} "
+                f"style layers ({', '.join(self.style_layers)}); wanted one each"
+            )
+
+    @property
+    def content_weight(self) -> float:
+        """α, with its default filled in; β is 1."""
+        default = RATIO_FROM_NOISE if self.init == "noise" else RATIO_FROM_IMAGE
+        return default if self.ratio is None else self.ratio
+
+    @property
+    def step_size(self) -> float:
+        """The learning rate, with the optimiser's default filled in."""
+        chosen = self.learning_rate
+        return LEARNING_RATES[self.optimizer] if chosen is None else chosen
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Every layer that a loss reads, each once."""
+        return tuple(dict.fromkeys(self.style_layers + self.content_layers))
+
+    def loss_weights(self) -> LossWeights:
+        """The traced part: float32 scalars. A content layer weighs 1 / (number of them)."""
+        content, style = self.content_layers, self.style_layers
+        style_weights = self.style_layer_weights or (1 / max(len(style), 1),) * len(style)
+        return LossWeights(
+            content=jnp.float32(self.content_weight),
+            style=jnp.float32(1.0),
+            tv=jnp.float32(self.tv_weight),
+            content_layers={layer: jnp.float32(1 / len(content)) for layer in content},
+            style_layers={
+                layer: jnp.float32(weight)
+                for layer, weight in zip(style, style_weights, strict=True)
+            },
+        )
+
+
+# Gatys et al. 2015, section "Methods", and the caption of Figure 2.
+PAPER = {
+    "init": "noise",
+    "optimizer": "lbfgs",
+    "pooling": "average",
+    "content_layers": ("conv4_2",),
+    "style_layers": ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"),
+    "style_layer_weights": None,
+    "convention": "paper",
+    "ratio": 1e-3,
+    "tv_weight": 0.0,
+    "normalize": True,
+}
+PRESETS = {"paper": PAPER}
+
+
+def _check_one_of(name: str, value: str, known: Iterable[str]) -> None:
+    known = list(known)
+    if value not in known:
+        close = difflib.get_close_matches(str(value), known, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise SettingsError(f"{name} is {value!r}; wanted one of {', '.join(known)}{hint}")
+
+
+def _number(name: str, value: Any) -> float:
+    """A Python number, whatever kind came in: records are JSON, which has no NumPy's."""
+    kind, least, most = NUMBERS.get(name, WEIGHT)
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not least <= number <= most or kind(number) != number:
+        whole = "a whole number, " if kind is int else ""
+        raise SettingsError(f"{name} is {value}; wanted {whole}{least:.10g} to {most:.10g}")
+    return kind(number)
+
+
+def _sequence(name: str, value: Any) -> tuple:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise SettingsError(f"{name} is {value!r}; wanted a sequence, such as a tuple")
+    return tuple(value)
+
+
+def _canonical_layers(name: str, layers: Iterable[str]) -> tuple[str, ...]:
+    """Names as VGG-19 has them; whether a network has the layer is checked once it is known."""
+    layers = tuple(canonical_layer(str(layer), "vgg19") for layer in _sequence(name, layers))
+    if len(set(layers)) != len(layers):
+        raise SettingsError(f"{name} names a layer twice: {', '.join(layers)}")
+    if not layers:
+        raise SettingsError(f"{name} is empty; VGG-19 has {', '.join(layer_names('vgg19'))}")
+    return layers

@@ -1,0 +1,264 @@
+"""The run: where it starts, how it goes on, what it compiles, how it stops and what it recovers."""
+
+import dataclasses
+import logging
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from reference import SAMPLES
+
+from nst_jax import NSTError, Settings, SettingsError, images, stylize
+from nst_jax.losses import Losses
+from nst_jax.program import Best, Carry, jitted, make_program, start, step
+from nst_jax.transfer import compute_targets, initial_image, optimize
+
+# Small and quick; the same program throughout, so that it is compiled once.
+QUICK = Settings(steps=12, ratio=1e-4, lbfgs_memory=5)
+# One float32 program against another on the same numbers.
+SAME = 1e-5
+
+
+@pytest.fixture(scope="module")
+def run(normalized, photograph, painting):
+    def run(settings=QUICK, content=photograph, style=painting, **options):
+        return stylize(content, style, settings, weights=normalized, **options)
+
+    return run
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_the_loss_falls(run, optimizer):
+    result = run(dataclasses.replace(QUICK, optimizer=optimizer), report_every=1)
+    assert result.losses.total < 0.7 * result.history[0][1].total
+    assert result.losses.total == min(losses.total for _, losses in result.history)
+    assert [number for number, _ in result.history] == list(range(13))
+    assert result.evaluations == 13
+    assert result.completed and result.restarts == 0
+
+
+def test_the_result_is_a_picture(run, photograph):
+    result = run()
+    assert result.image.shape == photograph.shape
+    assert result.image.dtype == np.float32
+    assert 0 <= result.image.min() and result.image.max() <= 1
+
+
+def test_zero_steps_give_the_initial_image(run, photograph):
+    result = run(dataclasses.replace(QUICK, steps=0))
+    assert np.array_equal(result.image, photograph)
+    assert result.evaluations == 1
+
+
+def test_terms_add_up(run):
+    settings = dataclasses.replace(QUICK, tv_weight=0.3, style_layer_weights=(1, 0.5, 0, 2, 1))
+    losses = run(settings).losses
+    style = sum(
+        weight * losses.style_layers[layer]
+        for weight, layer in zip((1, 0.5, 0, 2, 1), settings.style_layers, strict=True)
+    )
+    assert losses.style == pytest.approx(style, rel=SAME)
+    assert losses.total == pytest.approx(1e-4 * losses.content + style + 0.3 * losses.tv, rel=SAME)
+
+
+def test_the_same_seed_gives_the_same_picture(run):
+    noise = dataclasses.replace(QUICK, init="noise", steps=4)
+    first, second = run(noise), run(noise)
+    other = run(dataclasses.replace(noise, seed=1))
+    assert np.array_equal(first.image, second.image)
+    assert not np.array_equal(first.image, other.image)
+
+
+def test_everything_is_compiled_once(run, normalized, caplog):
+    """One compilation of the step in a run; none for another ratio, seed or number of steps."""
+    jitted.cache_clear()
+    settings = dataclasses.replace(QUICK, lbfgs_memory=3)
+    with jax.log_compiles(), caplog.at_level(logging.WARNING, logger="jax"):
+        run(settings, save_every=2)
+        compiled = [r.getMessage() for r in caplog.records if "Finished XLA" in r.getMessage()]
+        assert sum("jit(step)" in message for message in compiled) == 1
+        caplog.clear()
+        run(dataclasses.replace(settings, ratio=1e-2, tv_weight=1.0, steps=5))
+        compiled = [r.getMessage() for r in caplog.records if "Finished XLA" in r.getMessage()]
+        assert not any("jit(step)" in message for message in compiled)
+        assert not any("jit(style_grams)" in message for message in compiled)
+
+
+def test_paths_are_loaded_at_their_sizes(normalized):
+    settings = dataclasses.replace(QUICK, size=48, style_size=40, steps=1)
+    result = stylize(
+        SAMPLES / "china.jpg",
+        str(SAMPLES / "van_gogh_cafe_terrace.jpg"),
+        settings,
+        weights=normalized,
+    )
+    assert result.image.shape == (32, 48, 3)
+
+
+def test_weights_are_found_and_normalised(photograph, painting):
+    result = stylize(photograph, painting, dataclasses.replace(QUICK, steps=0, weights="vgg16"))
+    assert result.weights.name == "vgg16-imagenet"
+    assert result.weights.normalized
+    plain = dataclasses.replace(QUICK, steps=0, weights="vgg16", normalize=False)
+    assert not stylize(photograph, painting, plain).weights.normalized
+
+
+def test_callback_sees_every_step_and_images_where_asked(run):
+    seen = []
+    result = run(callback=seen.append, save_every=5)
+    assert [progress.step for progress in seen] == list(range(13))
+    assert [p.step for p in seen if p.image is not None] == [0, 5, 10]
+    assert all(p.image.shape == result.image.shape for p in seen if p.image is not None)
+    assert all(isinstance(p.losses.total, float) for p in seen)
+
+
+def test_a_callback_can_stop_the_run(run):
+    seen = []
+
+    def stop_at_three(progress):
+        seen.append(progress)
+        return progress.step == 3
+
+    result = run(callback=stop_at_three, report_every=10)
+    assert not result.completed
+    assert [progress.step for progress in seen] == [0, 1, 2, 3]
+    assert result.history[-1][0] == 3
+    assert result.losses.total <= min(progress.losses.total for progress in seen)
+
+
+def test_initial_images(photograph, painting, tmp_path):
+    key = jax.random.key(0)
+    assert np.array_equal(initial_image(key, "content", photograph, painting), photograph)
+    noise = np.asarray(initial_image(key, "noise", photograph, painting))
+    assert noise.shape == photograph.shape
+    assert noise.mean() == pytest.approx(0.5, abs=0.01)
+    assert noise.std() == pytest.approx(12**-0.5, abs=0.01)  # of the uniform distribution
+    style = initial_image(key, "style", photograph, painting)
+    assert style.shape == photograph.shape
+    images.save_image(photograph, tmp_path / "start.png")
+    loaded = initial_image(key, str(tmp_path / "start.png"), photograph, painting)
+    assert loaded == pytest.approx(photograph, abs=0.5 / 255 + 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (np.zeros((64, 64)), r"content image has shape \(64, 64\)"),
+        (np.zeros((64, 64, 4)), "wanted"),
+        (np.full((64, 64, 3), np.nan), "values from nan to nan"),
+        (np.full((64, 64, 3), 255, np.uint8), "values from 255 to 255; wanted .* divide"),
+        (np.full((64, 64, 3), -1.0), "values from -1"),
+        (np.zeros((8, 64, 3)), "too small for conv5_1"),
+    ],
+)
+def test_images_that_make_no_sense(run, content, message):
+    with pytest.raises(NSTError, match=message):
+        run(content=content)
+
+
+def test_a_first_loss_that_overflows_is_refused(run):
+    with pytest.raises(SettingsError, match="smaller ratio"):
+        run(dataclasses.replace(QUICK, ratio=1e38, init="noise"))
+
+
+def test_a_layer_that_the_network_lacks_is_refused(run):
+    with pytest.raises(SettingsError, match="vgg16 has no layer 'conv5_4'"):
+        run(dataclasses.replace(QUICK, style_layers=("conv5_4",)))
+
+
+@pytest.fixture(scope="module")
+def problem(normalized, photograph, painting):
+    """A program and the arguments of its step."""
+    program = make_program(QUICK, normalized)
+    targets = compute_targets(program, normalized, photograph, painting)
+    return program, (normalized.params, targets, QUICK.loss_weights())
+
+
+def advance(program, carry, arguments):
+    """One step, keeping the carry."""
+    return jitted(program).step(jax.tree.map(jnp.copy, carry), *arguments)
+
+
+def spoil(carry, image):
+    return carry._replace(image=jnp.full_like(carry.image, image))
+
+
+@pytest.mark.parametrize("image", [np.nan, np.inf, 1e3])
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_a_lost_image_goes_back_to_the_best(problem, photograph, image, optimizer):
+    """A loss that is not finite, or has exploded: the best image again, an empty history."""
+    program, arguments = problem
+    program = dataclasses.replace(program, optimizer=optimizer, learning_rate=0.05)
+    carry = jitted(program).start(photograph)
+    for _ in range(4):
+        carry, _ = advance(program, carry, arguments)
+    assert int(carry.restarts) == 0
+    recovered, losses = advance(program, spoil(carry, image), arguments)
+    assert not float(losses.total) < 10 * float(carry.best.losses.total)
+    assert int(recovered.restarts) == 1
+    assert np.array_equal(recovered.image, carry.best.image)
+    assert np.array_equal(recovered.best.image, carry.best.image)
+    fresh = jitted(program).start(carry.best.image)
+    for _ in range(3):  # from here it goes as a new run from the best image would
+        recovered, losses = advance(program, recovered, arguments)
+        fresh, expected = advance(program, fresh, arguments)
+        assert float(losses.total) == pytest.approx(float(expected.total), rel=1e-3)
+    assert float(recovered.best.losses.total) <= float(carry.best.losses.total)
+
+
+def test_lanes_do_not_disturb_each_other(problem, photograph):
+    """A vmap over carries and ratios: each lane as if alone, beside one that is lost."""
+    program, (params, targets, weights) = problem
+    ratios = [1e-5, 1e-3, 1e-4]
+
+    def one(ratio, carry):
+        lane = weights._replace(content=jnp.float32(ratio))
+        return advance(program, carry, (params, targets, lane))
+
+    single = jitted(program).start(photograph)
+    alone = []
+    for ratio in ratios:
+        carry = single
+        for _ in range(3):
+            carry, losses = one(ratio, carry)
+        alone.append(float(losses.total))
+
+    lanes = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), single)
+    lanes = lanes._replace(image=lanes.image.at[2].set(jnp.nan))
+    contents = jnp.float32(ratios)
+
+    @jax.jit
+    def together(lanes):
+        def lane(carry, content):
+            return step(program, carry, params, targets, weights._replace(content=content))
+
+        return jax.vmap(lane)(lanes, contents)
+
+    for _ in range(3):
+        lanes, losses = together(lanes)
+    assert np.asarray(losses.total)[:2] == pytest.approx(np.array(alone[:2]), rel=1e-3)
+    assert list(np.asarray(lanes.restarts)) == [0, 0, 1]
+
+
+def test_start_has_an_infinite_best(problem, photograph):
+    program, _ = problem
+    carry = start(program, jnp.asarray(photograph))
+    assert isinstance(carry, Carry) and isinstance(carry.best, Best)
+    assert isinstance(carry.best.losses, Losses)
+    assert float(carry.best.losses.total) == np.inf
+
+
+def test_optimize_runs_from_any_image(problem, normalized, photograph, painting):
+    """What `sweep` and users with targets of their own call."""
+    program, (_, targets, _) = problem
+    other = np.flip(photograph, axis=1).copy()
+    result = optimize(program, other, targets, QUICK, normalized)
+    assert result.losses.total < result.history[0][1].total
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+def test_other_precisions_are_near_float32(run, precision):
+    exact = run(dataclasses.replace(QUICK, steps=0)).history[0][1]
+    rough = run(dataclasses.replace(QUICK, steps=0, precision=precision)).history[0][1]
+    assert rough.style == pytest.approx(exact.style, rel=0.02)
