@@ -1,0 +1,93 @@
+"""The command `nst-jax`: flags, exit codes, and which function does the work.
+
+Exit codes: 0 done; 2 the user's mistake, in one line; 130 after Ctrl-C; 1 anything else. Standard
+output carries what was asked for (the paths written, one a line), standard error all the rest.
+"""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import jax
+
+import nst_jax
+from nst_jax import cli_stylize, cli_weights, record
+from nst_jax.errors import NSTError
+from nst_jax.progress import accept_any_text, answer, say
+from nst_jax.weights import available_weights
+
+DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that complains in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        say(f"{self.prog}: {message} (see {self.prog} --help)")
+        sys.exit(USER_ERROR)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code.
+
+    Args:
+        arguments: what was typed after `nst-jax`; None takes it from the process.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    accept_any_text()
+    try:
+        options = _make_parser().parse_args(arguments)
+        completed = options.run(options, arguments)
+    except SystemExit as stop:  # argparse has said what is wrong, or has shown its help
+        return int(stop.code or 0)
+    except NSTError as error:
+        say(f"nst-jax: {error}")
+        return USER_ERROR
+    except KeyboardInterrupt:
+        say("nst-jax: interrupted before there was a result")
+        completed = False
+    except OSError as error:  # that no module expected, such as a full disk under standard output
+        say(f"nst-jax: {error}")
+        return FAILED
+    except (MemoryError, RuntimeError) as error:
+        say(f"nst-jax: {_explain(error)}")
+        return FAILED
+    if completed:
+        return DONE
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed once more, it would spoil the exit
+    return INTERRUPTED
+
+
+def _explain(error: MemoryError | RuntimeError) -> str:
+    """What the machine lacks, in one line; an error that says nothing of that is raised again."""
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        return (
+            "the device ran out of memory; use a smaller --size, --lbfgs-memory 10, "
+            "--optimizer adam or --precision bfloat16"
+        )
+    if "initialize backend" in str(error):  # JAX_PLATFORMS asks for a device that is not there
+        return str(error).splitlines()[0]
+    raise error
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="nst-jax", description=nst_jax.__doc__)
+    parser.add_argument("--version", action="version", version=nst_jax.__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    cli_stylize.add_command(commands)
+    cli_weights.add_command(commands)
+    info = commands.add_parser("info", help="versions, devices and weights found")
+    info.set_defaults(run=_info)
+    return parser
+
+
+def _info(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
+    for name, version in record.versions().items():
+        answer(f"{name:10s} {version}")
+    for device in jax.devices():
+        answer(f"{'device':10s} {device.platform}: {device.device_kind}")
+    for path in available_weights():
+        answer(f"{'weights':10s} {path.stem} ({path})")
+    return True

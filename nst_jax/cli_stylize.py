@@ -1,0 +1,229 @@
+"""`nst-jax stylize CONTENT STYLE`: one photograph, one painting, one picture."""
+
+import argparse
+import dataclasses
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nst_jax import images
+from nst_jax.errors import ImageError, SettingsError
+from nst_jax.losses import CONVENTIONS
+from nst_jax.program import make_program
+from nst_jax.progress import Interruption, StepsBar, answer, say
+from nst_jax.record import image_text, make_record, save_record
+from nst_jax.settings import INITS, OPTIMIZERS, PRECISIONS, PRESETS, Settings
+from nst_jax.transfer import Callback, Progress, Result, stylize
+from nst_jax.vgg import POOLINGS
+from nst_jax.weights import Weights, find_weights, load_weights
+
+DEFAULTS = Settings()
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Split conv1_1,conv2_1."""
+    return tuple(name for name in text.split(",") if name)
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Split 1,0.5."""
+    return tuple(float(number) for number in text.split(","))
+
+
+# Flag, how its text is read, placeholder, help; the flag's name is the setting's.
+FLAGS: dict[str, tuple[tuple[str, Callable[[str], Any], str, str], ...]] = {
+    "picture": (
+        ("--size", int, "PX", "long side of the result"),
+        ("--style-size", int, "PX", "long side of the painting (default: as --size)"),
+        ("--ratio", float, "α/β", "content against style (default: 1e-4 from noise, else 1e-5)"),
+        ("--init", str, "|".join((*INITS, "FILE")), "where to start"),
+        ("--seed", int, "N", "of the noise"),
+        ("--tv-weight", float, "W", "smoothness: weight of the total variation"),
+    ),
+    "optimisation": (
+        ("--steps", int, "N", "updates of the image"),
+        ("--optimizer", str, "|".join(OPTIMIZERS), "L-BFGS or Adam"),
+        ("--learning-rate", float, "R", "length of a step (default: 1 for lbfgs, 0.02 for adam)"),
+        ("--lbfgs-memory", int, "M", "pairs of history; each costs two images of memory"),
+    ),
+    "network and losses": (
+        ("--weights", str, "auto|vgg19|vgg16|NAME|FILE", "the network"),
+        ("--content-layers", names, "L,…", "layers that keep the content"),
+        ("--style-layers", names, "L,…", "layers that carry the style"),
+        ("--style-layer-weights", numbers, "W,…", "one per style layer (default: equal, sum 1)"),
+        ("--pooling", str, "|".join(POOLINGS), "of the network"),
+        ("--convention", str, "|".join(CONVENTIONS), "what the ratio multiplies"),
+        ("--precision", str, "|".join(PRECISIONS), "of the network; losses are float32 always"),
+    ),
+}
+
+
+def add_settings_flags(parser: argparse.ArgumentParser) -> None:
+    """Add a flag for every setting; what is not typed is not in the namespace."""
+    for title, flags in FLAGS.items():
+        group = parser.add_argument_group(title)
+        for flag, read, placeholder, meaning in flags:
+            default = getattr(DEFAULTS, flag.strip("-").replace("-", "_"))
+            if default is not None:
+                shown = ",".join(default) if isinstance(default, tuple) else default
+                meaning += f" (default: {shown})"
+            group.add_argument(
+                flag, type=read, metavar=placeholder, help=meaning, default=argparse.SUPPRESS
+            )
+    group.add_argument(
+        "--no-normalize",
+        dest="normalize",
+        action="store_false",
+        default=argparse.SUPPRESS,
+        help="use the network's filters as they are, not scaled to a mean activation of 1",
+    )
+    parser.add_argument(
+        "--preset", choices=PRESETS, help="paper: as Gatys et al. 2015; other flags go on top"
+    )
+
+
+def read_settings(options: argparse.Namespace) -> Settings:
+    """The settings typed, on top of the preset, on top of the defaults."""
+    fields = {field.name for field in dataclasses.fields(Settings)}
+    typed = {name: value for name, value in vars(options).items() if name in fields}
+    return Settings(**{**PRESETS.get(options.preset, {}), **typed})
+
+
+def add_command(commands: Any) -> None:
+    """Add `stylize` to the parser's commands."""
+    parser = commands.add_parser(
+        "stylize", help="paint a photograph in the manner of a painting", description=__doc__
+    )
+    parser.add_argument("content", metavar="CONTENT", help="the photograph, an image file")
+    parser.add_argument("style", metavar="STYLE", help="the painting, an image file")
+    parser.add_argument("-o", "--output", metavar="OUT", type=Path, help=".png or .jpg to write")
+    add_settings_flags(parser)
+    group = parser.add_argument_group("output")
+    group.add_argument("--overwrite", action="store_true", help="replace a result that exists")
+    group.add_argument(
+        "--save-every", type=int, metavar="N", help="also save the best image every N steps"
+    )
+    group.add_argument(
+        "--report-every",
+        type=int,
+        metavar="N",
+        default=10,
+        help="steps between entries of the record's history (default: 10)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
+    """Do what the command line says; return whether it went to its end."""
+    settings = read_settings(options)
+    for name in ("report_every", "save_every"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise SettingsError(f"{name} is {value}; wanted at least 1")
+    output = options.output or Path(f"{Path(options.content).stem}-{Path(options.style).stem}.png")
+    _check_outputs(output, options, settings)
+    content, style, weights = _read_inputs(options, settings)
+    say(describe_weights(weights, settings))
+    with Interruption() as interruption:
+        with StepsBar(settings.steps) as bar:
+            result = stylize(
+                content,
+                style,
+                settings,
+                weights=weights,
+                callback=_make_callback(output, interruption, bar),
+                report_every=options.report_every,
+                save_every=options.save_every,
+            )
+        interruption.saving = True
+        save_result(result, output, shlex.join(["nst-jax", *arguments]))
+    return result.completed
+
+
+def _make_callback(output: Path, interruption: Interruption, bar: StepsBar) -> Callback:
+    def callback(progress: Progress) -> bool:
+        interruption.stoppable = True
+        bar.show(progress)
+        if progress.image is not None and 0 < progress.step < progress.steps:
+            path = intermediate_path(output, progress.step)
+            images.save_image(progress.image, path)
+            answer(path)
+        return interruption.requested
+
+    return callback
+
+
+def record_path(output: Path) -> Path:
+    """Where the record of an image stands: beside it, with the suffix .json."""
+    return output.with_suffix(".json")
+
+
+def intermediate_path(output: Path, step: int) -> Path:
+    """Where the best image of the first `step` steps is saved: OUT-00100.png beside OUT.png."""
+    return output.with_stem(f"{output.stem}-{step:05d}")
+
+
+def _check_outputs(output: Path, options: argparse.Namespace, settings: Settings) -> None:
+    """Refuse, before any work is done, to write over a result, an input or a folder."""
+    images.check_writable(output, options.overwrite)
+    every = options.save_every or max(settings.steps, 1)
+    intermediates = (intermediate_path(output, n) for n in range(every, settings.steps, every))
+    inputs = [options.content, options.style, settings.init]
+    for path in (output, record_path(output), *intermediates):
+        if not os.path.lexists(path):
+            continue
+        if path.is_dir():
+            raise ImageError(f"{path}: is a folder; choose another name")
+        if not options.overwrite:
+            raise ImageError(f"{path}: exists already; choose another name or add --overwrite")
+        if any(_are_same(path, name) for name in inputs):
+            raise ImageError(f"{path}: is one of the inputs; choose another name")
+
+
+def _are_same(path: Path, name: str) -> bool:
+    return os.path.exists(path) and os.path.exists(name) and path.samefile(name)
+
+
+def _read_inputs(
+    options: argparse.Namespace, settings: Settings
+) -> tuple[np.ndarray, np.ndarray, Weights]:
+    """Read every file and check that they go together, so that a mistake costs one line."""
+    weights = load_weights(find_weights(settings.weights))
+    make_program(settings, weights)  # refuses layers that the network lacks
+    content = images.load_image(options.content, settings.size)
+    style = images.load_image(options.style, settings.style_size or settings.size)
+    if settings.init not in INITS:
+        images.load_image(settings.init)
+    return content, style, weights
+
+
+def save_result(result: Result, output: Path, command: str) -> None:
+    """Write the image and its record, and answer with the image's path."""
+    record = make_record(result, command)
+    images.save_image(result.image, output, image_text(record))
+    save_record(record, record_path(output))
+    timing = record["timing"]
+    say(
+        f"loss {result.history[0][1].total:.4g} → {result.losses.total:.4g} in "
+        f"{result.evaluations} evaluations, {timing['run_s']:.1f} s "
+        f"(and {timing['compile_s']:.1f} s compiling)"
+    )
+    answer(output)
+
+
+def describe_weights(weights: Weights, settings: Settings) -> str:
+    """One line on the network that will be used."""
+    if weights.normalized or (settings.normalize and weights.activation_means is not None):
+        how = "normalised"
+    elif settings.normalize:
+        how = (
+            "NOT normalised, so the paper's ratios do not hold; to mend that: "
+            f"nst-jax weights normalize {weights.name} --images FOLDER_OF_PHOTOGRAPHS"
+        )
+    else:
+        how = "not normalised"
+    return f"network: {weights.architecture}, weights {weights.name} ({weights.source}), {how}"

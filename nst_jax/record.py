@@ -1,0 +1,112 @@
+"""The record of a run: everything needed to understand it and to do it again, as JSON."""
+
+import dataclasses
+import importlib.metadata
+import json
+import math
+import platform
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import nst_jax
+from nst_jax.errors import ImageError
+from nst_jax.files import write_bytes
+from nst_jax.losses import Losses
+from nst_jax.settings import Settings
+from nst_jax.transfer import Result
+from nst_jax.weights import Weights
+
+LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package, Python, and the libraries that decide the numbers."""
+    known = {name: importlib.metadata.version(name) for name in LIBRARIES}
+    return {"nst_jax": nst_jax.__version__, "python": platform.python_version(), **known}
+
+
+def device_facts() -> dict[str, Any]:
+    """Platform, kind and number of the devices that JAX computes on."""
+    devices = jax.local_devices()
+    return {"platform": devices[0].platform, "kind": devices[0].device_kind, "count": len(devices)}
+
+
+def make_record(result: Result, command: str) -> dict[str, Any]:
+    """The record of one run.
+
+    Args:
+        result: of the run.
+        command: as it was typed, or whatever made the call.
+
+    Returns:
+        `command`, `settings`, `weights`, `versions`, `device`, `timing` (seconds), `evaluations`,
+        `completed`, `history` (a list, the initial image first) and `result` (the image of least
+        loss, before it was clipped to [0, 1]). Losses are terms before α, β and w_l; `style` is
+        Σ w_l · term; one that is not finite is null.
+    """
+    return {
+        "command": command,
+        "settings": settings_facts(result.settings),
+        "weights": weights_facts(result.weights),
+        "versions": versions(),
+        "device": device_facts(),
+        "timing": {
+            "compile_s": round(result.compile_seconds, 4),
+            "run_s": round(result.run_seconds, 4),
+            "s_per_step": round(result.run_seconds / result.evaluations, 6),
+        },
+        "evaluations": result.evaluations,
+        "completed": result.completed,
+        "history": [{"step": step, **_losses_facts(losses)} for step, losses in result.history],
+        "result": {**_losses_facts(result.losses), "restarts": result.restarts},
+    }
+
+
+def settings_facts(settings: Settings) -> dict[str, Any]:
+    """The settings, with the defaults that depend on others filled in."""
+    facts = dataclasses.asdict(settings)
+    facts["ratio"] = settings.content_weight
+    facts["learning_rate"] = settings.step_size
+    facts["style_size"] = settings.style_size or settings.size
+    return facts
+
+
+def weights_facts(weights: Weights) -> dict[str, Any]:
+    """Which weights were used."""
+    names = ("name", "architecture", "source", "licence", "sha256", "normalized")
+    return {name: getattr(weights, name) for name in names}
+
+
+def _losses_facts(losses: Losses) -> dict[str, Any]:
+    return {
+        "loss": _finite(losses.total),
+        "content": _finite(losses.content),
+        "style": _finite(losses.style),
+        "tv": _finite(losses.tv),
+        "style_layers": {layer: _finite(term) for layer, term in losses.style_layers.items()},
+    }
+
+
+def _finite(value: jax.Array | float) -> float | None:
+    """The value, or None: JSON has neither infinity nor NaN."""
+    return float(value) if math.isfinite(value) else None
+
+
+def image_text(record: dict[str, Any]) -> dict[str, str]:
+    """What is written inside the image: the record without what is long or differs each time."""
+    short = {key: record[key] for key in ("command", "settings", "weights", "versions", "result")}
+    return {"Software": f"nst_jax {nst_jax.__version__}", "nst_jax": json.dumps(short)}
+
+
+def save_record(record: dict[str, Any], path: Path) -> None:
+    """Write a record, whole or not at all.
+
+    Raises:
+        ImageError: the file cannot be written.
+    """
+    try:
+        write_bytes(path, (json.dumps(record, indent=2) + "\n").encode())
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be written ({error.strerror})") from error

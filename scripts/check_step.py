@@ -1,0 +1,114 @@
+"""What a step costs over the loss and gradient that it needs, and what a loop costs around them.
+
+    python scripts/check_step.py --size 256
+
+prints the median and the least of several repeats of: one loss-and-gradient; one whole step at
+several history lengths; loss-and-gradient inside `lax.while_loop`. Let nothing else run meanwhile.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nst_jax import Settings, find_weights, load_weights, normalize
+from nst_jax.program import Program, jitted, make_program, objective
+from nst_jax.record import device_facts, versions
+from nst_jax.transfer import compute_targets
+
+LOOPS = 5  # evaluations inside one while_loop
+
+
+def time_call(function: Callable[[], Any], repeats: int) -> tuple[float, float]:
+    """Median and least seconds of a call, after one to warm up."""
+    jax.block_until_ready(function())
+    seconds = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        jax.block_until_ready(function())
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds), min(seconds)
+
+
+class Measurements:
+    """One image, and the programs to be timed on it."""
+
+    def __init__(self, size: int):
+        self.settings = Settings(size=size, ratio=1e-5)
+        self.weights = normalize(load_weights(find_weights("vgg16")))
+        random = np.random.default_rng(0)
+        self.image = jnp.asarray(random.random((size * 2 // 3, size, 3), np.float32))
+        style = random.random((size, size, 3), np.float32)
+        self.program = make_program(self.settings, self.weights)
+        targets = compute_targets(self.program, self.weights, np.array(self.image), style)
+        self.arguments = jax.device_put(
+            (self.weights.params, targets, self.settings.loss_weights())
+        )
+
+    def gradient(self) -> Callable[[jax.Array], jax.Array]:
+        """The loss's gradient with respect to the image."""
+        gradient_of = jax.grad(objective, argnums=1, has_aux=True)
+        return lambda image, *arguments: gradient_of(self.program, image, *arguments)[0]
+
+    def evaluation(self, repeats: int) -> tuple[float, float]:
+        """Seconds of one loss-and-gradient."""
+        function = jax.jit(self.gradient())
+        return time_call(lambda: function(self.image, *self.arguments), repeats)
+
+    def looped(self, repeats: int) -> tuple[float, float]:
+        """Seconds of one loss-and-gradient inside a loop."""
+        gradient = self.gradient()
+
+        @jax.jit
+        def loop(image, *arguments):
+            def body(state):
+                count, image = state
+                return count + 1, image - 1e-6 * gradient(image, *arguments)
+
+            return jax.lax.while_loop(lambda state: state[0] < LOOPS, body, (0, image))
+
+        median, least = time_call(lambda: loop(self.image, *self.arguments), repeats)
+        return median / LOOPS, least / LOOPS
+
+    def step(self, repeats: int, memory: int) -> tuple[float, float]:
+        """Seconds of one step; how full the history is makes no difference."""
+        program = Program(**{**vars(self.program), "lbfgs_memory": memory})
+        functions = jitted(program)
+        carry = functions.start(self.image)
+
+        def advance():
+            nonlocal carry
+            carry, losses = functions.step(carry, *self.arguments)
+            return carry.image, losses
+
+        return time_call(advance, repeats)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--repeats", type=int, default=15)
+    options = parser.parse_args()
+    measurements = Measurements(options.size)
+    print(f"{measurements.image.shape[1]}×{measurements.image.shape[0]} px, VGG-16, float32")
+    print(f"{device_facts()}, {versions()}")
+    base = measurements.evaluation(options.repeats)
+    rows = {"loss and gradient": base}
+    for memory in (1, 50, 100):
+        rows[f"step, history {memory}"] = measurements.step(options.repeats, memory)
+    rows["loss and gradient in a while_loop"] = measurements.looped(options.repeats // 2)
+    for name, (median, least) in rows.items():
+        print(
+            f"{name:36s} median {median:.4f} s ({median / base[0]:.3f} ×)  "
+            f"least {least:.4f} s ({least / base[1]:.3f} ×)"
+        )
+
+
+if __name__ == "__main__":
+    main()
