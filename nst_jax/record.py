@@ -68,6 +68,7 @@ def settings_facts(settings: Settings) -> dict[str, Any]:
     """The settings, with the defaults that depend on others filled in."""
     facts = dataclasses.asdict(settings)
     facts["ratio"] = settings.content_weight
+    facts["style_layer_weights"] = settings.layer_weights
     facts["learning_rate"] = settings.step_size
     facts["style_size"] = settings.style_size or settings.size
     return facts

@@ -135,6 +135,12 @@ class Settings:
         return default if self.ratio is None else self.ratio
 
     @property
+    def layer_weights(self) -> tuple[float, ...]:
+        """The w_l of the style layers, with their default filled in."""
+        count = len(self.style_layers)
+        return self.style_layer_weights or (1 / count,) * count
+
+    @property
     def step_size(self) -> float:
         """The learning rate, with the optimiser's default filled in."""
         chosen = self.learning_rate
@@ -148,7 +154,6 @@ class Settings:
     def loss_weights(self) -> LossWeights:
         """The traced part: float32 scalars. A content layer weighs 1 / (number of them)."""
         content, style = self.content_layers, self.style_layers
-        style_weights = self.style_layer_weights or (1 / max(len(style), 1),) * len(style)
         return LossWeights(
             content=jnp.float32(self.content_weight),
             style=jnp.float32(1.0),
@@ -156,7 +161,7 @@ class Settings:
             content_layers={layer: jnp.float32(1 / len(content)) for layer in content},
             style_layers={
                 layer: jnp.float32(weight)
-                for layer, weight in zip(style, style_weights, strict=True)
+                for layer, weight in zip(style, self.layer_weights, strict=True)
             },
         )
 

@@ -218,7 +218,9 @@ def optimize(
             monitor.report(*in_flight.popleft(), carry if saving and newest else None)
         if monitor.stopped:
             break
-    best = jax.device_get(carry.best)  # waits for what is still in flight
+    for late in in_flight:
+        monitor.report(*late, None)
+    best = jax.device_get(carry.best)
     return Result(
         image=best.image.clip(0.0, 1.0),
         losses=_as_floats(best.losses),

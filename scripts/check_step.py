@@ -22,17 +22,21 @@ from nst_jax.record import device_facts, versions
 from nst_jax.transfer import compute_targets
 
 LOOPS = 5  # evaluations inside one while_loop
+IN_LOOP = "loss and gradient in a while_loop"
 
 
-def time_call(function: Callable[[], Any], repeats: int) -> tuple[float, float]:
-    """Median and least seconds of a call, after one to warm up."""
-    jax.block_until_ready(function())
-    seconds = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        jax.block_until_ready(function())
-        seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds), min(seconds)
+def time_in_turn(
+    functions: dict[str, Callable[[], Any]], repeats: int
+) -> dict[str, tuple[float, float]]:
+    """Median and least seconds of each function, called in turn (A B C A B C …) after a warm-up."""
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for repeat in range(repeats + 1):
+        for name, function in functions.items():
+            began = time.perf_counter()
+            jax.block_until_ready(function())
+            if repeat:
+                seconds[name].append(time.perf_counter() - began)
+    return {name: (statistics.median(values), min(values)) for name, values in seconds.items()}
 
 
 class Measurements:
@@ -55,13 +59,13 @@ class Measurements:
         gradient_of = jax.grad(objective, argnums=1, has_aux=True)
         return lambda image, *arguments: gradient_of(self.program, image, *arguments)[0]
 
-    def evaluation(self, repeats: int) -> tuple[float, float]:
-        """Seconds of one loss-and-gradient."""
+    def evaluation(self) -> Callable[[], jax.Array]:
+        """One loss-and-gradient."""
         function = jax.jit(self.gradient())
-        return time_call(lambda: function(self.image, *self.arguments), repeats)
+        return lambda: function(self.image, *self.arguments)
 
-    def looped(self, repeats: int) -> tuple[float, float]:
-        """Seconds of one loss-and-gradient inside a loop."""
+    def looped(self) -> Callable[[], jax.Array]:
+        """Several loss-and-gradients inside a loop."""
         gradient = self.gradient()
 
         @jax.jit
@@ -70,13 +74,12 @@ class Measurements:
                 count, image = state
                 return count + 1, image - 1e-6 * gradient(image, *arguments)
 
-            return jax.lax.while_loop(lambda state: state[0] < LOOPS, body, (0, image))
+            return jax.lax.while_loop(lambda state: state[0] < LOOPS, body, (0, image))[1]
 
-        median, least = time_call(lambda: loop(self.image, *self.arguments), repeats)
-        return median / LOOPS, least / LOOPS
+        return lambda: loop(self.image, *self.arguments)
 
-    def step(self, repeats: int, memory: int) -> tuple[float, float]:
-        """Seconds of one step; how full the history is makes no difference."""
+    def step(self, memory: int) -> Callable[[], Any]:
+        """One step; how full the history is makes no difference."""
         program = Program(**{**vars(self.program), "lbfgs_memory": memory})
         functions = jitted(program)
         carry = functions.start(self.image)
@@ -86,7 +89,7 @@ class Measurements:
             carry, losses = functions.step(carry, *self.arguments)
             return carry.image, losses
 
-        return time_call(advance, repeats)
+        return advance
 
 
 def main() -> None:
@@ -98,11 +101,13 @@ def main() -> None:
     measurements = Measurements(options.size)
     print(f"{measurements.image.shape[1]}×{measurements.image.shape[0]} px, VGG-16, float32")
     print(f"{device_facts()}, {versions()}")
-    base = measurements.evaluation(options.repeats)
-    rows = {"loss and gradient": base}
+    functions = {"loss and gradient": measurements.evaluation()}
     for memory in (1, 50, 100):
-        rows[f"step, history {memory}"] = measurements.step(options.repeats, memory)
-    rows["loss and gradient in a while_loop"] = measurements.looped(options.repeats // 2)
+        functions[f"step, history {memory}"] = measurements.step(memory)
+    functions[IN_LOOP] = measurements.looped()
+    rows = time_in_turn(functions, options.repeats)
+    rows[IN_LOOP] = (rows[IN_LOOP][0] / LOOPS, rows[IN_LOOP][1] / LOOPS)
+    base = rows["loss and gradient"]
     for name, (median, least) in rows.items():
         print(
             f"{name:36s} median {median:.4f} s ({median / base[0]:.3f} ×)  "

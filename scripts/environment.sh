@@ -12,6 +12,6 @@ source .venv/bin/activate
 stamp=.venv/installed-$(cat pyproject.toml <(echo "$1") | cksum | cut -d' ' -f1)
 if [ ! -e "$stamp" ]; then
   echo "installing nst-jax$1 into .venv" >&2
-  python -m pip install --quiet --editable ".$1"
+  python -m pip install --editable ".$1" >&2
   touch "$stamp"
 fi

@@ -85,11 +85,9 @@ class Objective:
         """The loss, a scalar."""
         features, settings = self._network(image), self._settings
         content = sum(self._content_loss(features[layer], t) for layer, t in self._content.items())
-        count = len(settings.style_layers)
-        weights = settings.style_layer_weights or (1 / count,) * count
         style = sum(
             weight * self._style_loss(features[layer], self._grams[layer])
-            for weight, layer in zip(weights, settings.style_layers, strict=True)
+            for weight, layer in zip(settings.layer_weights, settings.style_layers, strict=True)
         )
         loss = settings.content_weight / len(self._content) * content + style
         return loss + settings.tv_weight * self._total_variation(image)

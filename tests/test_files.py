@@ -1,0 +1,84 @@
+"""Files appear whole or not at all."""
+
+import os
+import stat
+
+import pytest
+
+from nst_jax.files import replacing, write_bytes
+
+
+class Broken(BaseException):  # noqa: N818
+    """Any error, Ctrl-C included, in the middle of writing."""
+
+
+@pytest.fixture
+def old(tmp_path):
+    """A file that is there already, alone in its folder."""
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+    return path
+
+
+def test_write(tmp_path):
+    write_bytes(tmp_path / "a", b"new")
+    assert (tmp_path / "a").read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_replace(old):
+    write_bytes(old, b"new")
+    assert old.read_bytes() == b"new"
+    assert os.listdir(old.parent) == ["a.png"]
+
+
+def test_old_file_stays_until_the_new_one_is_whole(old):
+    with replacing(old) as temporary:
+        temporary.write_bytes(b"ne")
+        assert old.read_bytes() == b"old"
+        assert temporary.parent == old.parent and temporary.suffix == ".png"
+        assert temporary.name.startswith(".")  # hidden from globs and from users
+        temporary.write_bytes(b"new")
+    assert old.read_bytes() == b"new" and not temporary.exists()
+
+
+@pytest.mark.parametrize("error", [OSError(28, "full"), KeyboardInterrupt(), Broken()])
+def test_nothing_half_written(old, error):
+    with pytest.raises(type(error)), replacing(old) as temporary:
+        temporary.write_bytes(b"ne")
+        raise error
+    assert old.read_bytes() == b"old"
+    assert os.listdir(old.parent) == ["a.png"]
+
+
+def test_two_writers_do_not_meet(old):
+    with replacing(old) as first, replacing(old) as second:
+        assert first != second
+        first.write_bytes(b"first"), second.write_bytes(b"second")
+    assert old.read_bytes() == b"first"  # whoever ends last
+    assert os.listdir(old.parent) == ["a.png"]
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        write_bytes(tmp_path / "nowhere" / "a", b"new")
+    assert os.listdir(tmp_path) == []
+
+
+def test_folder_in_the_way(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(OSError):
+        write_bytes(tmp_path / "a", b"new")
+    assert os.listdir(tmp_path) == ["a"] and os.listdir(tmp_path / "a") == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX's")
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_permissions_are_the_users(tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        write_bytes(tmp_path / "a", b"new")
+        assert os.umask(mask) == mask  # reading the mask left it as it was
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == mode
