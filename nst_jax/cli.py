@@ -16,7 +16,7 @@ import nst_jax
 from nst_jax import cli_stylize, cli_weights, record
 from nst_jax.errors import NSTError
 from nst_jax.progress import accept_any_text, answer, say
-from nst_jax.weights import available_weights
+from nst_jax.weights_search import available_weights
 
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 

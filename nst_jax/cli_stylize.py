@@ -19,7 +19,9 @@ from nst_jax.record import image_text, make_record, save_record
 from nst_jax.settings import INITS, OPTIMIZERS, PRECISIONS, PRESETS, Settings
 from nst_jax.transfer import Callback, Progress, Result, stylize
 from nst_jax.vgg import POOLINGS
-from nst_jax.weights import Weights, find_weights, load_weights
+from nst_jax.weights import Weights
+from nst_jax.weights_file import load_weights
+from nst_jax.weights_search import find_weights
 
 DEFAULTS = Settings()
 

@@ -14,17 +14,9 @@ from nst_jax.errors import WeightsError
 from nst_jax.normalization import add_activation_means, find_photographs
 from nst_jax.progress import answer, make_bar, say
 from nst_jax.sources import SOURCES
-from nst_jax.weights import (
-    SUFFIX,
-    Weights,
-    available_weights,
-    embedded_path,
-    find_weights,
-    floored_means,
-    load_weights,
-    save_weights,
-    user_folder,
-)
+from nst_jax.weights import Weights, floored_means
+from nst_jax.weights_file import SUFFIX, load_weights, save_weights
+from nst_jax.weights_search import available_weights, embedded_path, find_weights, user_folder
 
 
 def add_command(commands: Any) -> None:

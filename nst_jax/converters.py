@@ -12,7 +12,8 @@ import numpy as np
 from nst_jax import readers
 from nst_jax.errors import WeightsError
 from nst_jax.families import FAMILIES, JCJOHNSON, MATCONVNET, OXFORD_MEAN, TORCHVISION, Family
-from nst_jax.weights import Parameters, Weights, check_parameters, sha256_of
+from nst_jax.files import sha256_of
+from nst_jax.weights import Parameters, Weights, check_parameters
 
 # jcjohnson's files have torchvision's names but Oxford's values, which want other input. The scale
 # of conv1_1 does not tell them apart: torchvision's VGG-16, for inputs of ±2, has kernels of RMS

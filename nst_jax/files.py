@@ -1,5 +1,9 @@
-"""Files appear whole or not at all: written to a temporary name beside them, then renamed."""
+"""Files appear whole or not at all: written to a temporary name beside them, then renamed.
 
+And their checksum.
+"""
+
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -42,3 +46,9 @@ def write_bytes(path: Path, data: bytes) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

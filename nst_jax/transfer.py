@@ -16,7 +16,9 @@ from nst_jax.errors import ImageError, SettingsError
 from nst_jax.losses import Losses, Targets
 from nst_jax.program import Carry, Program, jitted, make_program
 from nst_jax.settings import Settings
-from nst_jax.weights import Weights, find_weights, load_weights, normalize
+from nst_jax.weights import Weights, normalize
+from nst_jax.weights_file import load_weights
+from nst_jax.weights_search import find_weights
 
 ImageLike = np.ndarray | jax.Array | str | Path
 

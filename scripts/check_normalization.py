@@ -23,14 +23,9 @@ import numpy as np
 from nst_jax import geometry, images, normalization, vgg
 from nst_jax.errors import NSTError
 from nst_jax.normalization import add_activation_means, find_photographs
-from nst_jax.weights import (
-    EMBEDDED_NAME,
-    Weights,
-    find_weights,
-    floored_means,
-    load_weights,
-    normalize,
-)
+from nst_jax.weights import Weights, floored_means, normalize
+from nst_jax.weights_file import load_weights
+from nst_jax.weights_search import EMBEDDED_NAME, find_weights
 
 
 def normalized_means(weights: Weights, folder: str) -> Mapping[str, np.ndarray]:

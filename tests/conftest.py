@@ -3,8 +3,11 @@
 import jax
 import numpy as np
 import pytest
+from layouts import layers_of
 
-from nst_jax import images, weights
+from nst_jax import images, vgg, weights
+from nst_jax.weights_file import load_weights
+from nst_jax.weights_search import embedded_path
 
 # Strict: two ranks that broadcast by accident, or a silent change of type, are errors.
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -13,7 +16,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 @pytest.fixture(scope="session")
 def embedded():
     """The embedded VGG-16, as it was trained."""
-    return weights.load_weights(weights.embedded_path())
+    return load_weights(embedded_path())
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +45,25 @@ def painting():
 def random():
     """A generator with a fixed seed."""
     return np.random.default_rng(0)
+
+
+FILTERS = (2, 3, 4, 5, 6)  # of the narrow networks, whose files have 12 kB
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """A VGG-16 so narrow that its file can be damaged byte by byte."""
+    monkeypatch.setattr(vgg, "FILTERS", FILTERS)
+    random = np.random.default_rng(7)
+    params, means, inputs = {}, {}, 3
+    for layer in layers_of("vgg16"):
+        filters = FILTERS[int(layer[4]) - 1]
+        params[layer] = {
+            "kernel": random.standard_normal((3, 3, inputs, filters), np.float32),
+            "bias": random.standard_normal(filters, np.float32),
+        }
+        means[layer] = random.random(filters, np.float32)
+        inputs = filters
+    return weights.Weights(
+        "vgg16", params, (0.485, 0.456, 0.406), "chance", "0" * 64, "none", means, name="narrow"
+    )

