@@ -87,7 +87,7 @@ def test_gradient_in_float64(networks, name, pooling, random, monkeypatch):
     content, style = random.random((33, 37, 3)), random.random((32, 48, 3))
     image = random.random((33, 37, 3))
     loss = reference.Objective(network, mean, content, style, "paper", 1e-3, pooling, 0.1)
-    settings = Settings(pooling=pooling, tv_weight=0.1, normalize=normalize)
+    settings = Settings(ratio=1e-3, pooling=pooling, tv_weight=0.1, normalize=normalize)
     with jax.enable_x64(True):
         exact = jax.tree.map(lambda tensor: jnp.asarray(tensor, jnp.float64), network)
         program = dataclasses.replace(make_program(settings, weights), precision="float64")
