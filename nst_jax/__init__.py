@@ -1,16 +1,39 @@
 """Neural style transfer after Gatys, Ecker & Bethge (2015), in JAX."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
 
-from nst_jax.errors import ImageError, NSTError, SettingsError, WeightsError
-from nst_jax.images import load_image, save_image
-from nst_jax.settings import PRESETS, Settings
-from nst_jax.transfer import Progress, Result, stylize
-from nst_jax.weights import Weights, normalize
-from nst_jax.weights_file import load_weights
-from nst_jax.weights_search import find_weights
+if TYPE_CHECKING:
+    from nst_jax.errors import ImageError, NSTError, SettingsError, WeightsError
+    from nst_jax.images import load_image, save_image
+    from nst_jax.settings import PRESETS, Settings
+    from nst_jax.transfer import Progress, Result, stylize
+    from nst_jax.weights import Weights, normalize
+    from nst_jax.weights_file import load_weights
+    from nst_jax.weights_search import find_weights
 
-__all__ = [
+# The module of each public name. They are imported when first used: JAX takes a second, in which
+# `nst-jax --version` should be done and Ctrl-C should not end in a traceback.
+_MODULES = {
+    "ImageError": "errors",
+    "NSTError": "errors",
+    "PRESETS": "settings",
+    "Progress": "transfer",
+    "Result": "transfer",
+    "Settings": "settings",
+    "SettingsError": "errors",
+    "Weights": "weights",
+    "WeightsError": "errors",
+    "find_weights": "weights_search",
+    "load_image": "images",
+    "load_weights": "weights_file",
+    "normalize": "weights",
+    "save_image": "images",
+    "stylize": "transfer",
+}
+__all__ = [  # noqa: F822
     "PRESETS",
     "ImageError",
     "NSTError",
@@ -27,3 +50,13 @@ __all__ = [
     "save_image",
     "stylize",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,4 +1,4 @@
-"""`python -m nst_jax` is the command `nst-jax`."""
+"""The command `nst-jax`, which is also `python -m nst_jax`."""
 
 import signal
 import sys
@@ -12,7 +12,10 @@ def main() -> int:
     from nst_jax import cli
 
     signal.signal(signal.SIGINT, previous)
-    return cli.main()
+    code = cli.main()
+    if code == cli.INTERRUPTED:  # pressed once more, it would spoil the exit
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return code
 
 
 if __name__ == "__main__":

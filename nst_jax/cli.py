@@ -5,7 +5,6 @@ output carries what was asked for (the paths written, one a line), standard erro
 """
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -54,10 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (MemoryError, RuntimeError) as error:
         say(f"nst-jax: {_explain(error)}")
         return FAILED
-    if completed:
-        return DONE
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed once more, it would spoil the exit
-    return INTERRUPTED
+    return DONE if completed else INTERRUPTED
 
 
 def _explain(error: MemoryError | RuntimeError) -> str:

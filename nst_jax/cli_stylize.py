@@ -11,15 +11,24 @@ from typing import Any
 import numpy as np
 
 from nst_jax import images
-from nst_jax.errors import ImageError, SettingsError
+from nst_jax.errors import ImageError
 from nst_jax.losses import CONVENTIONS
 from nst_jax.program import make_program
 from nst_jax.progress import Interruption, StepsBar, answer, say
 from nst_jax.record import image_text, make_record, save_record
-from nst_jax.settings import INITS, OPTIMIZERS, PRECISIONS, PRESETS, Settings
-from nst_jax.transfer import Callback, Progress, Result, stylize
+from nst_jax.settings import (
+    INITS,
+    LEARNING_RATES,
+    OPTIMIZERS,
+    PRECISIONS,
+    PRESETS,
+    RATIO_FROM_IMAGE,
+    RATIO_FROM_NOISE,
+    Settings,
+)
+from nst_jax.transfer import Callback, Progress, Result, check_intervals, stylize
 from nst_jax.vgg import POOLINGS
-from nst_jax.weights import Weights
+from nst_jax.weights import Weights, cannot_normalize
 from nst_jax.weights_file import load_weights
 from nst_jax.weights_search import find_weights
 
@@ -41,7 +50,13 @@ FLAGS: dict[str, tuple[tuple[str, Callable[[str], Any], str, str], ...]] = {
     "picture": (
         ("--size", int, "PX", "long side of the result"),
         ("--style-size", int, "PX", "long side of the painting (default: as --size)"),
-        ("--ratio", float, "α/β", "content against style (default: 1e-4 from noise, else 1e-5)"),
+        (
+            "--ratio",
+            float,
+            "α/β",
+            f"content against style (default: {RATIO_FROM_NOISE:g} from noise, "
+            f"else {RATIO_FROM_IMAGE:g})",
+        ),
         ("--init", str, "|".join((*INITS, "FILE")), "where to start"),
         ("--seed", int, "N", "of the noise"),
         ("--tv-weight", float, "W", "smoothness: weight of the total variation"),
@@ -49,7 +64,14 @@ FLAGS: dict[str, tuple[tuple[str, Callable[[str], Any], str, str], ...]] = {
     "optimisation": (
         ("--steps", int, "N", "updates of the image"),
         ("--optimizer", str, "|".join(OPTIMIZERS), "L-BFGS or Adam"),
-        ("--learning-rate", float, "R", "length of a step (default: 1 for lbfgs, 0.02 for adam)"),
+        (
+            "--learning-rate",
+            float,
+            "R",
+            "length of a step (default: "
+            + ", ".join(f"{v:g} for {k}" for k, v in LEARNING_RATES.items())
+            + ")",
+        ),
         ("--lbfgs-memory", int, "M", "pairs of history; each costs two images of memory"),
     ),
     "network and losses": (
@@ -102,7 +124,13 @@ def add_command(commands: Any) -> None:
     )
     parser.add_argument("content", metavar="CONTENT", help="the photograph, an image file")
     parser.add_argument("style", metavar="STYLE", help="the painting, an image file")
-    parser.add_argument("-o", "--output", metavar="OUT", type=Path, help=".png or .jpg to write")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        type=Path,
+        help=".png or .jpg to write (default: CONTENT-STYLE.png here)",
+    )
     add_settings_flags(parser)
     group = parser.add_argument_group("output")
     group.add_argument("--overwrite", action="store_true", help="replace a result that exists")
@@ -122,14 +150,13 @@ def add_command(commands: Any) -> None:
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     """Do what the command line says; return whether it went to its end."""
     settings = read_settings(options)
-    for name in ("report_every", "save_every"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise SettingsError(f"{name} is {value}; wanted at least 1")
+    check_intervals(options.report_every, options.save_every)
     output = options.output or Path(f"{Path(options.content).stem}-{Path(options.style).stem}.png")
     _check_outputs(output, options, settings)
     content, style, weights = _read_inputs(options, settings)
     say(describe_weights(weights, settings))
+    if settings.normalize and not can_normalize(weights):
+        settings = dataclasses.replace(settings, normalize=False)
     with Interruption() as interruption:
         with StepsBar(settings.steps) as bar:
             result = stylize(
@@ -147,14 +174,15 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
 
 
 def _make_callback(output: Path, interruption: Interruption, bar: StepsBar) -> Callback:
-    def callback(progress: Progress) -> bool:
+    def callback(progress: Progress) -> None:
         interruption.stoppable = True
         bar.show(progress)
         if progress.image is not None and 0 < progress.step < progress.steps:
             path = intermediate_path(output, progress.step)
             images.save_image(progress.image, path)
             answer(path)
-        return interruption.requested
+        if interruption.requested:
+            raise StopIteration
 
     return callback
 
@@ -213,19 +241,21 @@ def save_result(result: Result, output: Path, command: str) -> None:
         f"loss {result.history[0][1].total:.4g} → {result.losses.total:.4g} in "
         f"{result.evaluations} evaluations, {timing['run_s']:.1f} s "
         f"(and {timing['compile_s']:.1f} s compiling)"
+        + (f", {result.restarts} restarts" if result.restarts else "")
     )
     answer(output)
 
 
+def can_normalize(weights: Weights) -> bool:
+    """Whether the weights are, or can be, normalised."""
+    return weights.normalized or weights.activation_means is not None
+
+
 def describe_weights(weights: Weights, settings: Settings) -> str:
     """One line on the network that will be used."""
-    if weights.normalized or (settings.normalize and weights.activation_means is not None):
+    how = "not normalised"
+    if weights.normalized or (settings.normalize and can_normalize(weights)):
         how = "normalised"
     elif settings.normalize:
-        how = (
-            "NOT normalised, so the paper's ratios do not hold; to mend that: "
-            f"nst-jax weights normalize {weights.name} --images FOLDER_OF_PHOTOGRAPHS"
-        )
-    else:
-        how = "not normalised"
+        how = f"NOT normalised: {cannot_normalize(weights)}"
     return f"network: {weights.architecture}, weights {weights.name} ({weights.source}), {how}"

@@ -135,7 +135,7 @@ def _remember(
     # Zeros, not the pair itself: 0 · NaN would poison the products for good.
     steps = state.steps.at[state.slot].set(jnp.where(keep, step, 0.0))
     changes = state.changes.at[state.slot].set(jnp.where(keep, change, 0.0))
-    # Matrix-vector products: XLA:CPU runs these six times faster than one product with two columns.
+    # One vector at a time: XLA:CPU is slow at products with two columns (scripts/check_step.py).
     change = jnp.where(keep, change, 0.0)
     steps_g, steps_y = _dot(steps, gradient), _dot(steps, change)
     changes_g, changes_y = _dot(changes, gradient), _dot(changes, change)

@@ -68,6 +68,7 @@ class Losses(NamedTuple):
         content: Σ_l w_l · content loss of layer l.
         style: Σ_l w_l · style loss of layer l.
         tv: total variation.
+        content_layers: {layer: content loss before its weight}.
         style_layers: {layer: style loss before w_l}.
     """
 
@@ -75,6 +76,7 @@ class Losses(NamedTuple):
     content: jax.Array
     style: jax.Array
     tv: jax.Array
+    content_layers: Mapping[str, jax.Array]
     style_layers: Mapping[str, jax.Array]
 
 
@@ -126,8 +128,8 @@ def style_loss(gram: jax.Array, target_gram: jax.Array, convention: str = "paper
     same where the images have one size and makes sense where they have not.
     """
     channels = gram.shape[-1]
-    divisor = (1.0 if convention == "authors" else 4.0) * float(channels) ** 2
-    return _sum_of_squares(gram - target_gram) / divisor
+    factor = {"paper": 4.0, "authors": 1.0, "equations": 4.0}[convention]
+    return _sum_of_squares(gram - target_gram) / (factor * float(channels) ** 2)
 
 
 def total_variation(images: jax.Array) -> jax.Array:
@@ -172,9 +174,11 @@ def total_loss(
     Source: Gatys et al. 2015, eq. 5 and 7.
     """
     zeros = jnp.zeros(images.shape[0], jnp.promote_types(images.dtype, jnp.float32))
-    content, style, style_layers = zeros, zeros, {}
+    content, style = zeros, zeros
+    content_layers, style_layers = {}, {}
     for layer, target in targets.content.items():
         term = content_loss(features[layer], target, convention)
+        content_layers[layer] = term
         content += weights.content_layers[layer] * term
     for layer, target in targets.style.items():
         term = style_loss(ops.gram_matrix(features[layer]), target, convention)
@@ -182,4 +186,4 @@ def total_loss(
         style += weights.style_layers[layer] * term
     tv = total_variation(images)
     total = weights.content * content + weights.style * style + weights.tv * tv
-    return Losses(total, content, style, tv, style_layers)
+    return Losses(total, content, style, tv, content_layers, style_layers)

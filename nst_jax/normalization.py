@@ -14,7 +14,7 @@ from nst_jax.weights import Weights, check_parameters
 
 CROP = 224  # px, the size that the networks were trained at
 BATCH = 8
-# From three photographs rare filters get huge weights; with a few dozen the paper's pictures come.
+# From three photographs filters that rarely fire got huge weights, and the pictures failed.
 FEWEST_PHOTOGRAPHS = 24
 
 

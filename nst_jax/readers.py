@@ -100,7 +100,7 @@ def _read_torch(path: Path) -> Tensors:
         import torch
     except ImportError as error:
         raise WeightsError(
-            f'{path}: .pth files are read by PyTorch; install it with: pip install "nst-jax[torch]"'
+            f"{path}: .pth files are read by PyTorch; install it with: pip install torch"
         ) from error
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)

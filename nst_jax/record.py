@@ -23,8 +23,16 @@ LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
 
 def versions() -> dict[str, str]:
     """Versions of this package, Python, and the libraries that decide the numbers."""
-    known = {name: importlib.metadata.version(name) for name in LIBRARIES}
+    known = {name: _version(name) for name in LIBRARIES}
     return {"nst_jax": nst_jax.__version__, "python": platform.python_version(), **known}
+
+
+def _version(library: str) -> str:
+    """Of an installed library; some builds, such as pillow-simd, go by another name."""
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def device_facts() -> dict[str, Any]:
@@ -86,6 +94,7 @@ def _losses_facts(losses: Losses) -> dict[str, Any]:
         "content": _finite(losses.content),
         "style": _finite(losses.style),
         "tv": _finite(losses.tv),
+        "content_layers": {layer: _finite(term) for layer, term in losses.content_layers.items()},
         "style_layers": {layer: _finite(term) for layer, term in losses.style_layers.items()},
     }
 

@@ -1,4 +1,4 @@
-"""What a run is told: checked once, here. Each default stands here and nowhere else.
+"""What a run is told: checked once, here. Each default of a run stands here.
 
 Static settings (names, sizes, the optimiser) decide which program is compiled; traced ones (the
 ratio and the weights of layers and of the total variation) are arguments of that program.
@@ -55,7 +55,8 @@ class Settings:
         size: long side of the generated image, pixels; static.
         style_size: long side of the style image, pixels; None means `size`. Static.
         steps: updates of the image, ≥ 0.
-        ratio: α/β, content against style; None means 1e-4 from noise, else 1e-5. Traced.
+        ratio: α/β, content against style; None means 1e-4 from noise, else 1e-5, and is for the
+            convention "paper" only. Traced.
         init: "content", "noise", "style" or the path of an image: where the optimisation starts.
         seed: of the noise, 0 to 2³²−1.
         content_layers: names such as conv4_2; static.
@@ -109,6 +110,12 @@ class Settings:
             if value is not None or getattr(Settings, name) is not None:  # the default may be None
                 self._set(name, _number(name, value))
         self._check_layer_weights()
+        if self.ratio is None and self.convention != "paper":
+            raise SettingsError(
+                f"ratio has no default in the convention {self.convention!r}; give one (in "
+                f"'authors' it is 1024 times that of 'paper' for conv4_2, in 'equations' it is "
+                f"that of 'paper' over the layer's number of positions)"
+            )
 
     def _set(self, name: str, value: Any) -> None:
         """Replace a field, while the settings are being made, by its canonical form."""

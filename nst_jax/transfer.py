@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from nst_jax.errors import ImageError, SettingsError
 from nst_jax.losses import Losses, Targets
 from nst_jax.program import Carry, Program, jitted, make_program
 from nst_jax.settings import Settings
-from nst_jax.weights import Weights, normalize
+from nst_jax.weights import Weights, cannot_normalize, normalize
 from nst_jax.weights_file import load_weights
 from nst_jax.weights_search import find_weights
 
@@ -47,7 +48,7 @@ class Progress:
     image: np.ndarray | None = None
 
 
-Callback = Callable[[Progress], bool | None]
+Callback = Callable[[Progress], object]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Result:
         run_seconds: spent in steps.
         completed: False where the callback ended the run early.
         settings: as given.
-        weights: that were used, normalised or not.
+        weights: what is known of those that were used; without their tensors.
     """
 
     image: np.ndarray
@@ -97,7 +98,8 @@ def stylize(
         style: likewise, with `settings.style_size`.
         settings: of the run; None takes the defaults.
         weights: of the network; None finds `settings.weights`.
-        callback: called after every step; returning True ends the run there.
+        callback: called after every step; what it returns does not matter. It may raise
+            StopIteration to end the run there (as in `scipy.optimize.minimize`).
         report_every: steps between entries of the history.
         save_every: steps between calls of the callback that carry the image.
 
@@ -112,7 +114,10 @@ def stylize(
     """
     settings = settings or Settings()
     weights = weights or load_weights(find_weights(settings.weights))
-    if settings.normalize and weights.activation_means is not None:
+    check_intervals(report_every, save_every)
+    if settings.normalize and weights.activation_means is None and not weights.normalized:
+        warnings.warn(cannot_normalize(weights), stacklevel=2)
+    elif settings.normalize:
         weights = normalize(weights)
     program = make_program(settings, weights)
     content = _as_image("content", content, settings.size)
@@ -133,7 +138,7 @@ def compute_targets(
         content: (H, W, 3).
         style: (H', W', 3), of any size.
     """
-    functions, params = jitted(program), weights.params
+    functions, params = jitted(program), jax.device_put(weights.params)
     return Targets(
         functions.content_features(params, content), functions.style_grams(params, style)
     )
@@ -143,7 +148,7 @@ def _as_image(name: str, image: ImageLike, size: int) -> np.ndarray:
     if isinstance(image, str | Path):
         return images.load_image(image, size)
     image = np.asarray(image, np.float32)
-    if image.ndim != 3 or image.shape[-1] != 3:
+    if image.ndim != 3 or image.shape[-1] != 3 or not image.size:
         raise ImageError(f"the {name} image has shape {image.shape}; wanted (H, W, 3)")
     if not (image.min() >= -OVERSHOOT and image.max() <= 1 + OVERSHOOT):  # also where it is NaN
         raise ImageError(
@@ -199,8 +204,9 @@ def optimize(
         save_every: as in `stylize`.
 
     Raises:
-        SettingsError: the loss of the initial image is not finite.
+        SettingsError: the loss of the initial image is not finite; an interval is less than 1.
     """
+    check_intervals(report_every, save_every)
     functions = jitted(program)
     arguments = jax.device_put((weights.params, targets, settings.loss_weights()))
     carry = functions.start(jnp.asarray(image, jnp.float32))
@@ -233,8 +239,19 @@ def optimize(
         run_seconds=monitor.seconds(),
         completed=not monitor.stopped,
         settings=settings,
-        weights=weights,
+        weights=dataclasses.replace(weights, params={}, activation_means=None),
     )
+
+
+def check_intervals(report_every: int, save_every: int | None) -> None:
+    """Refuse numbers of steps below 1.
+
+    Raises:
+        SettingsError: one of them is.
+    """
+    for name, value in (("report_every", report_every), ("save_every", save_every)):
+        if value is not None and value < 1:
+            raise SettingsError(f"{name} is {value}; wanted at least 1")
 
 
 class _Monitor:
@@ -264,7 +281,10 @@ class _Monitor:
         if self._callback and not self.stopped:
             image = None if carry is None else np.asarray(carry.best.image).clip(0.0, 1.0)
             progress = Progress(number, self._steps, losses, self.seconds(), image)
-            self.stopped = bool(self._callback(progress))
+            try:
+                self._callback(progress)
+            except StopIteration:
+                self.stopped = True
 
     def finished_history(self) -> list[tuple[int, Losses]]:
         """The history, with the last step that was read at its end."""

@@ -31,6 +31,7 @@ class Weights:
         normalized: whether the filters are scaled to a mean activation of 1.
         name: the file's name without suffix.
         sha256: of our file; empty before it is written.
+        path: of our file, as it was given; empty before it is written.
     """
 
     architecture: str
@@ -43,6 +44,7 @@ class Weights:
     normalized: bool = False
     name: str = ""
     sha256: str = ""
+    path: str = ""
 
 
 def check_parameters(weights: Weights, name: str) -> None:
@@ -105,6 +107,15 @@ def floored_means(activation_means: Mapping[str, np.ndarray]) -> dict[str, np.nd
     }
 
 
+def cannot_normalize(weights: Weights) -> str:
+    """What to tell about weights without activation means."""
+    return (
+        f"{weights.name}: no mean activations, so it cannot be normalised, and the paper's ratios "
+        f"do not hold; compute them with: nst-jax weights normalize {weights.path or weights.name} "
+        f"--images FOLDER_OF_PHOTOGRAPHS"
+    )
+
+
 def normalize(weights: Weights) -> Weights:
     """Scale every filter to a mean activation of 1 over photographs.
 
@@ -121,10 +132,7 @@ def normalize(weights: Weights) -> Weights:
     if weights.normalized:
         return weights
     if weights.activation_means is None:
-        raise WeightsError(
-            f"{weights.name}: no mean activations, so it cannot be normalised; compute them with: "
-            f"nst-jax weights normalize {weights.name} --images FOLDER_OF_PHOTOGRAPHS"
-        )
+        raise WeightsError(cannot_normalize(weights))
     params, before = {}, np.ones(3, np.float32)
     scales = floored_means(weights.activation_means)
     for layer in vgg.layer_names(weights.architecture):  # each needs the scales of the one before

@@ -67,6 +67,7 @@ def load_weights(path: str | Path) -> Weights:
             normalized=facts["normalized"],
             name=path.stem,
             sha256=sha256_of(path),
+            path=str(path),
         )
         check_parameters(weights, str(path))
     except (ValueError, KeyError, TypeError, AttributeError) as error:

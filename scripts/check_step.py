@@ -54,27 +54,29 @@ class Measurements:
             (self.weights.params, targets, self.settings.loss_weights())
         )
 
-    def gradient(self) -> Callable[[jax.Array], jax.Array]:
-        """The loss's gradient with respect to the image."""
-        gradient_of = jax.grad(objective, argnums=1, has_aux=True)
-        return lambda image, *arguments: gradient_of(self.program, image, *arguments)[0]
+    def value_and_gradient(self) -> Callable[..., tuple[Any, jax.Array]]:
+        """The losses, all terms, and the gradient with respect to the image."""
+        function = jax.value_and_grad(objective, argnums=1, has_aux=True)
+        return lambda image, *arguments: function(self.program, image, *arguments)
 
-    def evaluation(self) -> Callable[[], jax.Array]:
+    def evaluation(self) -> Callable[[], Any]:
         """One loss-and-gradient."""
-        function = jax.jit(self.gradient())
+        function = jax.jit(self.value_and_gradient())
         return lambda: function(self.image, *self.arguments)
 
-    def looped(self) -> Callable[[], jax.Array]:
+    def looped(self) -> Callable[[], Any]:
         """Several loss-and-gradients inside a loop."""
-        gradient = self.gradient()
+        evaluate = self.value_and_gradient()
 
         @jax.jit
         def loop(image, *arguments):
             def body(state):
-                count, image = state
-                return count + 1, image - 1e-6 * gradient(image, *arguments)
+                count, image, _ = state
+                (loss, _), gradient = evaluate(image, *arguments)
+                return count + 1, image - 1e-6 * gradient, loss
 
-            return jax.lax.while_loop(lambda state: state[0] < LOOPS, body, (0, image))[1]
+            start = 0, image, jnp.float32(0)
+            return jax.lax.while_loop(lambda state: state[0] < LOOPS, body, start)
 
         return lambda: loop(self.image, *self.arguments)
 

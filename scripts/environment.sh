@@ -7,7 +7,7 @@ python=${PYTHON:-python3}
   echo "nst-jax needs Python 3.11 or newer; $python is $("$python" --version). Set PYTHON=/path/to/python3.11" >&2
   exit 2
 }
-[ -x .venv/bin/python ] || "$python" -m venv .venv
+[ -x .venv/bin/pip ] || "$python" -m venv .venv
 source .venv/bin/activate
 stamp=.venv/installed-$(cat pyproject.toml <(echo "$1") | cksum | cut -d' ' -f1)
 if [ ! -e "$stamp" ]; then

@@ -71,7 +71,7 @@ def make_ratios(steps: int) -> np.ndarray:
     for init, ratios in RATIOS.items():
         settings = [Settings(size=256, steps=steps, init=init, ratio=ratio) for ratio in ratios]
         rows.append([paint(each) for each in settings])
-        captions.append([f"from {init}, α/β = {ratio:.0e}" for ratio in ratios])
+        captions.append([f"from {init}, ratio {ratio:.0e}" for ratio in ratios])
     return arrange(rows, captions)
 
 

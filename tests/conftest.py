@@ -9,7 +9,7 @@ from nst_jax import images, vgg, weights
 from nst_jax.weights_file import load_weights
 from nst_jax.weights_search import embedded_path
 
-# Strict: two ranks that broadcast by accident, or a silent change of type, are errors.
+# Strict: two ranks that broadcast by accident are an error.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 

@@ -48,6 +48,13 @@ def test_the_default_ratio_depends_on_the_start():
     assert float(Settings().loss_weights().content) == np.float32(1e-5)
 
 
+@pytest.mark.parametrize("convention", ["authors", "equations"])
+def test_other_conventions_want_a_ratio(convention):
+    with pytest.raises(SettingsError, match=f"no default in the convention '{convention}'"):
+        Settings(convention=convention)
+    assert Settings(convention=convention, ratio=1e-3).content_weight == 1e-3
+
+
 def test_the_preset_is_the_paper():
     settings = Settings(**PRESETS["paper"])
     assert (settings.init, settings.optimizer, settings.pooling) == ("noise", "lbfgs", "average")
