@@ -23,7 +23,7 @@ WEIGHTS = Weights("vgg16", {}, (0, 0, 0), "Keras", "", "CC BY", name="mine", sha
 def losses(content, style):
     """The losses of an image, with both style layers alike."""
     total = 0.5 * content + style
-    return Losses(total, content, style, 0.25, dict.fromkeys(LAYERS, style))
+    return Losses(total, content, style, 0.25, {"conv4_2": content}, dict.fromkeys(LAYERS, style))
 
 
 @pytest.fixture
@@ -56,7 +56,13 @@ def test_record(result):
         "normalized": False,
     }
     assert [entry["step"] for entry in record["history"]] == [0, 10, 20]
-    terms = {"content": 1.0, "style": 1.0, "tv": 0.25, "style_layers": dict.fromkeys(LAYERS, 1.0)}
+    terms = {
+        "content": 1.0,
+        "style": 1.0,
+        "tv": 0.25,
+        "content_layers": {"conv4_2": 1.0},
+        "style_layers": dict.fromkeys(LAYERS, 1.0),
+    }
     assert record["history"][2] == {"step": 20, "loss": 1.5, **terms}
     assert record["result"] == {"loss": 1.5, **terms, "restarts": 1}
 

@@ -111,6 +111,6 @@ def test_without_means_the_command_is_named(narrow):
     with pytest.raises(WeightsError) as caught:
         normalize(dataclasses.replace(narrow, activation_means=None))
     assert str(caught.value) == (
-        "narrow: no mean activations, so it cannot be normalised; compute them with: "
-        "nst-jax weights normalize narrow --images FOLDER_OF_PHOTOGRAPHS"
+        "narrow: no mean activations, so it cannot be normalised, and the paper's ratios do not "
+        "hold; compute them with: nst-jax weights normalize narrow --images FOLDER_OF_PHOTOGRAPHS"
     )

@@ -32,7 +32,7 @@ def test_round_trip(tmp_path, architecture):
     path = save_weights(original, tmp_path / "mine.safetensors")
     loaded = load_weights(path)
     assert_same_tensors(loaded, original)
-    facts = {"params": None, "name": "", "sha256": ""}
+    facts = {"params": None, "name": "", "sha256": "", "path": ""}
     assert dataclasses.replace(loaded, **facts) == dataclasses.replace(original, **facts)
     assert loaded.name == "mine"
     assert loaded.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
