@@ -61,7 +61,7 @@ def smallest_side(layers: Sequence[str]) -> int:
 
 
 class Convolution(nn.Module):
-    """3×3 convolution and bias, with parameters `kernel` (3, 3, I, O) and `bias` (O,)."""
+    """3×3 convolution, bias and ReLU, with parameters `kernel` (3, 3, I, O) and `bias` (O,)."""
 
     filters: int
     dtype: jnp.dtype
@@ -69,12 +69,15 @@ class Convolution(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
-        """(N, H, W, I) to (N, H, W, O), before the ReLU."""
+        """(N, H, W, I) to (N, H, W, O), both of type `dtype`."""
         shape = (3, 3, inputs.shape[-1], self.filters)
         kernel = self.param("kernel", nn.initializers.he_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.filters,))
         outputs = ops.conv3x3(inputs, kernel.astype(self.dtype), self.precision)
-        return outputs + bias.astype(self.dtype).reshape(1, 1, 1, -1)
+        # Not in bfloat16: it would round twice, and jaxlib 0.12.0 on CPU makes NaN of that fusion.
+        wide = jnp.promote_types(self.dtype, jnp.float32)
+        biased = outputs.astype(wide) + bias.astype(wide).reshape(1, 1, 1, -1)
+        return nn.relu(biased).astype(self.dtype)
 
 
 class VGG(nn.Module):
@@ -129,7 +132,7 @@ class VGG(nn.Module):
                 outputs = POOLINGS[self.pooling](outputs)
                 block = block_of(layer)
             convolution = Convolution(FILTERS[block - 1], self.dtype, self.precision, name=layer)
-            outputs = nn.relu(convolution(outputs))
+            outputs = convolution(outputs)
             features[layer] = outputs
             wanted.discard(layer)
         return {layer: features[layer] for layer in self.layers}

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import h5py
 import numpy as np
+import reference
 import scipy.io
 
 OXFORD_MEAN = np.array([123.68, 116.779, 103.939])  # RGB, 0 to 255
@@ -52,25 +53,7 @@ def reference_features(network, inputs, last):
         inputs: (H, W, 3), prepared as that convention wants.
         last: name of the layer.
     """
-    features, block = np.asarray(inputs, np.float64), "1"
-    for layer, parts in network.items():
-        if layer[4] != block:
-            block = layer[4]
-            height, width, channels = features.shape
-            windows = features[: height // 2 * 2, : width // 2 * 2]
-            windows = windows.reshape(height // 2, 2, width // 2, 2, channels)
-            features = windows.mean(axis=(1, 3))
-        height, width, _ = features.shape
-        padded = np.pad(features, ((1, 1), (1, 1), (0, 0)))
-        kernel = parts["kernel"].astype(np.float64)
-        features = np.zeros((height, width, kernel.shape[3])) + parts["bias"]
-        for y in range(3):
-            for x in range(3):
-                features += padded[y : y + height, x : x + width] @ kernel[y, x]
-        features = np.maximum(features, 0)
-        if layer == last:
-            break
-    return features
+    return reference.all_features(network, inputs, mean=0.0, last=last)[last]
 
 
 def with_first_kernel(network, change):
