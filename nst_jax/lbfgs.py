@@ -135,7 +135,7 @@ def _remember(
     # Zeros, not the pair itself: 0 · NaN would poison the products for good.
     steps = state.steps.at[state.slot].set(jnp.where(keep, step, 0.0))
     changes = state.changes.at[state.slot].set(jnp.where(keep, change, 0.0))
-    # One vector at a time: XLA:CPU is slow at products with two columns (scripts/check_step.py).
+    # One vector at a time: XLA:CPU (jaxlib 0.10.2) is several times slower at two columns.
     change = jnp.where(keep, change, 0.0)
     steps_g, steps_y = _dot(steps, gradient), _dot(steps, change)
     changes_g, changes_y = _dot(changes, gradient), _dot(changes, change)
