@@ -8,7 +8,10 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from nst_jax.errors import ImageError, NSTError, SettingsError, WeightsError
     from nst_jax.images import load_image, save_image
+    from nst_jax.record import make_record
+    from nst_jax.rounds import SweepProgress
     from nst_jax.settings import PRESETS, Settings
+    from nst_jax.sweeps import sweep
     from nst_jax.transfer import Progress, Result, stylize
     from nst_jax.weights import Weights, normalize
     from nst_jax.weights_file import load_weights
@@ -24,14 +27,17 @@ _MODULES = {
     "Result": "transfer",
     "Settings": "settings",
     "SettingsError": "errors",
+    "SweepProgress": "rounds",
     "Weights": "weights",
     "WeightsError": "errors",
     "find_weights": "weights_search",
     "load_image": "images",
     "load_weights": "weights_file",
+    "make_record": "record",
     "normalize": "weights",
     "save_image": "images",
     "stylize": "transfer",
+    "sweep": "sweeps",
 }
 __all__ = [  # noqa: F822
     "PRESETS",
@@ -41,14 +47,17 @@ __all__ = [  # noqa: F822
     "Result",
     "Settings",
     "SettingsError",
+    "SweepProgress",
     "Weights",
     "WeightsError",
     "find_weights",
     "load_image",
     "load_weights",
+    "make_record",
     "normalize",
     "save_image",
     "stylize",
+    "sweep",
 ]
 
 

@@ -12,8 +12,8 @@ from typing import NoReturn
 import jax
 
 import nst_jax
-from nst_jax import cli_stylize, cli_weights, record
-from nst_jax.errors import NSTError
+from nst_jax import cli_reconstruct, cli_stylize, cli_sweep, cli_weights, record
+from nst_jax.errors import FailedLanesError, NSTError
 from nst_jax.progress import accept_any_text, answer, say
 from nst_jax.weights_search import available_weights
 
@@ -47,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("nst-jax: interrupted before there was a result")
         completed = False
+    except FailedLanesError as error:
+        say(f"nst-jax: {error}")
+        return FAILED
     except OSError as error:  # that no module expected, such as a full disk under standard output
         say(f"nst-jax: {error}")
         return FAILED
@@ -73,6 +76,8 @@ def _make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=nst_jax.__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     cli_stylize.add_command(commands)
+    cli_sweep.add_command(commands)
+    cli_reconstruct.add_command(commands)
     cli_weights.add_command(commands)
     info = commands.add_parser("info", help="versions, devices and weights found")
     info.set_defaults(run=_info)

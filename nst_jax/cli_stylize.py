@@ -2,20 +2,22 @@
 
 import argparse
 import dataclasses
+import itertools
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nst_jax import images
-from nst_jax.errors import ImageError
+from nst_jax.errors import ImageError, SettingsError
+from nst_jax.loop import check_intervals
 from nst_jax.losses import CONVENTIONS
 from nst_jax.program import make_program
 from nst_jax.progress import Interruption, StepsBar, answer, say
-from nst_jax.record import image_text, make_record, save_record
+from nst_jax.record import image_text, input_facts, make_record, save_record
 from nst_jax.settings import (
     INITS,
     LEARNING_RATES,
@@ -26,7 +28,7 @@ from nst_jax.settings import (
     RATIO_FROM_NOISE,
     Settings,
 )
-from nst_jax.transfer import Callback, Progress, Result, check_intervals, stylize
+from nst_jax.transfer import Callback, Progress, Result, stylize
 from nst_jax.vgg import POOLINGS
 from nst_jax.weights import Weights, cannot_normalize
 from nst_jax.weights_file import load_weights
@@ -43,6 +45,11 @@ def names(text: str) -> tuple[str, ...]:
 def numbers(text: str) -> tuple[float, ...]:
     """Split 1,0.5."""
     return tuple(float(number) for number in text.split(","))
+
+
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """Split 0,1,2."""
+    return tuple(int(number) for number in text.split(","))
 
 
 # Flag, how its text is read, placeholder, help; the flag's name is the setting's.
@@ -77,6 +84,12 @@ FLAGS: dict[str, tuple[tuple[str, Callable[[str], Any], str, str], ...]] = {
     "network and losses": (
         ("--weights", str, "auto|vgg19|vgg16|NAME|FILE", "the network"),
         ("--content-layers", names, "L,…", "layers that keep the content"),
+        (
+            "--content-layer-weights",
+            numbers,
+            "W,…",
+            "one per content layer (default: equal, sum 1)",
+        ),
         ("--style-layers", names, "L,…", "layers that carry the style"),
         ("--style-layer-weights", numbers, "W,…", "one per style layer (default: equal, sum 1)"),
         ("--pooling", str, "|".join(POOLINGS), "of the network"),
@@ -117,6 +130,48 @@ def read_settings(options: argparse.Namespace) -> Settings:
     return Settings(**{**PRESETS.get(options.preset, {}), **typed})
 
 
+def flags_of(settings: Settings) -> list[str]:
+    """The flags that give these settings, where they are not the defaults.
+
+    Layers without weight are left out, and weights that are equal and sum to 1.
+    """
+    settings = without_idle_layers(settings)
+    flags = []
+    for flag, *_ in itertools.chain(*FLAGS.values()):
+        name = flag.strip("-").replace("-", "_")
+        value = getattr(settings, name)
+        if value != getattr(DEFAULTS, name):
+            parts = value if isinstance(value, tuple) else (value,)
+            flags += [flag, ",".join(str(part) for part in parts)]
+    return flags if settings.normalize else [*flags, "--no-normalize"]
+
+
+def without_idle_layers(settings: Settings) -> Settings:
+    """Settings of the same loss, without the layers whose weight is 0."""
+    changes: dict[str, Any] = {}
+    for kind, terms in (("content", settings.content_terms), ("style", settings.style_terms)):
+        layers = {layer: weight for layer, weight in terms.items() if weight}
+        equal = all(weight == 1 / len(layers) for weight in layers.values())
+        changes[f"{kind}_layers"] = tuple(layers)
+        changes[f"{kind}_layer_weights"] = None if equal else tuple(layers.values())
+    return dataclasses.replace(settings, **changes)
+
+
+def check_transfer(settings: Settings) -> None:
+    """Refuse settings that match one of the two images only.
+
+    Raises:
+        SettingsError: there are no content layers, or no style layers.
+    """
+    for kind in ("content", "style"):
+        if not getattr(settings, f"{kind}_layers"):
+            other = "style" if kind == "content" else "content"
+            raise SettingsError(
+                f"{kind}_layers is empty; name at least one layer, such as conv1_1, or match the "
+                f"{other} alone with: nst-jax reconstruct {other} IMAGE"
+            )
+
+
 def add_command(commands: Any) -> None:
     """Add `stylize` to the parser's commands."""
     parser = commands.add_parser(
@@ -132,6 +187,12 @@ def add_command(commands: Any) -> None:
         help=".png or .jpg to write (default: CONTENT-STYLE.png here)",
     )
     add_settings_flags(parser)
+    add_output_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def add_output_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags on what is written."""
     group = parser.add_argument_group("output")
     group.add_argument("--overwrite", action="store_true", help="replace a result that exists")
     group.add_argument(
@@ -144,19 +205,22 @@ def add_command(commands: Any) -> None:
         default=10,
         help="steps between entries of the record's history (default: 10)",
     )
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     """Do what the command line says; return whether it went to its end."""
     settings = read_settings(options)
-    check_intervals(options.report_every, options.save_every)
+    check_transfer(settings)
+    check_intervals(report_every=options.report_every, save_every=options.save_every)
     output = options.output or Path(f"{Path(options.content).stem}-{Path(options.style).stem}.png")
     _check_outputs(output, options, settings)
     content, style, weights = _read_inputs(options, settings)
-    say(describe_weights(weights, settings))
-    if settings.normalize and not can_normalize(weights):
-        settings = dataclasses.replace(settings, normalize=False)
+    inputs = input_facts(
+        content=options.content,
+        style=options.style,
+        init=None if settings.init in INITS else settings.init,
+    )
+    settings = as_far_as_possible(settings, weights)
     with Interruption() as interruption:
         with StepsBar(settings.steps) as bar:
             result = stylize(
@@ -169,7 +233,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
                 save_every=options.save_every,
             )
         interruption.saving = True
-        save_result(result, output, shlex.join(["nst-jax", *arguments]))
+        save_result(result, output, shlex.join(["nst-jax", *arguments]), inputs)
     return result.completed
 
 
@@ -231,9 +295,9 @@ def _read_inputs(
     return content, style, weights
 
 
-def save_result(result: Result, output: Path, command: str) -> None:
+def save_result(result: Result, output: Path, command: str, inputs: Mapping[str, Any]) -> None:
     """Write the image and its record, and answer with the image's path."""
-    record = make_record(result, command)
+    record = make_record(result, command, inputs)
     images.save_image(result.image, output, image_text(record))
     save_record(record, record_path(output))
     timing = record["timing"]
@@ -244,6 +308,14 @@ def save_result(result: Result, output: Path, command: str) -> None:
         + (f", {result.restarts} restarts" if result.restarts else "")
     )
     answer(output)
+
+
+def as_far_as_possible(settings: Settings, weights: Weights) -> Settings:
+    """Say which network will be used; the settings, not normalised where that cannot be."""
+    say(describe_weights(weights, settings))
+    if settings.normalize and not can_normalize(weights):
+        return dataclasses.replace(settings, normalize=False)
+    return settings
 
 
 def can_normalize(weights: Weights) -> bool:

@@ -15,3 +15,7 @@ class SettingsError(NSTError):
 
 class WeightsError(NSTError):
     """A weights file is missing, damaged, of another network or layout, or cannot be fetched."""
+
+
+class FailedLanesError(Exception):
+    """Lanes of a sweep have come to nothing; all else is written. Exit code 1."""

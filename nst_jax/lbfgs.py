@@ -10,7 +10,7 @@ direction. S and Y hold the steps and the gradients' changes, R is the upper tri
 order of time), D its diagonal, γ = sᵀy / yᵀy of the newest pair.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -51,6 +51,11 @@ class LBFGSState(NamedTuple):
     started: jax.Array
     params: jax.Array
     gradient: jax.Array
+
+
+# Of the state under `vmap`. With one slot for all lanes their pairs are stored by one update of one
+# slice, in place; with a slot for each it would be a scatter of as many.
+LANE_AXES: Any = LBFGSState._make([None, *[0] * (len(LBFGSState._fields) - 1)])
 
 
 def lbfgs(learning_rate: float = 1.0, memory: int = 50) -> optax.GradientTransformation:

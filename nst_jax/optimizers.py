@@ -5,13 +5,13 @@ says itself how its state is emptied.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from nst_jax.lbfgs import LBFGSState, forget, lbfgs
+from nst_jax.lbfgs import LANE_AXES, LBFGSState, forget, lbfgs
 
 
 class Optimizer(NamedTuple):
@@ -22,12 +22,14 @@ class Optimizer(NamedTuple):
         update: (gradients, state, params) → (updates, state), as in optax.
         restart: state → the state before any update, without copying what is large.
         project: image → the image that the next gradient is taken at.
+        lane_axes: of the state under `vmap`, as its in_axes and out_axes want them.
     """
 
     init: Callable[[jax.Array], optax.OptState]
     update: Callable[[jax.Array, optax.OptState, jax.Array], tuple[jax.Array, optax.OptState]]
     restart: Callable[[optax.OptState], optax.OptState]
     project: Callable[[jax.Array], jax.Array]
+    lane_axes: Any
 
 
 def make_optimizer(name: str, learning_rate: float, lbfgs_memory: int) -> Optimizer:
@@ -43,9 +45,9 @@ def make_optimizer(name: str, learning_rate: float, lbfgs_memory: int) -> Optimi
     """
     if name == "lbfgs":
         init, update = lbfgs(learning_rate, lbfgs_memory)
-        return Optimizer(init, update, _restart_lbfgs, project=lambda image: image)
+        return Optimizer(init, update, _restart_lbfgs, lambda image: image, (LANE_AXES, 0))
     init, update = optax.adam(learning_rate)
-    return Optimizer(init, update, _zeros, project=lambda image: image.clip(0.0, 1.0))
+    return Optimizer(init, update, _zeros, lambda image: image.clip(0.0, 1.0), 0)
 
 
 def _restart_lbfgs(state: optax.OptState) -> optax.OptState:

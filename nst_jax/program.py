@@ -6,7 +6,7 @@ another ratio or another image of the same size needs no compilation.
 
 import dataclasses
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -167,7 +167,17 @@ def step(
 
 
 def _select(condition, if_true, if_false):
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), if_true, if_false)
+    """Choose leaf by leaf. What is the same either way stays as it is, and shared among lanes."""
+    return jax.tree.map(lambda a, b: a if a is b else jnp.where(condition, a, b), if_true, if_false)
+
+
+def lane_axes(program: Program) -> Any:
+    """A carry of the axes along which it has its lanes, for `jax.vmap`; None for what they share.
+
+    A prefix of the carry's tree: one number stands for all arrays below it.
+    """
+    axes: Any = Carry._make([0] * len(Carry._fields))
+    return axes._replace(optimizer=program.make_optimizer().lane_axes)
 
 
 class Compiled(NamedTuple):

@@ -1,6 +1,7 @@
 """What the command says: answers on standard output; progress, all of it, on standard error."""
 
 import contextlib
+import datetime
 import io
 import math
 import os
@@ -13,7 +14,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
-from nst_jax import transfer
+from nst_jax import rounds, transfer
 
 SECONDS_BETWEEN_LINES = 5.0  # where standard error is a file or a pipe
 # Seconds; some launchers pass on the signal that the terminal has sent already.
@@ -105,6 +106,47 @@ class StepsBar:
         if self._bar.disable and (last or time.monotonic() >= self._line_due):
             self._line_due = time.monotonic() + SECONDS_BETWEEN_LINES
             say(f"step {progress.step}/{self._steps}  {numbers}{left}")
+
+
+class LanesBar:
+    """A bar over all rounds of a sweep; plain lines where there is no terminal."""
+
+    def __init__(self):
+        self._line_due = 0.0
+        self._bar = make_bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[numbers]}"),
+        )
+        self._task = self._bar.add_task("compiling", total=None, numbers="")
+
+    def __enter__(self) -> "LanesBar":
+        self._bar.start()
+        if self._bar.disable:
+            say("compiling")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def show(self, progress: rounds.SweepProgress) -> None:
+        """Show a step that has finished."""
+        running, step, steps = progress.together, progress.step, progress.steps
+        lanes = f"lanes {progress.done + 1} to {progress.done + running} of {progress.total}"
+        losses = progress.losses.total
+        numbers = f"step {step}/{steps}  loss {losses.min():.3g} to {losses.max():.3g}"
+        remaining = (progress.total - progress.done) / running * steps - step
+        if step:
+            left = datetime.timedelta(seconds=round(progress.seconds / step * remaining))
+            numbers += f"  {step / progress.seconds:.2f} steps/s  {left} left"
+        total = progress.total * max(steps, 1)
+        completed = progress.done * steps + running * step
+        self._bar.update(
+            self._task, description=lanes, total=total, completed=completed, numbers=numbers
+        )
+        if self._bar.disable and (step == steps or time.monotonic() >= self._line_due):
+            self._line_due = time.monotonic() + SECONDS_BETWEEN_LINES
+            say(f"{lanes}  {numbers}")
 
 
 class Interruption:

@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import math
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import jax
 
 import nst_jax
 from nst_jax.errors import ImageError
-from nst_jax.files import write_bytes
+from nst_jax.files import sha256_of, write_bytes
 from nst_jax.losses import Losses
 from nst_jax.settings import Settings
 from nst_jax.transfer import Result
@@ -41,21 +42,26 @@ def device_facts() -> dict[str, Any]:
     return {"platform": devices[0].platform, "kind": devices[0].device_kind, "count": len(devices)}
 
 
-def make_record(result: Result, command: str) -> dict[str, Any]:
+def make_record(
+    result: Result, command: str = "", inputs: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The record of one run.
 
     Args:
         result: of the run.
         command: as it was typed, or whatever made the call.
+        inputs: from `input_facts`.
 
     Returns:
-        `command`, `settings`, `weights`, `versions`, `device`, `timing` (seconds), `evaluations`,
-        `completed`, `history` (a list, the initial image first) and `result` (the image of least
-        loss, before it was clipped to [0, 1]). Losses are terms before α, β and w_l; `style` is
-        Σ w_l · term; one that is not finite is null.
+        `command`, `inputs`, `settings`, `weights`, `versions`, `device`, `timing` (seconds, of
+        all the `lanes` that ran together), `evaluations`, `completed`, `history` (a list, the
+        initial image first) and `result` (the image of least loss, before it was clipped to
+        [0, 1]). Losses are terms before α, β and w_l; `style` is Σ w_l · term; one that is not
+        finite is null.
     """
     return {
         "command": command,
+        "inputs": dict(inputs or {}),
         "settings": settings_facts(result.settings),
         "weights": weights_facts(result.weights),
         "versions": versions(),
@@ -64,6 +70,7 @@ def make_record(result: Result, command: str) -> dict[str, Any]:
             "compile_s": round(result.compile_seconds, 4),
             "run_s": round(result.run_seconds, 4),
             "s_per_step": round(result.run_seconds / result.evaluations, 6),
+            "lanes": result.lanes,
         },
         "evaluations": result.evaluations,
         "completed": result.completed,
@@ -72,11 +79,21 @@ def make_record(result: Result, command: str) -> dict[str, Any]:
     }
 
 
+def input_facts(**files: str | Path | None) -> dict[str, dict[str, str]]:
+    """{role: {file, sha256}} of the files that a run reads; None is left out."""
+    return {
+        role: {"file": str(file), "sha256": sha256_of(Path(file))}
+        for role, file in files.items()
+        if file is not None
+    }
+
+
 def settings_facts(settings: Settings) -> dict[str, Any]:
     """The settings, with the defaults that depend on others filled in."""
     facts = dataclasses.asdict(settings)
     facts["ratio"] = settings.content_weight
-    facts["style_layer_weights"] = settings.layer_weights
+    facts["content_layer_weights"] = tuple(settings.content_terms.values())
+    facts["style_layer_weights"] = tuple(settings.style_terms.values())
     facts["learning_rate"] = settings.step_size
     facts["style_size"] = settings.style_size or settings.size
     return facts
@@ -106,7 +123,10 @@ def _finite(value: jax.Array | float) -> float | None:
 
 def image_text(record: dict[str, Any]) -> dict[str, str]:
     """What is written inside the image: the record without what is long or differs each time."""
-    short = {key: record[key] for key in ("command", "settings", "weights", "versions", "result")}
+    short = {
+        key: record[key]
+        for key in ("command", "inputs", "settings", "weights", "versions", "result")
+    }
     return {"Software": f"nst_jax {nst_jax.__version__}", "nst_jax": json.dumps(short)}
 
 

@@ -59,8 +59,9 @@ class Settings:
             convention "paper" only. Traced.
         init: "content", "noise", "style" or the path of an image: where the optimisation starts.
         seed: of the noise, 0 to 2³²−1.
-        content_layers: names such as conv4_2; static.
-        style_layers: names; static.
+        content_layers: names such as conv4_2; none reconstructs the style alone. Static.
+        content_layer_weights: one per content layer; None means 1 / (number of layers). Traced.
+        style_layers: names; none reconstructs the content alone. Static.
         style_layer_weights: w_l, one per style layer; None means 1 / (number of layers). Traced.
         pooling: "average" or "max"; static.
         convention: "paper", "authors" or "equations": what the ratio multiplies (`losses`). Static.
@@ -84,6 +85,7 @@ class Settings:
     init: str = "content"
     seed: int = 0
     content_layers: tuple[str, ...] = ("conv4_2",)
+    content_layer_weights: tuple[float, ...] | None = None
     style_layers: tuple[str, ...] = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
     style_layer_weights: tuple[float, ...] | None = None
     pooling: str = "average"
@@ -109,8 +111,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None or getattr(Settings, name) is not None:  # the default may be None
                 self._set(name, _number(name, value))
-        self._check_layer_weights()
-        if self.ratio is None and self.convention != "paper":
+        self._check_layers()
+        if self.ratio is None and self.is_transfer and self.convention != "paper":
             raise SettingsError(
                 f"ratio has no default in the convention {self.convention!r}; give one (in "
                 f"'authors' it is 1024 times that of 'paper' for conv4_2, in 'equations' it is "
@@ -121,31 +123,48 @@ class Settings:
         """Replace a field, while the settings are being made, by its canonical form."""
         object.__setattr__(self, name, value)
 
-    def _check_layer_weights(self) -> None:
-        if self.style_layer_weights is None:
-            return
-        weights = tuple(
-            _number("style_layer_weights", weight)
-            for weight in _sequence("style_layer_weights", self.style_layer_weights)
-        )
-        self._set("style_layer_weights", weights)
-        if len(weights) != len(self.style_layers):
+    def _check_layers(self) -> None:
+        if not self.layers:
             raise SettingsError(
-                f"style_layer_weights has {len(weights)} numbers for {len(self.style_layers)} "
-                f"style layers ({', '.join(self.style_layers)}); wanted one each"
+                f"content_layers and style_layers are both empty; wanted at least one layer of "
+                f"{', '.join(layer_names('vgg19'))}"
             )
+        for kind in ("content", "style"):
+            name = f"{kind}_layer_weights"
+            weights, layers = getattr(self, name), getattr(self, f"{kind}_layers")
+            if weights is None:
+                continue
+            weights = tuple(_number(name, weight) for weight in _sequence(name, weights))
+            self._set(name, weights)
+            if len(weights) != len(layers):
+                raise SettingsError(
+                    f"{name} has {len(weights)} numbers for {len(layers)} {kind} layers "
+                    f"({', '.join(layers)}); wanted one each"
+                )
+
+    @property
+    def is_transfer(self) -> bool:
+        """Whether both content and style are asked for; else one of them is reconstructed."""
+        return bool(self.content_layers and self.style_layers)
 
     @property
     def content_weight(self) -> float:
         """α, with its default filled in; β is 1."""
-        default = RATIO_FROM_NOISE if self.init == "noise" else RATIO_FROM_IMAGE
-        return default if self.ratio is None else self.ratio
+        if self.ratio is not None:
+            return self.ratio
+        if not self.is_transfer:
+            return 1.0
+        return RATIO_FROM_NOISE if self.init == "noise" else RATIO_FROM_IMAGE
 
     @property
-    def layer_weights(self) -> tuple[float, ...]:
-        """The w_l of the style layers, with their default filled in."""
-        count = len(self.style_layers)
-        return self.style_layer_weights or (1 / count,) * count
+    def content_terms(self) -> dict[str, float]:
+        """The weight of each content layer, with the default filled in."""
+        return _terms(self.content_layers, self.content_layer_weights)
+
+    @property
+    def style_terms(self) -> dict[str, float]:
+        """The w_l of each style layer, with the default filled in."""
+        return _terms(self.style_layers, self.style_layer_weights)
 
     @property
     def step_size(self) -> float:
@@ -159,18 +178,18 @@ class Settings:
         return tuple(dict.fromkeys(self.style_layers + self.content_layers))
 
     def loss_weights(self) -> LossWeights:
-        """The traced part: float32 scalars. A content layer weighs 1 / (number of them)."""
-        content, style = self.content_layers, self.style_layers
+        """The traced part: float32 scalars."""
         return LossWeights(
             content=jnp.float32(self.content_weight),
             style=jnp.float32(1.0),
             tv=jnp.float32(self.tv_weight),
-            content_layers={layer: jnp.float32(1 / len(content)) for layer in content},
-            style_layers={
-                layer: jnp.float32(weight)
-                for layer, weight in zip(style, self.layer_weights, strict=True)
-            },
+            content_layers={layer: jnp.float32(w) for layer, w in self.content_terms.items()},
+            style_layers={layer: jnp.float32(w) for layer, w in self.style_terms.items()},
         )
+
+
+def _terms(layers: tuple[str, ...], weights: tuple[float, ...] | None) -> dict[str, float]:
+    return dict(zip(layers, weights or (1 / max(len(layers), 1),) * len(layers), strict=True))
 
 
 # Gatys et al. 2015, section "Methods", and the caption of Figure 2.
@@ -179,6 +198,7 @@ PAPER = {
     "optimizer": "lbfgs",
     "pooling": "average",
     "content_layers": ("conv4_2",),
+    "content_layer_weights": None,
     "style_layers": ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"),
     "style_layer_weights": None,
     "convention": "paper",
@@ -221,6 +241,4 @@ def _canonical_layers(name: str, layers: Iterable[str]) -> tuple[str, ...]:
     layers = tuple(canonical_layer(str(layer), "vgg19") for layer in _sequence(name, layers))
     if len(set(layers)) != len(layers):
         raise SettingsError(f"{name} names a layer twice: {', '.join(layers)}")
-    if not layers:
-        raise SettingsError(f"{name} is empty; VGG-19 has {', '.join(layer_names('vgg19'))}")
     return layers

@@ -1,32 +1,21 @@
-"""Style transfer of one image: the initial image, the targets, and the loop with its callback."""
+"""Style transfer of one image: what is asked for, the steps with their callback, the result."""
 
 import dataclasses
 import math
 import time
-import warnings
-from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nst_jax import geometry, images
-from nst_jax.errors import ImageError, SettingsError
+from nst_jax.errors import SettingsError
+from nst_jax.inputs import ImageLike, choose_weights, compute_targets, initial_image, read_images
+from nst_jax.loop import check_intervals, iterate
 from nst_jax.losses import Losses, Targets
 from nst_jax.program import Carry, Program, jitted, make_program
 from nst_jax.settings import Settings
-from nst_jax.weights import Weights, cannot_normalize, normalize
-from nst_jax.weights_file import load_weights
-from nst_jax.weights_search import find_weights
-
-ImageLike = np.ndarray | jax.Array | str | Path
-
-# Steps in flight: the device computes one while the host reads the losses of the one before.
-STEPS_IN_FLIGHT = 2
-# What resizing in floats may add to [0, 1].
-OVERSHOOT = 0.5
+from nst_jax.weights import Weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +52,7 @@ class Result:
         restarts: how often the optimiser had to begin again.
         compile_seconds: spent compiling the step.
         run_seconds: spent in steps.
+        lanes: how many settings were computed together in that time.
         completed: False where the callback ended the run early.
         settings: as given.
         weights: what is known of those that were used; without their tensors.
@@ -78,11 +68,12 @@ class Result:
     completed: bool
     settings: Settings
     weights: Weights
+    lanes: int = 1
 
 
 def stylize(
-    content: ImageLike,
-    style: ImageLike,
+    content: ImageLike | None,
+    style: ImageLike | None,
     settings: Settings | None = None,
     *,
     weights: Weights | None = None,
@@ -94,8 +85,9 @@ def stylize(
 
     Args:
         content: path, or (H, W, 3) sRGB in [0, 1]. A file is resized so that its long side is
-            `settings.size`; an array is taken as it is.
-        style: likewise, with `settings.style_size`.
+            `settings.size`; an array is taken as it is. May be None where there are no content
+            layers: the style alone is reconstructed.
+        style: likewise, with `settings.style_size`; None reconstructs the content alone.
         settings: of the run; None takes the defaults.
         weights: of the network; None finds `settings.weights`.
         callback: called after every step; what it returns does not matter. It may raise
@@ -113,72 +105,13 @@ def stylize(
         WeightsError: there are no such weights.
     """
     settings = settings or Settings()
-    weights = weights or load_weights(find_weights(settings.weights))
-    check_intervals(report_every, save_every)
-    if settings.normalize and weights.activation_means is None and not weights.normalized:
-        warnings.warn(cannot_normalize(weights), stacklevel=2)
-    elif settings.normalize:
-        weights = normalize(weights)
+    check_intervals(report_every=report_every, save_every=save_every)
+    weights = choose_weights(settings, weights)
     program = make_program(settings, weights)
-    content = _as_image("content", content, settings.size)
-    style = _as_image("style", style, settings.style_size or settings.size)
+    content, style = read_images(settings, content, style)
     image = initial_image(jax.random.key(settings.seed), settings.init, content, style)
     targets = compute_targets(program, weights, content, style)
     return optimize(program, image, targets, settings, weights, callback, report_every, save_every)
-
-
-def compute_targets(
-    program: Program, weights: Weights, content: np.ndarray, style: np.ndarray
-) -> Targets:
-    """What the generated image will be compared with.
-
-    Args:
-        program: says which layers.
-        weights: of the network.
-        content: (H, W, 3).
-        style: (H', W', 3), of any size.
-    """
-    functions, params = jitted(program), jax.device_put(weights.params)
-    return Targets(
-        functions.content_features(params, content), functions.style_grams(params, style)
-    )
-
-
-def _as_image(name: str, image: ImageLike, size: int) -> np.ndarray:
-    if isinstance(image, str | Path):
-        return images.load_image(image, size)
-    image = np.asarray(image, np.float32)
-    if image.ndim != 3 or image.shape[-1] != 3 or not image.size:
-        raise ImageError(f"the {name} image has shape {image.shape}; wanted (H, W, 3)")
-    if not (image.min() >= -OVERSHOOT and image.max() <= 1 + OVERSHOOT):  # also where it is NaN
-        raise ImageError(
-            f"the {name} image has values from {image.min():g} to {image.max():g}; wanted sRGB in "
-            f"[0, 1]: divide bytes by 255"
-        )
-    return image
-
-
-def initial_image(
-    key: jax.Array, init: str, content: np.ndarray, style: np.ndarray
-) -> np.ndarray | jax.Array:
-    """The image that the optimisation starts from.
-
-    Args:
-        key: of the noise.
-        init: "content"; "noise": white, uniform over [0, 1]; "style": the style image, cut to the
-            content's shape; or the path of an image, likewise.
-        content: (H, W, 3).
-        style: (H', W', 3).
-
-    Returns:
-        (H, W, 3), float32.
-    """
-    if init == "content":
-        return content
-    if init == "noise":
-        return jax.random.uniform(key, content.shape, jnp.float32)
-    source = style if init == "style" else images.load_image(init)
-    return geometry.cover(source, content.shape[:2])
 
 
 def optimize(
@@ -206,7 +139,7 @@ def optimize(
     Raises:
         SettingsError: the loss of the initial image is not finite; an interval is less than 1.
     """
-    check_intervals(report_every, save_every)
+    check_intervals(report_every=report_every, save_every=save_every)
     functions = jitted(program)
     arguments = jax.device_put((weights.params, targets, settings.loss_weights()))
     carry = functions.start(jnp.asarray(image, jnp.float32))
@@ -215,25 +148,19 @@ def optimize(
     compile_seconds = time.perf_counter() - began
 
     monitor = _Monitor(settings.steps, callback, report_every)
-    in_flight: deque[tuple[int, Losses]] = deque()
-    for number in range(settings.steps + 1):
-        carry, losses = step(carry, *arguments)
-        in_flight.append((number, losses))
-        saving = save_every is not None and number % save_every == 0
-        at_rest = saving or number == settings.steps
-        while in_flight and (at_rest or len(in_flight) == STEPS_IN_FLIGHT):
-            newest = len(in_flight) == 1
-            monitor.report(*in_flight.popleft(), carry if saving and newest else None)
-        if monitor.stopped:
-            break
-    for late in in_flight:
-        monitor.report(*late, None)
+    carry, evaluations = iterate(
+        lambda carry: step(carry, *arguments),
+        carry,
+        range(settings.steps + 1),
+        monitor.report,
+        save_every,
+    )
     best = jax.device_get(carry.best)
     return Result(
         image=best.image.clip(0.0, 1.0),
         losses=_as_floats(best.losses),
         history=monitor.finished_history(),
-        evaluations=number + 1,
+        evaluations=evaluations,
         restarts=int(carry.restarts),
         compile_seconds=compile_seconds,
         run_seconds=monitor.seconds(),
@@ -243,15 +170,12 @@ def optimize(
     )
 
 
-def check_intervals(report_every: int, save_every: int | None) -> None:
-    """Refuse numbers of steps below 1.
-
-    Raises:
-        SettingsError: one of them is.
-    """
-    for name, value in (("report_every", report_every), ("save_every", save_every)):
-        if value is not None and value < 1:
-            raise SettingsError(f"{name} is {value}; wanted at least 1")
+def why_not_finite(losses: Losses) -> str:
+    """What is wrong with the losses of an initial image, and the remedy."""
+    return (
+        f"the loss of the initial image is {losses.total} (content {losses.content:g}, "
+        f"style {losses.style:g}); use a smaller ratio or smaller layer weights"
+    )
 
 
 class _Monitor:
@@ -267,14 +191,11 @@ class _Monitor:
     def seconds(self) -> float:
         return time.perf_counter() - self._began
 
-    def report(self, number: int, losses: Losses, carry: Carry | None) -> None:
+    def report(self, number: int, losses: Losses, carry: Carry | None) -> bool:
         """Take the losses of a step, waiting for it; `carry` where its image is to be shown."""
         losses = _as_floats(losses)
         if number == 0 and not math.isfinite(losses.total):
-            raise SettingsError(
-                f"the loss of the initial image is {losses.total} (content {losses.content:g}, "
-                f"style {losses.style:g}); use a smaller ratio or smaller layer weights"
-            )
+            raise SettingsError(why_not_finite(losses))
         self._last = (number, losses)
         if number % self._report_every == 0:
             self.history.append(self._last)
@@ -285,6 +206,7 @@ class _Monitor:
                 self._callback(progress)
             except StopIteration:
                 self.stopped = True
+        return not self.stopped
 
     def finished_history(self) -> list[tuple[int, Losses]]:
         """The history, with the last step that was read at its end."""

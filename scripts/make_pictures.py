@@ -2,18 +2,19 @@
 
     python scripts/make_pictures.py
 
-takes about 20 minutes on two cores. The settings of every picture stand in its caption or below.
+takes about 20 minutes on two cores. The settings of every picture stand in its title or below.
 """
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
 
-from nst_jax import Settings, load_image, save_image, stylize
-from nst_jax.geometry import resize
+from nst_jax import Settings, SweepProgress, load_image, save_image, sweep
+from nst_jax.grid import short
+from nst_jax.sheet import Cell, make_sheet
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 CONTENT = DOCS / "samples" / "china.jpg"
@@ -21,58 +22,40 @@ STYLE = DOCS / "samples" / "van_gogh_cafe_terrace.jpg"
 
 HERO = Settings(size=512, steps=300)
 RATIOS = {"noise": (1e-5, 1e-4, 1e-3, 1e-2), "content": (1e-6, 1e-5, 1e-4, 1e-3)}
-GAP, CAPTION = 8, 20  # px
 
 
-def paint(settings: Settings) -> np.ndarray:
-    """One result, with its progress on standard error."""
+def paint(settings: list[Settings]) -> list[np.ndarray]:
+    """The results, with their progress on standard error."""
 
-    def callback(progress):
+    def callback(progress: SweepProgress) -> None:
         if progress.step % 25 == 0:
             print(f"step {progress.step}/{progress.steps}", file=sys.stderr)
 
-    print(settings, file=sys.stderr)
-    return stylize(CONTENT, STYLE, settings, callback=callback).image
-
-
-def as_high_as(image: np.ndarray, height: int) -> np.ndarray:
-    """Scale to a height, aspect kept."""
-    return resize(image, (height, round(image.shape[1] * height / image.shape[0])))
-
-
-def arrange(rows: list[list[np.ndarray]], captions: list[list[str]]) -> np.ndarray:
-    """Images of one height per row, on white, each under its caption."""
-    widths = [sum(image.shape[1] + GAP for image in row) - GAP for row in rows]
-    height = sum(row[0].shape[0] + CAPTION for row in rows)
-    sheet = Image.new("RGB", (max(widths), height), "white")
-    draw, top = ImageDraw.Draw(sheet), 0
-    for row, texts in zip(rows, captions, strict=True):
-        left = 0
-        for image, text in zip(row, texts, strict=True):
-            draw.text((left, top + 2), text, fill="black", font_size=14)
-            picture = Image.fromarray((image * 255).round().astype(np.uint8))
-            sheet.paste(picture, (left, top + CAPTION))
-            left += image.shape[1] + GAP
-        top += row[0].shape[0] + CAPTION
-    return np.asarray(sheet, np.float32) / 255
+    return [result.image for result in sweep(CONTENT, STYLE, settings, callback=callback)]
 
 
 def make_hero() -> np.ndarray:
     """Photograph, painting, result."""
-    result = paint(HERO)
-    sources = [as_high_as(load_image(path), result.shape[0]) for path in (CONTENT, STYLE)]
-    caption = f"{HERO.size} px, {HERO.steps} steps, all else default"
-    return arrange([[*sources, result]], [["content", "style", caption]])
+    title = f"{HERO.size} px, {HERO.steps} steps, all else default"
+    sources = [("content", load_image(CONTENT)), ("style", load_image(STYLE))]
+    cells = [[Cell(image) for image in paint([HERO])]]
+    return make_sheet(cells, column_titles=[title], sources=sources)
 
 
 def make_ratios(steps: int) -> np.ndarray:
-    """Rows: the start; columns: the ratio."""
-    rows, captions = [], []
-    for init, ratios in RATIOS.items():
-        settings = [Settings(size=256, steps=steps, init=init, ratio=ratio) for ratio in ratios]
-        rows.append([paint(each) for each in settings])
-        captions.append([f"from {init}, ratio {ratio:.0e}" for ratio in ratios])
-    return arrange(rows, captions)
+    """Rows: the start; in each its own ratios."""
+    base = Settings(size=256, steps=steps)
+    lanes = [
+        dataclasses.replace(base, init=init, ratio=ratio)
+        for init, ratios in RATIOS.items()
+        for ratio in ratios
+    ]
+    images = iter(paint(lanes))
+    cells = [
+        [Cell(next(images), f"ratio {short(ratio)}") for ratio in ratios]
+        for ratios in RATIOS.values()
+    ]
+    return make_sheet(cells, row_titles=[f"from {init}" for init in RATIOS])
 
 
 def main() -> None:

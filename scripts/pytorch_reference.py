@@ -87,7 +87,7 @@ class Objective:
         content = sum(self._content_loss(features[layer], t) for layer, t in self._content.items())
         style = sum(
             weight * self._style_loss(features[layer], self._grams[layer])
-            for weight, layer in zip(settings.layer_weights, settings.style_layers, strict=True)
+            for layer, weight in settings.style_terms.items()
         )
         loss = settings.content_weight / len(self._content) * content + style
         return loss + settings.tv_weight * self._total_variation(image)

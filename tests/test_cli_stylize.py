@@ -142,7 +142,7 @@ FLAGS = [
     ("--content-layers", "conv4_9", ("'conv4_9'", "did you mean conv4_")),
     ("--style-layers", "conv1_1,pool3", ("'pool3'",)),
     ("--style-layers", "conv1_1,relu1_1", ("twice", "conv1_1")),
-    ("--style-layers", "", ("style_layers is empty", "conv1_1")),
+    ("--style-layers", "", ("style_layers is empty", "conv1_1", "reconstruct content IMAGE")),
     ("--content-layers", "conv5_4", ("vgg16 has no layer 'conv5_4'", "conv5_3")),
     ("--optimizer", "lbgfs", ("optimizer is 'lbgfs'", "did you mean lbfgs")),
     ("--pooling", "mean", ("pooling is 'mean'", "average, max")),
@@ -239,9 +239,12 @@ def test_record_and_image(folder):
 
     record = read_record("out.json")
     assert list(record) == (
-        ["command", "settings", "weights", "versions", "device", "timing", "evaluations"]
-        + ["completed", "history", "result"]
+        ["command", "inputs", "settings", "weights", "versions", "device", "timing"]
+        + ["evaluations", "completed", "history", "result"]
     )
+    photo = hashlib.sha256(Path("photo.png").read_bytes()).hexdigest()
+    assert record["inputs"]["content"] == {"file": "photo.png", "sha256": photo}
+    assert set(record["inputs"]) == {"content", "style"}
     assert record["command"] == "nst-jax " + " ".join(map(str, (*arguments, "--init", "style")))
     settings = record["settings"]
     assert (settings["size"], settings["style_size"], settings["steps"]) == (32, 32, 3)
@@ -252,7 +255,7 @@ def test_record_and_image(folder):
     assert {"nst_jax", "python", "jax", "jaxlib", "flax"} <= set(record["versions"])
     assert record["device"]["platform"] and record["device"]["count"] >= 1
     timing = record["timing"]
-    assert set(timing) == {"compile_s", "run_s", "s_per_step"}
+    assert set(timing) == {"compile_s", "run_s", "s_per_step", "lanes"}
     assert timing["s_per_step"] == pytest.approx(timing["run_s"] / 4, abs=1e-4)
     assert record["evaluations"] == 4 and record["completed"] is True
     assert [entry["step"] for entry in record["history"]] == [0, 1, 2, 3]
@@ -406,6 +409,7 @@ def test_every_setting_has_its_flag(settings_of):
         "init": "noise",
         "seed": 3,
         "content_layers": ("conv3_1", "conv3_2"),
+        "content_layer_weights": (1.0, 0.5),
         "style_layers": ("conv1_2", "conv5_3"),
         "style_layer_weights": (0.25, 3.0),
         "pooling": "max",

@@ -45,7 +45,7 @@ def read_strictly(text):
 def test_record(result):
     record = make_record(result, "nst-jax stylize a.png b.png")
     assert record["command"] == "nst-jax stylize a.png b.png"
-    assert record["timing"] == {"compile_s": 2.5, "run_s": 4.2, "s_per_step": 0.2}
+    assert record["timing"] == {"compile_s": 2.5, "run_s": 4.2, "s_per_step": 0.2, "lanes": 1}
     assert record["evaluations"] == 21 and record["completed"] is True
     assert record["weights"] == {
         "name": "mine",

@@ -26,6 +26,7 @@ def test_defaults():
         "init": "content",
         "seed": 0,
         "content_layers": ("conv4_2",),
+        "content_layer_weights": None,
         "style_layers": STYLE_LAYERS,
         "style_layer_weights": None,
         "pooling": "average",
@@ -173,7 +174,6 @@ def test_names_of_a_list(name, value, words):
         (("fc7",), "vgg19 has no layer 'fc7': it has conv1_1 to conv5_4"),
         ((42,), "vgg19 has no layer '42'"),
         (("conv4_2", "relu4_2"), "{name} names a layer twice: conv4_2, conv4_2"),
-        ((), "{name} is empty; VGG-19 has conv1_1, conv1_2, "),
         ("conv4_2", "{name} is 'conv4_2'; wanted a sequence"),
         (None, "{name} is None; wanted a sequence"),
     ],
@@ -182,6 +182,26 @@ def test_layers_refused(name, layers, words):
     with pytest.raises(SettingsError) as caught:
         Settings(**{name: layers})
     assert str(caught.value).startswith(words.format(name=name))
+
+
+def test_one_kind_of_layers_may_be_missing():
+    with pytest.raises(SettingsError, match="content_layers and style_layers are both empty"):
+        Settings(content_layers=(), style_layers=())
+    content, style = Settings(style_layers=()), Settings(content_layers=())
+    assert (content.is_transfer, style.is_transfer, Settings().is_transfer) == (False, False, True)
+    assert content.content_weight == 1.0 and content.loss_weights().style_layers == {}
+    assert style.loss_weights().content_layers == {}
+    assert Settings(style_layers=(), convention="authors").content_weight == 1.0
+
+
+def test_content_layer_weights():
+    layers = ("conv3_1", "conv4_2")
+    weights = Settings(content_layers=layers).loss_weights().content_layers
+    assert {layer: float(weight) for layer, weight in weights.items()} == dict.fromkeys(layers, 0.5)
+    chosen = Settings(content_layers=layers, content_layer_weights=[0, 2])
+    assert chosen.content_terms == {"conv3_1": 0.0, "conv4_2": 2.0}
+    with pytest.raises(SettingsError, match="3 numbers for 2 content layers .conv3_1, conv4_2."):
+        Settings(content_layers=layers, content_layer_weights=(1, 2, 3))
 
 
 @pytest.mark.parametrize("spelling", ["conv4_2", "relu4_2", "ReLU4_2", " conv4_2 ", "CONV4_2"])

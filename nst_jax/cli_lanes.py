@@ -1,0 +1,213 @@
+"""What `sweep` and `reconstruct` share: a grid of lanes, run into a folder."""
+
+import argparse
+import contextlib
+import dataclasses
+import math
+import os
+import re
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import jax
+
+from nst_jax import distributed, images
+from nst_jax.cli_stylize import as_far_as_possible, intermediate_path, read_settings
+from nst_jax.errors import FailedLanesError, SettingsError
+from nst_jax.folder import SweepFolder
+from nst_jax.grid import Grid, Lane, Source
+from nst_jax.job import Job, prepare
+from nst_jax.lanes import Plan as LanePlan
+from nst_jax.memory import as_text
+from nst_jax.progress import Interruption, LanesBar, answer, say
+from nst_jax.rounds import Options, Round, Runner, SweepCallback, SweepProgress
+from nst_jax.settings import Settings
+from nst_jax.weights import Weights, normalize
+from nst_jax.weights_file import load_weights
+from nst_jax.weights_search import find_weights
+
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+
+
+def byte_count(text: str) -> int:
+    """Read 8GB, 800MB, 8e9."""
+    found = re.fullmatch(r"([\d.]+(?:e\d+)?)\s*([kmgt]?)i?b?", text.strip().lower())
+    number = float(found[1]) * UNITS[found[2]] if found else 0.0
+    if not 1 <= number < math.inf:
+        raise ValueError(text)
+    return int(number)
+
+
+def add_folder_flag(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add -o."""
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        type=Path,
+        help=f"folder of the results; where this command left off, it goes on (default: {default})",
+    )
+
+
+def add_lane_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags on how many lanes run at once, and where."""
+    group = parser.add_argument_group("lanes")
+    group.add_argument(
+        "--lanes", type=int, metavar="N", help="settings at once (default: as many as fit)"
+    )
+    group.add_argument(
+        "--memory",
+        type=byte_count,
+        metavar="SIZE",
+        help="of each device that may be used, such as 8GB (default: nearly all that is free)",
+    )
+    group.add_argument(
+        "--distributed",
+        action="store_true",
+        help="join the other processes of this run, as jax.distributed finds them",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a command line asks for.
+
+    Attributes:
+        make_grid: the settings of the command line → the grid.
+        command_for_one: a lane and the sources → the arguments that make it alone.
+        output: the folder.
+    """
+
+    make_grid: Callable[[Settings], Grid]
+    command_for_one: Callable[[Lane, Sequence[Source]], list[str]]
+    output: Path
+
+
+def paint(plan: Plan, options: argparse.Namespace, arguments: Sequence[str]) -> bool:
+    """Run a grid into a folder; return whether it went to its end.
+
+    Of several processes the first alone looks at the folder, writes and answers.
+
+    Raises:
+        FailedLanesError: it did, and lanes have come to nothing.
+    """
+    if options.distributed:
+        distributed.join()
+    how = Options(None, options.report_every, options.save_every, options.lanes, options.memory)
+    if how.save_every and jax.process_count() > 1:
+        raise SettingsError("--save-every works in one process only; leave out --distributed")
+    settings = read_settings(options)
+    weights = load_weights(find_weights(settings.weights))
+    grid = plan.make_grid(as_far_as_possible(settings, weights))
+    if grid.lanes[0].settings.normalize:
+        weights = normalize(weights)
+    again = {
+        lane.name: shlex.join(["nst-jax", *plan.command_for_one(lane, grid.sources)])
+        for lane in grid.lanes
+    }
+    command = shlex.join(["nst-jax", *arguments])
+    folder = SweepFolder(plan.output, grid, weights, command, again)
+    lanes = distributed.decided_by_first(lambda: folder.take_up(options.overwrite))
+    if len(lanes) < len(grid.lanes):
+        say(f"{plan.output}: {len(grid.lanes) - len(lanes)} of {len(grid.lanes)} are finished")
+    job = _prepare(lanes, grid, weights) if lanes else None
+    with _made(folder), Interruption() as interruption:
+        completed = job is None or _run(folder, lanes, job, how, interruption)
+        interruption.saving = True
+        failures = folder.failures()
+        for failure in failures:
+            say(f"nst-jax: no picture for {failure}")
+        if distributed.is_first():
+            for path in folder.present():
+                answer(path)
+    if completed and failures:
+        raise FailedLanesError(f"{len(failures)} of {len(grid.lanes)} lanes have no picture")
+    return completed
+
+
+@contextlib.contextmanager
+def _made(folder: SweepFolder) -> Iterator[None]:
+    """The folder made, in the process that writes; and a watch kept on the others."""
+
+    def when_lost() -> None:
+        say(f"nst-jax: {distributed.LOST}; the finished ones are in {folder.path}")
+        os._exit(1)
+
+    with folder.made() if distributed.is_first() else contextlib.nullcontext():
+        with distributed.watching(when_lost):
+            yield
+
+
+def _prepare(lanes: Sequence[Lane], grid: Grid, weights: Weights) -> Job:
+    files = [source.file for source in grid.sources]
+    contents = tuple(None if lane.content is None else files[lane.content] for lane in lanes)
+    styles = tuple(None if lane.style is None else files[lane.style] for lane in lanes)
+    return prepare(contents, styles, [lane.settings for lane in lanes], weights)
+
+
+def _run(
+    folder: SweepFolder, lanes: list[Lane], job: Job, how: Options, interruption: Interruption
+) -> bool:
+    """Run the lanes and write what comes of each round; return whether all of them ended."""
+    resumed = folder.unfinished(lanes, job.program, job.shape)
+    if resumed:
+        say(f"going on with {len(resumed.lanes)} of them at step {resumed.step}")
+    finished = Round({})
+    with LanesBar() as bar:
+        callback = _make_callback(folder, lanes, interruption, bar)
+        runner = Runner(job, dataclasses.replace(how, callback=callback), resumed)
+        if distributed.is_first():
+            say(describe_plan(runner.plan, len(lanes)))
+        for finished in runner.run():
+            if distributed.is_first():
+                for path in folder.add(finished, lanes):
+                    answer(path)
+    if distributed.is_first():
+        _keep(folder, finished, lanes)
+    return all(result.completed for result in finished.results.values())
+
+
+def describe_plan(plan: LanePlan, lanes: int) -> str:
+    """One line on how many lanes run at once, and what that needs."""
+    at_once = plan.lanes * jax.process_count()
+    devices = jax.devices()
+    rounds = math.ceil(lanes / at_once)
+    return (
+        f"{min(at_once, lanes)} of {lanes} lanes at once on {len(devices)} {devices[0].platform} "
+        f"device{'s' if len(devices) > 1 else ''}, {as_text(plan.bytes)} of memory"
+        + (" on each" if len(devices) > 1 else "")
+        + (f", in {rounds} rounds" if rounds > 1 else "")
+    )
+
+
+def _keep(folder: SweepFolder, last: Round, lanes: list[Lane]) -> None:
+    """Keep what an interrupted round goes on from."""
+    if last.checkpoint is None:
+        folder.forget_unfinished()
+        return
+    try:
+        folder.keep_unfinished(last.checkpoint, lanes)
+        how = " without --overwrite" if folder.overwriting else ""
+        say(f"interrupted; the same command{how} goes on from here")
+    except OSError as error:
+        folder.forget_unfinished()
+        say(f"interrupted; what the lanes would go on from cannot be kept ({error})")
+
+
+def _make_callback(
+    folder: SweepFolder, lanes: list[Lane], interruption: Interruption, bar: LanesBar
+) -> SweepCallback:
+    def callback(progress: SweepProgress) -> None:
+        interruption.stoppable = True
+        if distributed.is_first():
+            bar.show(progress)
+        if progress.images is not None and 0 < progress.step < progress.steps:
+            for number, image in zip(progress.lanes, progress.images, strict=True):
+                path = intermediate_path(folder.file_of(lanes[number]), progress.step)
+                images.save_image(image, path)
+                answer(path)
+        if interruption.requested:
+            raise StopIteration
+
+    return callback

@@ -1,0 +1,123 @@
+"""`nst-jax sweep CONTENT STYLE …`: many settings at once, on one sheet and one page."""
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nst_jax import grid
+from nst_jax.cli_lanes import Plan, add_folder_flag, add_lane_flags, paint
+from nst_jax.cli_stylize import (
+    add_output_flags,
+    add_settings_flags,
+    check_transfer,
+    flags_of,
+    names,
+    numbers,
+    whole_numbers,
+)
+from nst_jax.errors import SettingsError
+from nst_jax.grid import Axis, Grid, Lane, Source
+from nst_jax.settings import INITS, Settings
+
+# Times the default ratio, where nothing else is asked for: the columns of the paper's Figure 3.
+RATIOS = (0.1, 1.0, 10.0, 100.0)
+
+
+def layer_sets(text: str) -> str | tuple[tuple[str, ...], ...]:
+    """Split conv1_1/conv1_1,conv2_1; "cumulative" stays as it is."""
+    return text if text == "cumulative" else tuple(names(part) for part in text.split("/"))
+
+
+AXES = (
+    ("--ratios", numbers, "α/β,…", "ratios of content against style"),
+    ("--style-ratios", numbers, "α/β,…", "one for each STYLE, in the place of --ratios"),
+    (
+        "--style-layer-sets",
+        layer_sets,
+        "cumulative|L,…/L,…",
+        "subsets of style layers: the paper's growing five, or a list",
+    ),
+    ("--seeds", whole_numbers, "N,…", "seeds of the noise"),
+    ("--inits", names, "|".join((*INITS, "FILE")) + ",…", "where to start"),
+    ("--tv-weights", numbers, "W,…", "weights of the total variation"),
+)
+
+
+def add_command(commands: Any) -> None:
+    """Add `sweep` to the parser's commands."""
+    parser = commands.add_parser(
+        "sweep", help="many settings at once: a sheet, a page, a picture each", description=__doc__
+    )
+    parser.add_argument("content", metavar="CONTENT", help="the photograph, an image file")
+    parser.add_argument("styles", metavar="STYLE", nargs="+", help="paintings, image files")
+    add_folder_flag(parser, "CONTENT-sweep")
+    group = parser.add_argument_group(
+        "axes", "every combination is painted; without any: four ratios around the default"
+    )
+    for flag, read, placeholder, meaning in AXES:
+        group.add_argument(flag, type=read, metavar=placeholder, help=meaning)
+    add_settings_flags(parser)
+    add_lane_flags(parser)
+    add_output_flags(parser)
+    parser.set_defaults(run=run_command)
+
+
+def run_command(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
+    """Do what the command line says; return whether it went to its end."""
+    output = options.output or Path(f"{Path(options.content).stem}-sweep")
+
+    def make_grid(settings: Settings) -> Grid:
+        styles = tuple(Source("style", style) for style in options.styles)
+        sources = (Source("content", options.content), *styles)
+        return grid.make_grid(settings, sources, _axes(options, settings, sources))
+
+    return paint(Plan(make_grid, _command_for_one, output), options, arguments)
+
+
+def _axes(
+    options: argparse.Namespace, settings: Settings, sources: tuple[Source, ...]
+) -> list[Axis]:
+    _refuse_both(options)
+    check_transfer(settings)
+    axes = [grid.style_axis(sources, options.style_ratios)]
+    if options.style_layer_sets is not None:
+        axes.append(grid.style_layers_axis(_sets(options.style_layer_sets, settings), settings))
+    if options.inits is not None:
+        axes.append(grid.init_axis(options.inits))
+    if options.seeds is not None:
+        axes.append(grid.seed_axis(options.seeds))
+    if options.tv_weights is not None:
+        axes.append(grid.tv_axis(options.tv_weights))
+    ratios = options.ratios
+    alone = len(axes) == 1 and len(axes[0].points) == 1 and options.style_ratios is None
+    if ratios is None and alone:
+        ratios = [factor * settings.content_weight for factor in RATIOS]
+    if ratios is not None:
+        axes.append(grid.ratio_axis(ratios))
+    return axes
+
+
+def _refuse_both(options: argparse.Namespace) -> None:
+    """Refuse two flags that say the same thing differently."""
+    pairs = [("ratio", "ratios"), ("ratio", "style_ratios"), ("ratios", "style_ratios")]
+    pairs += [("seed", "seeds"), ("init", "inits"), ("tv_weight", "tv_weights")]
+    for one, other in pairs:
+        if getattr(options, one, None) is not None and getattr(options, other) is not None:
+            flags = " and ".join("--" + name.replace("_", "-") for name in (one, other))
+            raise SettingsError(f"{flags} do not go together; give one of them")
+
+
+def _sets(sets: str | tuple[tuple[str, ...], ...], settings: Settings) -> list[tuple[str, ...]]:
+    if isinstance(sets, str):
+        return grid.cumulative(settings.style_layers)
+    # A Settings with these layers knows their canonical names, and which there are.
+    plain = dataclasses.replace(settings, style_layer_weights=None)
+    return [dataclasses.replace(plain, style_layers=layers).style_layers for layers in sets]
+
+
+def _command_for_one(lane: Lane, sources: Sequence[Source]) -> list[str]:
+    assert lane.content is not None and lane.style is not None
+    files = [sources[lane.content].file, sources[lane.style].file]
+    return ["stylize", *files, "-o", f"{lane.name}.png", *flags_of(lane.settings)]

@@ -1,0 +1,62 @@
+"""The loop of a run: steps on the device, their losses read by the host one step behind."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from nst_jax.errors import SettingsError
+from nst_jax.losses import Losses
+from nst_jax.program import Carry
+
+# The device computes one step while the host reads the losses of the one before.
+STEPS_IN_FLIGHT = 2
+
+# Takes a step's number, its losses and, where an image is to be shown, the carry after it;
+# returns whether to go on.
+Report = Callable[[int, Losses, Carry | None], bool]
+
+
+def iterate(
+    step: Callable[[Carry], tuple[Carry, Losses]],
+    carry: Carry,
+    numbers: range,
+    report: Report,
+    save_every: int | None = None,
+) -> tuple[Carry, int]:
+    """Take steps until the last number, or until `report` says stop.
+
+    Args:
+        step: carry → (carry, losses of the image that came in); may return before it has finished.
+        carry: to begin with; may be donated to `step`.
+        numbers: of the steps.
+        report: told of every step, in order.
+        save_every: steps between reports that carry the carry.
+
+    Returns:
+        The last carry, and the number of the step after the last one taken.
+    """
+    in_flight: deque[tuple[int, Losses]] = deque()
+    going, number = True, numbers.start
+    while going and number < numbers.stop:
+        carry, losses = step(carry)
+        in_flight.append((number, losses))
+        saving = save_every is not None and number % save_every == 0
+        at_rest = saving or number == numbers.stop - 1
+        while in_flight and (at_rest or len(in_flight) == STEPS_IN_FLIGHT):
+            newest = len(in_flight) == 1
+            going = report(*in_flight.popleft(), carry if saving and newest else None)
+        number += 1
+    for late in in_flight:
+        report(*late, None)
+    return carry, number
+
+
+def check_intervals(**intervals: Any) -> None:
+    """Refuse numbers of steps below 1; None means never.
+
+    Raises:
+        SettingsError: one of them is.
+    """
+    for name, value in intervals.items():
+        if value is not None and value < 1:
+            raise SettingsError(f"{name} is {value}; wanted at least 1")

@@ -1,0 +1,343 @@
+"""The rounds of a sweep: as many lanes at once as fit into memory, then the rest."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nst_jax import distributed, lanes, memory
+from nst_jax.inputs import compute_targets, initial_image
+from nst_jax.job import Job
+from nst_jax.loop import check_intervals, iterate
+from nst_jax.losses import Losses, LossWeights, Targets
+from nst_jax.program import Carry, lane_axes, start
+from nst_jax.transfer import Result
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepProgress:
+    """What a callback is told after each step of a round.
+
+    Attributes:
+        lanes: numbers of the lanes that this process computes now.
+        together: how many lanes run in this round, over all processes.
+        done: how many lanes were finished before.
+        total: how many lanes there are.
+        step: 0 is the initial images, before any update.
+        steps: of each round.
+        losses: of the images at this step, arrays (lanes,).
+        seconds: since the round's first step began, compilation not counted.
+        images: (lanes, H, W, 3) float32 in [0, 1], the best so far; None but every `save_every`
+            steps.
+    """
+
+    lanes: tuple[int, ...]
+    together: int
+    done: int
+    total: int
+    step: int
+    steps: int
+    losses: Losses
+    seconds: float
+    images: np.ndarray | None = None
+
+
+SweepCallback = Callable[[SweepProgress], object]
+History = list[tuple[int, Losses]]
+
+
+class Checkpoint(NamedTuple):
+    """Lanes in the middle of their run, as they can go on from.
+
+    Attributes:
+        lanes: their numbers.
+        step: the next.
+        carry: on the host, with these lanes only.
+        histories: of each so far.
+        seconds: spent so far.
+    """
+
+    lanes: tuple[int, ...]
+    step: int
+    carry: Carry
+    histories: list[History]
+    seconds: float
+
+
+class Round(NamedTuple):
+    """What a round of lanes has come to.
+
+    Attributes:
+        results: by the lane's number.
+        checkpoint: where the callback ended the round, to go on from; in a run of one process.
+    """
+
+    results: dict[int, Result]
+    checkpoint: Checkpoint | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How a sweep is run; nothing here changes its results.
+
+    Attributes:
+        callback: told of every step; may raise StopIteration to end the sweep there.
+        report_every: steps between entries of the histories.
+        save_every: steps between calls of the callback that carry the images.
+        lanes_at_once: at most, in each process; None takes as many as fit into memory.
+        memory: bytes that each device may use; None means nearly all that is free.
+    """
+
+    callback: SweepCallback | None = None
+    report_every: int = 10
+    save_every: int | None = None
+    lanes_at_once: int | None = None
+    memory: int | None = None
+
+    def __post_init__(self):
+        check_intervals(
+            report_every=self.report_every,
+            save_every=self.save_every,
+            lanes_at_once=self.lanes_at_once,
+        )
+
+
+def run(job: Job, options: Options, resumed: Checkpoint | None = None) -> Iterator[Round]:
+    """Run the lanes round by round, first those that were interrupted.
+
+    Args:
+        job: the lanes. In a run of several processes all must call this with the same.
+        options: how.
+        resumed: lanes to go on with.
+
+    Yields:
+        What each round has come to; after one that the callback ended, nothing more.
+    """
+    yield from Runner(job, options, resumed).run()
+
+
+class Runner:
+    """What the rounds of a sweep share: the compiled step, the parameters, the targets.
+
+    Attributes:
+        plan: how many lanes run at once, and what that needs.
+    """
+
+    def __init__(self, job: Job, options: Options, resumed: Checkpoint | None = None):
+        """Compile for as many lanes as fit; arguments and errors as of `run`."""
+        self._job, self._options, self._resumed, self._done = job, options, resumed, 0
+        interrupted = len(resumed.lanes) if resumed else 0
+        devices = tuple(jax.local_devices())
+        self._programs = lanes.jitted_lanes(job.program, devices)
+        self._params = jax.device_put(job.weights.params, self._programs.whole)
+        self._targets: dict[tuple[int, int], Targets] = {}
+        began = time.perf_counter()
+        wanted = max(len(job.settings) - interrupted, interrupted)
+        self.plan = self._make_plan(math.ceil(wanted / jax.process_count()), devices)
+        self._compile_seconds = time.perf_counter() - began
+
+    def _make_plan(self, wanted: int, devices: tuple[jax.Device, ...]) -> lanes.Plan:
+        """As many lanes at once as fit in every process, evenly over the rounds."""
+        image = jax.ShapeDtypeStruct(self._job.shape, jnp.float32)
+        most = lanes.plan_lanes(
+            min(wanted, self._options.lanes_at_once or wanted),
+            self._compile,
+            len(devices),
+            lane_bytes=_bytes_of(jax.eval_shape(partial(start, self._job.program), image)),
+            fixed_bytes=_bytes_of(self._params),
+            budget=self._options.memory or memory.usable_bytes(devices),
+        )
+        least = min(distributed.gather(most.lanes))
+        even = lanes.even_share(wanted, least, len(devices))
+        if even == most.lanes:
+            return most
+        step = self._compile(even)
+        return lanes.Plan(even, step, memory.needed_bytes(step))
+
+    def _compile(self, count: int) -> jax.stages.Compiled:
+        """The step for so many lanes, from shapes alone."""
+        images = jax.ShapeDtypeStruct((count, *self._job.shape), jnp.float32)
+        carry = jax.eval_shape(self._programs.start, images)
+        one_lane = (self._targets_of(0), self._job.settings[0].loss_weights())
+        arguments = lanes.shape_of_lanes(count, one_lane)
+        return self._programs.step.lower(carry, self._params, *arguments).compile()
+
+    def _targets_of(self, lane: int) -> Targets:
+        """Computed once for each pair of images; kept on the host."""
+        content, style = self._job.contents[lane], self._job.styles[lane]
+        key = (id(content), id(style))
+        if key not in self._targets:
+            targets = compute_targets(self._job.program, self._job.weights, content, style)
+            self._targets[key] = jax.device_get(targets)
+        return self._targets[key]
+
+    def run(self) -> Iterator[Round]:
+        """What each round has come to; after one that the callback ended, nothing more."""
+        for numbers in self._rounds():
+            finished = self._run_round(numbers)
+            yield finished
+            if not all(result.completed for result in finished.results.values()):
+                return
+
+    def _rounds(self) -> Iterator[tuple[int, ...]]:
+        """The numbers of the lanes of each round, over all processes."""
+        interrupted = self._resumed.lanes if self._resumed else ()
+        fresh = [n for n in range(len(self._job.settings)) if n not in interrupted]
+        at_once = self.plan.lanes * jax.process_count()
+        for numbers in (interrupted, fresh):
+            for first in range(0, len(numbers), at_once):
+                yield tuple(numbers[first : first + at_once])
+
+    def _run_round(self, numbers: tuple[int, ...]) -> Round:
+        """Run one round, and gather what all processes have made of it."""
+        begin = jax.process_index() * self.plan.lanes
+        mine = numbers[begin : begin + self.plan.lanes]
+        resumed = self._resumed
+        going_on = resumed is not None and numbers[0] in resumed.lanes
+        tell = partial(
+            SweepProgress,
+            together=len(numbers),
+            done=self._done,
+            total=len(self._job.settings),
+        )
+        finished = self._run_mine(mine or numbers[:1], resumed if going_on else None, tell)
+        results = {n: r for n, r in finished.results.items() if n in mine}
+        for others in distributed.gather(results):
+            results |= others
+        self._done += len(numbers)
+        return Round(results, finished.checkpoint)
+
+    def _run_mine(
+        self,
+        mine: tuple[int, ...],
+        resumed: Checkpoint | None,
+        tell: Callable[..., SweepProgress],
+    ) -> Round:
+        """Run this process's share of a round."""
+        padded = mine + mine[:1] * (self.plan.lanes - len(mine))
+        arguments = (self._params, *self._arguments_of(padded))
+        carry = self._begin(padded, resumed)
+        first = resumed.step if resumed else 0
+        steps = self._job.settings[0].steps
+        monitor = _Monitor(self._options, mine, partial(tell, lanes=mine, steps=steps))
+        if resumed:
+            monitor.go_on_from(resumed)
+        carry, evaluations = iterate(
+            lambda carry: self.plan.step(carry, *arguments),
+            carry,
+            range(first, steps + 1),
+            monitor.report,
+            self._options.save_every,
+        )
+        best, restarts = jax.device_get((carry.best, carry.restarts))
+        results = {
+            number: Result(
+                image=best.image[lane].clip(0.0, 1.0),
+                losses=_of_lane(best.losses, lane),
+                history=monitor.history_of(lane),
+                evaluations=evaluations,
+                restarts=int(restarts[lane]),
+                compile_seconds=self._compile_seconds,
+                run_seconds=monitor.seconds(),
+                completed=evaluations == steps + 1,
+                settings=self._job.settings[number],
+                weights=dataclasses.replace(self._job.weights, params={}, activation_means=None),
+                lanes=len(mine),
+            )
+            for lane, number in enumerate(mine)
+        }
+        if evaluations == steps + 1 or jax.process_count() > 1:
+            return Round(results)
+        return Round(results, self._interrupt(mine, evaluations, carry, results))
+
+    def _interrupt(
+        self, mine: tuple[int, ...], step: int, carry: Carry, results: dict[int, Result]
+    ) -> Checkpoint:
+        axes = lane_axes(self._job.program)
+        kept = lanes.take_lanes(jax.device_get(carry), axes, range(len(mine)))
+        histories = [results[number].history for number in mine]
+        return Checkpoint(mine, step, kept, histories, results[mine[0]].run_seconds)
+
+    def _begin(self, padded: tuple[int, ...], resumed: Checkpoint | None) -> Carry:
+        """The first carry of a round: initial images, or where the lanes were interrupted."""
+        if resumed is not None:
+            positions = [resumed.lanes.index(number) for number in padded]
+            axes = lane_axes(self._job.program)
+            kept = lanes.take_lanes(resumed.carry, axes, positions)
+            return jax.device_put(kept, self._programs.carry)
+        images = np.stack([self._initial_image(number) for number in padded])
+        return self._programs.start(jax.device_put(images, self._programs.spread))
+
+    def _initial_image(self, lane: int) -> np.ndarray:
+        one = self._job.settings[lane]
+        key = jax.random.key(one.seed)
+        content, style = self._job.contents[lane], self._job.styles[lane]
+        return np.asarray(initial_image(key, one.init, content, style), np.float32)
+
+    def _arguments_of(self, padded: tuple[int, ...]) -> tuple[Targets, LossWeights]:
+        """Targets and weights of these lanes, stacked."""
+        each = [(self._targets_of(n), self._job.settings[n].loss_weights()) for n in padded]
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+        return jax.device_put(stacked, self._programs.spread)
+
+
+class _Monitor:
+    """Reads the losses of a round as its steps finish, and tells the callback."""
+
+    def __init__(
+        self, options: Options, numbers: tuple[int, ...], tell: Callable[..., SweepProgress]
+    ):
+        self._options, self._numbers, self._tell = options, numbers, tell
+        self._before: list[History] = [[] for _ in numbers]
+        self._history: History = []
+        self._last: tuple[int, Losses] | None = None
+        self._stopped = False
+        self._began = time.perf_counter()
+
+    def go_on_from(self, resumed: Checkpoint) -> None:
+        """Count what these lanes have behind them already."""
+        positions = [resumed.lanes.index(number) for number in self._numbers]
+        self._before = [resumed.histories[position] for position in positions]
+        self._began -= resumed.seconds
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self._began
+
+    def report(self, number: int, losses: Losses, carry: Carry | None) -> bool:
+        """Take the losses of a step, waiting for it; `carry` where its images are to be shown."""
+        count = len(self._numbers)
+        losses = jax.tree.map(lambda each: np.asarray(each)[:count], losses)
+        self._last = (number, losses)
+        if number % self._options.report_every == 0:
+            self._history.append(self._last)
+        if self._options.callback and not self._stopped:
+            images = None if carry is None else np.asarray(carry.best.image)[:count].clip(0.0, 1.0)
+            progress = self._tell(step=number, losses=losses, seconds=self.seconds(), images=images)
+            try:
+                self._options.callback(progress)
+            except StopIteration:
+                self._stopped = True
+        return not self._stopped
+
+    def history_of(self, lane: int) -> History:
+        """Of one lane of the round, with the last step that was read at its end."""
+        history = self._history
+        if self._last and (not history or history[-1][0] != self._last[0]):
+            history = [*history, self._last]
+        every = self._options.report_every  # but not where it was interrupted in between
+        before = [entry for entry in self._before[lane] if entry[0] % every == 0]
+        return before + [(number, _of_lane(losses, lane)) for number, losses in history]
+
+
+def _of_lane(losses: Losses, lane: int) -> Losses:
+    return jax.tree.map(lambda each: float(each[lane]), losses)
+
+
+def _bytes_of(tree: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

@@ -1,0 +1,88 @@
+"""What a program needs against closed forms, and what there is against made-up machines."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from nst_jax import memory
+
+COUNT = 100_000  # float32, 400 kB
+# Beyond its arrays XLA counts a few words, such as a table of results.
+WORDS = 4096
+
+
+@pytest.mark.parametrize(("donate", "arrays"), [((), 2), ((0,), 1)])
+def test_what_is_donated_counts_once(donate, arrays):
+    compiled = jax.jit(lambda x: x + 1, donate_argnums=donate).lower(jnp.zeros(COUNT)).compile()
+    assert memory.needed_bytes(compiled) == pytest.approx(4 * COUNT * arrays, abs=WORDS)
+
+
+def test_temporaries_count():
+    """A product cannot be made in place, nor be fused away: (n, n) floats in between."""
+    side = 512
+
+    def twice(a):
+        return jnp.sin(a @ a) @ a
+
+    compiled = jax.jit(twice).lower(jnp.zeros((side, side))).compile()
+    needed = memory.needed_bytes(compiled)
+    assert needed >= 3 * 4 * side**2
+
+
+def device(**stats):
+    return SimpleNamespace(memory_stats=lambda: stats or None)
+
+
+def test_a_device_with_memory_of_its_own():
+    free = memory.usable_bytes((device(bytes_limit=10**9, bytes_in_use=10**8), device()))
+    assert free == int(memory.USABLE * 9 * 10**8)
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """Make a machine with so much free memory (kB), and a container with a limit and usage."""
+
+    def make(free, limit=None, usage=0):
+        (tmp_path / "meminfo").write_text(f"MemTotal: 9 kB\nMemAvailable:   {free} kB\n")
+        monkeypatch.setattr(memory, "MEMINFO", str(tmp_path / "meminfo"))
+        files = (tmp_path / "max", tmp_path / "current")
+        monkeypatch.setattr(memory, "CGROUP_LIMITS", (tuple(map(str, files)),))
+        if limit is not None:
+            files[0].write_text(f"{limit}\n"), files[1].write_text(f"{usage}\n")
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("limit", "usage", "free"),
+    [
+        (None, 0, 8_000_000 * 1024),
+        ("max", 0, 8_000_000 * 1024),
+        (3 * 10**9, 10**9, 2 * 10**9),
+        (10**9, 2 * 10**9, 0),
+        (9 * 10**18, 0, 8_000_000 * 1024),
+    ],
+)
+@pytest.mark.parametrize("devices", [1, 4])
+def test_devices_that_share_the_machine(machine, limit, usage, free, devices):
+    machine(8_000_000, limit, usage)
+    assert memory.usable_bytes((device(),) * devices) == int(memory.USABLE * free) // devices
+
+
+def test_where_there_is_no_meminfo(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "MEMINFO", str(tmp_path / "missing"))
+    monkeypatch.setattr(memory, "CGROUP_LIMITS", ())
+    pages = {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr(memory.os, "sysconf", pages.__getitem__)
+    assert memory.usable_bytes((device(),)) == int(memory.USABLE * 2_048_000)
+    monkeypatch.delattr(memory.os, "sysconf")
+    assert memory.usable_bytes((device(),)) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(512_000_000, "512 MB"), (1_540_000_000, "1.54 GB"), (3_000, "0.003 MB")]
+)
+def test_text(size, text):
+    assert memory.as_text(size) == text
