@@ -13,7 +13,7 @@ import jax
 
 import nst_jax
 from nst_jax import cli_reconstruct, cli_stylize, cli_sweep, cli_weights, record
-from nst_jax.errors import FailedLanesError, NSTError
+from nst_jax.errors import FailedLanesError, NSTError, PeerLostError
 from nst_jax.progress import accept_any_text, answer, say
 from nst_jax.weights_search import available_weights
 
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("nst-jax: interrupted before there was a result")
         completed = False
-    except FailedLanesError as error:
+    except (FailedLanesError, PeerLostError) as error:
         say(f"nst-jax: {error}")
         return FAILED
     except OSError as error:  # that no module expected, such as a full disk under standard output

@@ -122,7 +122,7 @@ def paint(plan: Plan, options: argparse.Namespace, arguments: Sequence[str]) -> 
             for path in folder.present():
                 answer(path)
     if completed and failures:
-        raise FailedLanesError(f"{len(failures)} of {len(grid.lanes)} lanes have no picture")
+        raise FailedLanesError(f"lanes without a picture: {len(failures)} of {len(grid.lanes)}")
     return completed
 
 
@@ -150,7 +150,9 @@ def _run(
     folder: SweepFolder, lanes: list[Lane], job: Job, how: Options, interruption: Interruption
 ) -> bool:
     """Run the lanes and write what comes of each round; return whether all of them ended."""
-    resumed = folder.unfinished(lanes, job.program, job.shape)
+    resumed = None  # several processes might not see the same disk
+    if jax.process_count() == 1:
+        resumed = folder.unfinished(lanes, job.program, job.shape)
     if resumed:
         say(f"going on with {len(resumed.lanes)} of them at step {resumed.step}")
     finished = Round({})
@@ -158,7 +160,7 @@ def _run(
         callback = _make_callback(folder, lanes, interruption, bar)
         runner = Runner(job, dataclasses.replace(how, callback=callback), resumed)
         if distributed.is_first():
-            say(describe_plan(runner.plan, len(lanes)))
+            say(describe_plan(runner.plan, len(lanes), len(list(runner.rounds()))))
         for finished in runner.run():
             if distributed.is_first():
                 for path in folder.add(finished, lanes):
@@ -168,11 +170,10 @@ def _run(
     return all(result.completed for result in finished.results.values())
 
 
-def describe_plan(plan: LanePlan, lanes: int) -> str:
+def describe_plan(plan: LanePlan, lanes: int, rounds: int) -> str:
     """One line on how many lanes run at once, and what that needs."""
     at_once = plan.lanes * jax.process_count()
     devices = jax.devices()
-    rounds = math.ceil(lanes / at_once)
     return (
         f"{min(at_once, lanes)} of {lanes} lanes at once on {len(devices)} {devices[0].platform} "
         f"device{'s' if len(devices) > 1 else ''}, {as_text(plan.bytes)} of memory"

@@ -18,6 +18,7 @@ from nst_jax.cli_stylize import (
     names,
     without_idle_layers,
 )
+from nst_jax.errors import SettingsError
 from nst_jax.grid import Grid, Lane, Source
 from nst_jax.settings import Settings
 
@@ -41,6 +42,9 @@ def add_command(commands: Any) -> None:
         help="content: one picture for each; style: one for the first, the first two, … "
         f"(default: {','.join(LAYERS)})",
     )
+    parser.add_argument(
+        "--together", action="store_true", help="one picture only, of all the layers together"
+    )
     add_settings_flags(parser)
     add_lane_flags(parser)
     add_output_flags(parser)
@@ -50,16 +54,21 @@ def add_command(commands: Any) -> None:
 def run_command(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     """Do what the command line says; return whether it went to its end."""
     kind, image = options.kind, options.image
+    for flag in ("content_layers", "style_layers"):
+        if hasattr(options, flag):
+            raise SettingsError(f"--{flag.replace('_', '-')}: name them with --layers instead")
     options.init = getattr(options, "init", "noise")
+    options.ratio = getattr(options, "ratio", 1.0)  # a preset's would only scale the loss
     options.content_layers = options.layers if kind == "content" else ()
     options.style_layers = options.layers if kind == "style" else ()
 
     def make_grid(settings: Settings) -> Grid:
-        if kind == "content":
-            axis = grid.content_layer_axis(settings.content_layers)
-        else:
-            axis = grid.style_layers_axis(grid.cumulative(settings.style_layers), settings)
-        return grid.make_grid(settings, (Source(kind, image),), (axis,))
+        axes = []
+        if kind == "content" and not options.together:
+            axes = [grid.content_layer_axis(settings.content_layers)]
+        elif not options.together:
+            axes = [grid.style_layers_axis(grid.cumulative(settings.style_layers), settings)]
+        return grid.make_grid(settings, (Source(kind, image),), axes)
 
     def command_for_one(lane: Lane, sources: Sequence[Source]) -> list[str]:
         return ["reconstruct", kind, image, "-o", lane.name, *_flags_of(lane.settings)]
@@ -69,12 +78,13 @@ def run_command(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
 
 
 def _flags_of(settings: Settings) -> list[str]:
-    """The flags that make one lane again; of a style, also those of fewer layers before it."""
+    """The flags that make one lane again."""
     settings = without_idle_layers(settings)
     flags = flags_of(settings)
-    for flag in ("--init", "--content-layers", "--style-layers"):
+    for flag in ("--init", "--ratio", "--content-layers", "--style-layers"):
         if flag in flags:
             at = flags.index(flag)
             del flags[at : at + 2]
     layers = ",".join(settings.content_layers or settings.style_layers)
-    return ["--layers", layers, "--init", settings.init, *flags]
+    ratio = [] if settings.ratio == 1.0 else ["--ratio", str(settings.ratio)]
+    return ["--layers", layers, "--together", "--init", settings.init, *ratio, *flags]

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from nst_jax.errors import NSTError, SettingsError
+from nst_jax.errors import NSTError, PeerLostError, SettingsError
 
 T = TypeVar("T")
 
@@ -27,10 +27,6 @@ HEARTBEAT_SECONDS = 30  # JAX's default is 100
 PATIENCE_SECONDS = 5.0  # for a connection between two processes
 FAREWELL = b"."
 LOST = "another process of this run is gone; run the same command again in all of them to go on"
-
-
-class PeerLostError(NSTError):
-    """Another process of this run has died or cannot be reached."""
 
 
 def join() -> None:

@@ -19,3 +19,7 @@ class WeightsError(NSTError):
 
 class FailedLanesError(Exception):
     """Lanes of a sweep have come to nothing; all else is written. Exit code 1."""
+
+
+class PeerLostError(Exception):
+    """Another process of this run has died or cannot be reached. Exit code 1."""

@@ -33,6 +33,7 @@ from nst_jax.settings import INITS
 from nst_jax.transfer import Result, why_not_finite
 from nst_jax.weights import Weights
 
+LARGEST_OFFERED = 1024  # px, as the full size: more than this not every machine manages
 RECORD, SHEET, PAGE, UNFINISHED = "sweep.json", "grid.png", "index.html", "unfinished.safetensors"
 NEEDED = {"name", "key", "settings", "completed", "error"}  # of a lane's record, to take it up
 
@@ -199,8 +200,14 @@ class SweepFolder:
         images.save_image(lay_out(self.grid, self._notes(), pictures, sources), sheet)
         by_key = {source_key(number): image for number, image in enumerate(sources)}
         by_file = {self.file_of(done[name]).name: image for name, image in pictures.items()}
-        write_bytes(page, make_page(self._sweep(), by_file | by_key).encode())
+        sweep = self._sweep() | {"full_size": self._full_size()}
+        write_bytes(page, make_page(sweep, by_file | by_key).encode())
         return [sheet, page]
+
+    def _full_size(self) -> int:
+        """The size at which the page offers to make a picture again: the photograph's own."""
+        own = images.long_side(self.grid.sources[0].file)
+        return max(self.grid.lanes[0].settings.size, min(own, LARGEST_OFFERED))
 
     def _has_picture(self, lane: Lane) -> bool:
         record = self._records.get(lane.name)

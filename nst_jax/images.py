@@ -59,6 +59,12 @@ def load_image(path: PathLike, size: int | None = None) -> np.ndarray:
         raise ImageError(f"{path}: {_explain(error)}") from error
 
 
+def long_side(path: PathLike) -> int:
+    """Of a picture that `load_image` can read, in pixels, from its header."""
+    with Image.open(path, formats=_read_formats()) as image:
+        return max(image.size)
+
+
 def check_writable(path: PathLike, overwrite: bool) -> None:
     """Make sure, before any work is done, that `save_image` will be able to write `path`.
 
@@ -135,13 +141,17 @@ def _explain(error: Exception) -> str:
 
 def _read(stream: BinaryIO, size: int | None) -> np.ndarray:
     """Check the header, decode, resize to a long side of `size`, turn upright."""
-    Image.init()  # a format that this Pillow was built without would be a KeyError
-    formats = [name for name in READ_FORMATS if name in Image.OPEN]
-    with Image.open(stream, formats=formats) as image:
+    with Image.open(stream, formats=_read_formats()) as image:
         check_sides(image.height, image.width, size)
         (width, height), box = _load(image, size)
         shape = (height, width) if size is None else fit_size(height, width, size)
         return upright(_to_array(image, shape, box), _orientation(image))
+
+
+def _read_formats() -> list[str]:
+    """Those of `READ_FORMATS` that this Pillow was built with; others would be a KeyError."""
+    Image.init()
+    return [name for name in READ_FORMATS if name in Image.OPEN]
 
 
 def _load(image: Image.Image, size: int | None) -> tuple[tuple[int, int], Box]:

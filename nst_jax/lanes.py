@@ -128,7 +128,7 @@ def plan_lanes(
             return Plan(each * devices, step, needed)
         if each == 1:
             raise SettingsError(_too_small(needed, fixed_bytes, budget))
-        fitting = (budget - fixed_bytes) * each // (needed - fixed_bytes)
+        fitting = (budget - fixed_bytes) * each // max(needed - fixed_bytes, 1)
         each = max(1, min(each - 1, fitting))
 
 
@@ -139,7 +139,7 @@ def even_share(wanted: int, at_once: int, devices: int) -> int:
 
 
 def _too_small(needed: int, fixed: int, budget: int) -> str:
-    scale = max(budget - fixed, 0) / (needed - fixed)
+    scale = max(budget - fixed, 0) / max(needed - fixed, 1)
     message = (
         f"one lane needs {memory.as_text(needed)} of memory, and {memory.as_text(budget)} may be "
         f"used; "

@@ -30,7 +30,8 @@ def make_page(sweep: Mapping[str, Any], images: Mapping[str, np.ndarray]) -> str
     """Make the page on which the results of a sweep are compared.
 
     Args:
-        sweep: what sweep.json holds: `title`, `command`, `axes`, `sources` and `lanes`.
+        sweep: what sweep.json holds: `title`, `command`, `axes`, `sources` and `lanes`; and
+            `full_size`, in pixels, where commands are to be shown at another size.
         images: (H, W, 3) float sRGB in [0, 1] by the `file` of a lane or the `key` of a source;
             clipped, and scaled down to a long side of `PREVIEW_SIDE` pixels. A lane without one is
             shown with its `error`.

@@ -18,6 +18,7 @@ from nst_jax.loop import check_intervals, iterate
 from nst_jax.losses import Losses, LossWeights, Targets
 from nst_jax.program import Carry, lane_axes, start
 from nst_jax.transfer import Result
+from nst_jax.vgg import convolutions_up_to
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +136,9 @@ class Runner:
         interrupted = len(resumed.lanes) if resumed else 0
         devices = tuple(jax.local_devices())
         self._programs = lanes.jitted_lanes(job.program, devices)
-        self._params = jax.device_put(job.weights.params, self._programs.whole)
+        used = convolutions_up_to(job.program.architecture, job.settings[0].layers)
+        params = {layer: job.weights.params[layer] for layer in used}
+        self._params = jax.device_put(params, self._programs.whole)
         self._targets: dict[tuple[int, int], Targets] = {}
         began = time.perf_counter()
         wanted = max(len(job.settings) - interrupted, interrupted)
@@ -179,13 +182,13 @@ class Runner:
 
     def run(self) -> Iterator[Round]:
         """What each round has come to; after one that the callback ended, nothing more."""
-        for numbers in self._rounds():
+        for numbers in self.rounds():
             finished = self._run_round(numbers)
             yield finished
             if not all(result.completed for result in finished.results.values()):
                 return
 
-    def _rounds(self) -> Iterator[tuple[int, ...]]:
+    def rounds(self) -> Iterator[tuple[int, ...]]:
         """The numbers of the lanes of each round, over all processes."""
         interrupted = self._resumed.lanes if self._resumed else ()
         fresh = [n for n in range(len(self._job.settings)) if n not in interrupted]

@@ -172,6 +172,11 @@ def optimize(
 
 def why_not_finite(losses: Losses) -> str:
     """What is wrong with the losses of an initial image, and the remedy."""
+    if math.isfinite(losses.total):
+        return (
+            f"the loss of the initial image is {losses.total:g}, but its gradient is not finite; "
+            f"use smaller weights"
+        )
     return (
         f"the loss of the initial image is {losses.total} (content {losses.content:g}, "
         f"style {losses.style:g}); use a smaller ratio or smaller layer weights"

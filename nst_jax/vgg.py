@@ -25,6 +25,12 @@ def layer_names(architecture: str) -> tuple[str, ...]:
     return tuple(f"conv{b}_{i}" for b, n in enumerate(blocks, 1) for i in range(1, n + 1))
 
 
+def convolutions_up_to(architecture: str, layers: Sequence[str]) -> tuple[str, ...]:
+    """Names of the convolutions that these layers' features need: all up to the deepest."""
+    known = layer_names(architecture)
+    return known[: max((known.index(layer) + 1 for layer in layers), default=0)]
+
+
 def block_of(layer: str) -> int:
     """The block, 1 to 5, that a layer stands in: the b of conv{b}_{i}."""
     return int(layer[4])
@@ -121,20 +127,17 @@ class VGG(nn.Module):
                 f"images of {images.shape[2]}×{images.shape[1]} px are too small for "
                 f"{max(self.layers)}: each side needs {smallest_side(self.layers)} px"
             )
-        wanted, features = set(self.layers), {}
+        features = {}
         mean = jnp.asarray(self.mean, images.dtype).reshape(1, 1, 1, 3)
         outputs = (images - mean).astype(self.dtype)
         block = 1
-        for layer in layer_names(self.architecture):
-            if not wanted:
-                break
+        for layer in convolutions_up_to(self.architecture, self.layers):
             if block_of(layer) > block:
                 outputs = POOLINGS[self.pooling](outputs)
                 block = block_of(layer)
             convolution = Convolution(FILTERS[block - 1], self.dtype, self.precision, name=layer)
             outputs = convolution(outputs)
             features[layer] = outputs
-            wanted.discard(layer)
         return {layer: features[layer] for layer in self.layers}
 
 

@@ -45,13 +45,12 @@ def pixels_of(path):
 
 
 def check_like_alone(lane, path):
-    """The lane is what its own command makes: alone, or after those of fewer style layers."""
+    """The lane is what its own command makes alone."""
     program, *words = shlex.split(lane["again"])
     words[words.index("-o") + 1] = "alone"
     assert program == "nst-jax" and nst(*words, "--overwrite").code == 0
-    *_, alone = lanes_of("alone").values()
-    if lane["style"] is None:
-        assert alone["name"] == "result"
+    (alone,) = lanes_of("alone").values()
+    assert alone["name"] == "result"
     assert lane["history"][0]["loss"] == pytest.approx(alone["history"][0]["loss"], rel=FIRST)
     assert lane["result"]["loss"] == pytest.approx(alone["result"]["loss"], rel=LAST)
     assert alone["result"]["loss"] < 0.9 * alone["history"][0]["loss"]  # something happened
@@ -126,6 +125,12 @@ def test_default_folder_and_layers(monkeypatch):
     assert asked == [("photo-content", layers), ("painting-style", layers)]
 
 
+@pytest.mark.parametrize("kind", ["content", "style"])
+@pytest.mark.parametrize("flag", ["--content-layers", "--style-layers"])
+def test_layers_have_one_flag(kind, flag):
+    refused(("reconstruct", kind, "photo.png", flag, "conv1_1"), (flag, "--layers instead"))
+
+
 def test_one_layer():
     assert nst(*CONTENT, "--layers", "conv2_1", "--steps", 0, "-o", "out").code == 0
     assert list(lanes_of("out")) == ["result"]
@@ -155,12 +160,13 @@ def test_again_says_every_flag():
     flags = ("--optimizer", "adam", "--pooling", "max", "--no-normalize", "--seed", 7)
     flags += ("--style-layer-weights", "0.25,2.0", "--layers", "conv1_1,relu2_1", "--steps", 0)
     assert nst(*STYLE, *flags, "-o", "out").code == 0
-    settings = "--size 32 --seed 7 --steps 0 --optimizer adam --lbfgs-memory 5"
+    common = "--init noise --size 32 --seed 7 --steps 0 --optimizer adam --lbfgs-memory 5"
+    network = "--pooling max --no-normalize"
     assert [lane["again"] for lane in lanes_of("out").values()] == [
-        "nst-jax reconstruct style painting.png -o layers-conv1_1 --layers conv1_1 --init noise "
-        f"{settings} --style-layer-weights 0.25 --pooling max --no-normalize",
+        "nst-jax reconstruct style painting.png -o layers-conv1_1 --layers conv1_1 --together "
+        f"{common} --style-layer-weights 0.25 {network}",
         "nst-jax reconstruct style painting.png -o layers-to-conv2_1 --layers conv1_1,conv2_1 "
-        f"--init noise {settings} --style-layer-weights 0.25,2.0 --pooling max --no-normalize",
+        f"--together {common} --style-layer-weights 0.25,2.0 {network}",
     ]
 
 

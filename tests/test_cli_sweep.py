@@ -276,7 +276,7 @@ def test_lane_that_overflows():
     *_, failure, end = err.splitlines()
     assert failure.startswith("nst-jax: no picture for ratio-1e38: the loss of the initial image")
     assert "is inf" in failure and "smaller ratio" in failure
-    assert end == "nst-jax: 1 of 2 lanes have no picture"
+    assert end == "nst-jax: lanes without a picture: 1 of 2"
     good, bad = lanes_of().values()
     assert good["error"] is None and bad["error"] in failure
     assert bad["result"]["loss"] is None and bad["history"][0]["loss"] is None
@@ -293,7 +293,7 @@ def test_lane_that_overflows():
 def test_all_lanes_overflow():
     code, out, err = nst(*SWEEP, "--ratios", "1e37,1e38", "--init", "noise", "-o", "out")
     assert code == 1 and out.splitlines() == ["out/grid.png", "out/index.html"]
-    assert err.splitlines()[-1] == "nst-jax: 2 of 2 lanes have no picture"
+    assert err.splitlines()[-1] == "nst-jax: lanes without a picture: 2 of 2"
     assert len(lanes_of()) == 2
 
 

@@ -453,6 +453,13 @@ def test_the_size_goes_into_the_command_and_stays(page):
     assert page.text("#again") == COMMAND.format("ratio-1_layers-0", 1024)
 
 
+def test_the_full_size_is_offered(show):
+    sweep, images = make_sweep([])
+    page = show(sweep | {"full_size": 640}, images)
+    assert page.find("#size").get_attribute("value") == "640"
+    assert page.text("#again").endswith("--size 640 --seed 7")
+
+
 @pytest.mark.parametrize("size", ["", "5", "99999"])
 def test_a_size_that_cannot_be_is_not_taken(page, size):
     page.find("#size").send_keys(Keys.CONTROL, "a")

@@ -6,11 +6,21 @@ import os
 import signal
 import sys
 
+import numpy as np
 import pytest
 
 from nst_jax import progress
 from nst_jax.losses import Losses
-from nst_jax.progress import Interruption, StepsBar, accept_any_text, answer, make_bar, say
+from nst_jax.progress import (
+    Interruption,
+    LanesBar,
+    StepsBar,
+    accept_any_text,
+    answer,
+    make_bar,
+    say,
+)
+from nst_jax.rounds import SweepProgress
 from nst_jax.transfer import Progress
 
 
@@ -62,6 +72,31 @@ def test_any_text(monkeypatch, encoding, written):
     answer("α \udce9")
     monkeypatch.undo()
     assert stream.buffer.getvalue() == written
+
+
+def lanes_at(step, done, losses, together=4):
+    """A step of ten lanes, four at once, at two steps a second."""
+    zeros = np.zeros(len(losses))
+    terms = Losses(np.array(losses), zeros, zeros, zeros, {}, {})
+    lanes = tuple(range(done, done + together))
+    return SweepProgress(lanes, together, done, 10, step, 100, terms, step / 2)
+
+
+def test_lines_of_a_sweep(capsys, monkeypatch):
+    """The time left counts the lanes that have not begun."""
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    with LanesBar() as bar:
+        bar.show(lanes_at(0, 0, [3.0, 0.5, np.inf, 1.0]))
+        bar.show(lanes_at(50, 4, [2.0, 0.25, 1.0, 1.0]))
+        bar.show(lanes_at(100, 8, [1.0, 0.125], together=2))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "compiling",
+        "lanes 1 to 4 of 10  step 0/100  loss 0.5 to inf",
+        "lanes 5 to 8 of 10  step 50/100  loss 0.25 to 2  2.00 steps/s  0:00:50 left",
+        "lanes 9 to 10 of 10  step 100/100  loss 0.125 to 1  2.00 steps/s  0:00:00 left",
+    ]
 
 
 def test_lines_where_there_is_no_terminal(capsys, monkeypatch):

@@ -107,3 +107,11 @@ def test_unknown_layers(name, architecture, hint):
 def test_refuses_images_of_another_shape(embedded, shape):
     with pytest.raises(SettingsError, match="images"):
         compute(embedded, jnp.zeros(shape))
+
+
+def test_convolutions_that_a_layer_needs():
+    up_to = vgg.convolutions_up_to
+    assert up_to("vgg16", ("conv1_1",)) == ("conv1_1",)
+    assert up_to("vgg19", ("conv2_1", "conv1_2")) == ("conv1_1", "conv1_2", "conv2_1")
+    assert up_to("vgg16", ("conv5_3",)) == vgg.layer_names("vgg16")
+    assert up_to("vgg16", ()) == ()
