@@ -54,7 +54,10 @@ def add_lane_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags on how many lanes run at once, and where."""
     group = parser.add_argument_group("lanes")
     group.add_argument(
-        "--lanes", type=int, metavar="N", help="settings at once (default: as many as fit)"
+        "--lanes",
+        type=int,
+        metavar="N",
+        help="settings at once, a multiple of the devices (default: as many as fit)",
     )
     group.add_argument(
         "--memory",
@@ -111,8 +114,8 @@ def paint(plan: Plan, options: argparse.Namespace, arguments: Sequence[str]) -> 
     lanes = distributed.decided_by_first(lambda: folder.take_up(options.overwrite))
     if len(lanes) < len(grid.lanes):
         say(f"{plan.output}: {len(grid.lanes) - len(lanes)} of {len(grid.lanes)} are finished")
-    job = _prepare(lanes, grid, weights) if lanes else None
     with _made(folder), Interruption() as interruption:
+        job = _prepare(lanes, grid, weights) if lanes else None
         completed = job is None or _run(folder, lanes, job, how, interruption)
         interruption.saving = True
         failures = folder.failures()
@@ -134,8 +137,8 @@ def _made(folder: SweepFolder) -> Iterator[None]:
         say(f"nst-jax: {distributed.LOST}; the finished ones are in {folder.path}")
         os._exit(1)
 
-    with folder.made() if distributed.is_first() else contextlib.nullcontext():
-        with distributed.watching(when_lost):
+    with distributed.watching(when_lost):
+        with folder.made() if distributed.is_first() else contextlib.nullcontext():
             yield
 
 
@@ -160,14 +163,16 @@ def _run(
         callback = _make_callback(folder, lanes, interruption, bar)
         runner = Runner(job, dataclasses.replace(how, callback=callback), resumed)
         if distributed.is_first():
-            say(describe_plan(runner.plan, len(lanes), len(list(runner.rounds()))))
+            say(describe_plan(runner.plan, len(lanes), len(runner.rounds())))
+        del resumed  # the runner lets go of it after its rounds
         for finished in runner.run():
+            interruption.saving = finished.stopped
             if distributed.is_first():
                 for path in folder.add(finished, lanes):
                     answer(path)
     if distributed.is_first():
         _keep(folder, finished, lanes)
-    return all(result.completed for result in finished.results.values())
+    return not finished.stopped
 
 
 def describe_plan(plan: LanePlan, lanes: int, rounds: int) -> str:

@@ -16,11 +16,10 @@ from nst_jax.cli_stylize import (
     add_settings_flags,
     flags_of,
     names,
-    without_idle_layers,
 )
 from nst_jax.errors import SettingsError
 from nst_jax.grid import Grid, Lane, Source
-from nst_jax.settings import Settings
+from nst_jax.settings import Settings, without_idle_layers
 
 # Gatys et al. 2015, Figure 1. That of CVPR 2016 has conv1_2, conv2_2, … for the content.
 LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")

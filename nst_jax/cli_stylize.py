@@ -27,6 +27,7 @@ from nst_jax.settings import (
     RATIO_FROM_IMAGE,
     RATIO_FROM_NOISE,
     Settings,
+    without_idle_layers,
 )
 from nst_jax.transfer import Callback, Progress, Result, stylize
 from nst_jax.vgg import POOLINGS
@@ -144,17 +145,6 @@ def flags_of(settings: Settings) -> list[str]:
             parts = value if isinstance(value, tuple) else (value,)
             flags += [flag, ",".join(str(part) for part in parts)]
     return flags if settings.normalize else [*flags, "--no-normalize"]
-
-
-def without_idle_layers(settings: Settings) -> Settings:
-    """Settings of the same loss, without the layers whose weight is 0."""
-    changes: dict[str, Any] = {}
-    for kind, terms in (("content", settings.content_terms), ("style", settings.style_terms)):
-        layers = {layer: weight for layer, weight in terms.items() if weight}
-        equal = all(weight == 1 / len(layers) for weight in layers.values())
-        changes[f"{kind}_layers"] = tuple(layers)
-        changes[f"{kind}_layer_weights"] = None if equal else tuple(layers.values())
-    return dataclasses.replace(settings, **changes)
 
 
 def check_transfer(settings: Settings) -> None:

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 # What to pass to `jax.distributed.initialize` where no cluster's scheduler tells it.
 ADDRESS, COUNT, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
-HEARTBEAT_SECONDS = 30  # JAX's default is 100
+HEARTBEAT_SECONDS = 30  # also that a process which ends waits for the others; JAX: 100 and 300
 PATIENCE_SECONDS = 5.0  # for a connection between two processes
 FAREWELL = b"."
 LOST = "another process of this run is gone; run the same command again in all of them to go on"
@@ -42,6 +42,7 @@ def join() -> None:
             num_processes=None if count is None else int(count),
             process_id=None if index is None else int(index),
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+            shutdown_timeout_seconds=HEARTBEAT_SECONDS,
         )
     except (ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
@@ -114,12 +115,20 @@ def watching(when_lost: Callable[[], None]) -> Iterator[None]:
     the run after `HEARTBEAT_SECONDS`.
     """
     connections = _connect() if jax.process_count() > 1 else []
+    ending = threading.Event()
     for one in connections:
-        threading.Thread(target=_wait_for_end, args=(one, when_lost), daemon=True).start()
-    yield
-    for one in connections:
-        with contextlib.suppress(OSError):  # that process has ended as well
-            one.sendall(FAREWELL)
+        watcher = threading.Thread(target=_wait_for_end, args=(one, ending, when_lost), daemon=True)
+        watcher.start()
+    try:
+        yield
+        for one in connections:
+            with contextlib.suppress(OSError):  # that process has ended as well
+                one.sendall(FAREWELL)
+    finally:  # after an error without a farewell: the others are not to wait for this process
+        ending.set()
+        for one in connections:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_WR)
 
 
 def _connect() -> list[socket.socket]:
@@ -127,24 +136,26 @@ def _connect() -> list[socket.socket]:
     listener = socket.create_server(("", 0)) if is_first() else None
     address = (socket.gethostname(), listener.getsockname()[1]) if listener else ("", 0)
     host, port = gather(address)[0]
-    try:
+    connections = []
+    with contextlib.suppress(OSError), listener or contextlib.nullcontext():
         if listener is None:
-            connections = [socket.create_connection((host, port), PATIENCE_SECONDS)]
+            connections.append(socket.create_connection((host, port), PATIENCE_SECONDS))
         else:
             listener.settimeout(PATIENCE_SECONDS)
-            connections = [listener.accept()[0] for _ in range(jax.process_count() - 1)]
-    except OSError:
-        return []
+            while len(connections) < jax.process_count() - 1:
+                connections.append(listener.accept()[0])
     for one in connections:
         one.settimeout(None)
     return connections
 
 
-def _wait_for_end(connection: socket.socket, when_lost: Callable[[], None]) -> None:
+def _wait_for_end(
+    connection: socket.socket, ending: threading.Event, when_lost: Callable[[], None]
+) -> None:
     """Wait until the other side closes; a farewell before that says that all is well."""
     try:
         last = connection.recv(1)
     except OSError:
         last = b""
-    if last != FAREWELL:
+    if last != FAREWELL and not ending.is_set():
         when_lost()

@@ -29,7 +29,7 @@ from nst_jax.record import (
     settings_facts,
 )
 from nst_jax.rounds import Checkpoint, Round
-from nst_jax.settings import INITS
+from nst_jax.settings import INITS, without_idle_layers
 from nst_jax.transfer import Result, why_not_finite
 from nst_jax.weights import Weights
 
@@ -290,7 +290,7 @@ class SweepFolder:
 
     def _key_of(self, lane: Lane, weights: Weights) -> str:
         facts = {
-            "settings": settings_facts(lane.settings),
+            "settings": settings_facts(without_idle_layers(lane.settings)),
             "weights": [weights.sha256, weights.normalized],
             "inputs": {role: each["sha256"] for role, each in self._inputs[lane.name].items()},
         }

@@ -1,16 +1,18 @@
 """What a sweep is to do: settings, images and weights, read once and checked to go together."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nst_jax.errors import ImageError, SettingsError
+from nst_jax.images import load_image
 from nst_jax.inputs import ImageLike, as_image, canvas, check_given, choose_weights
 from nst_jax.program import Program, make_program
-from nst_jax.settings import Settings
+from nst_jax.settings import INITS, Settings
+from nst_jax.vgg import smallest_side
 from nst_jax.weights import Weights
 
 # One image for all lanes, or one for each.
@@ -68,6 +70,9 @@ def prepare(
     for one, one_content, one_style in zip(settings, contents, styles, strict=True):
         check_given(one, one_content, one_style)
     _check_shapes(contents, styles)
+    _check_sizes(first, (*contents, *styles))
+    for init in {one.init for one in settings} - set(INITS):
+        load_image(init)  # so that a mistake shows before the first round, not after
     return Job(settings, contents, styles, weights, program)
 
 
@@ -98,6 +103,17 @@ def _check_alike(settings: tuple[Settings, ...]) -> None:
             raise SettingsError(
                 f"lanes differ in {field.name} ({shown}); in one sweep they may differ in "
                 f"{', '.join(VARYING)}: use one sweep for each"
+            )
+
+
+def _check_sizes(settings: Settings, images: Iterable[np.ndarray | None]) -> None:
+    least = smallest_side(settings.layers)
+    for image in images:
+        if image is not None and min(image.shape[:2]) < least:
+            height, width, _ = image.shape
+            raise ImageError(
+                f"an image of {width}×{height} px is too small for {max(settings.layers)}: each "
+                f"side needs {least} px"
             )
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, NamedSharding
+from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from nst_jax import memory, program
@@ -40,8 +40,8 @@ class LanePrograms(NamedTuple):
 @lru_cache(maxsize=16)
 def jitted_lanes(one: Program, devices: tuple[jax.Device, ...]) -> LanePrograms:
     """Jit one program for many lanes, spread over these devices of this process."""
-    # Explicit axes, the default of newer versions, refuse vmapped convolutions.
-    mesh = jax.make_mesh((len(devices),), ("lanes",), (AxisType.Auto,), devices=devices)
+    # Explicit axes, the default of `make_mesh` in newer versions, refuse vmapped convolutions.
+    mesh = Mesh(np.array(devices), ("lanes",), axis_types=(AxisType.Auto,))
     axes = program.lane_axes(one)
     shared = jax.tree.map(lambda axis: axis is None, axes, is_leaf=lambda axis: axis is None)
     carry = jax.tree.map(lambda is_shared: P() if is_shared else P("lanes"), shared)
@@ -122,7 +122,13 @@ def plan_lanes(
     if budget is not None:  # no compilation for what cannot fit: on a GPU it may fail by itself
         each = max(1, min(each, (budget - fixed_bytes) // lane_bytes))
     while True:
-        step = compile_step(each * devices)
+        try:
+            step = compile_step(each * devices)
+        except jax.errors.JaxRuntimeError as error:  # XLA:TPU finds out while it compiles
+            if each == 1 or "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            each //= 2
+            continue
         needed = memory.needed_bytes(step)
         if budget is None or needed <= budget:
             return Plan(each * devices, step, needed)
@@ -153,8 +159,13 @@ def _too_small(needed: int, fixed: int, budget: int) -> str:
 
 
 def take_lanes(carry: Carry, axes: Carry, lanes: Sequence[int]) -> Carry:
-    """The carry of some lanes, in the order given; of arrays on the host."""
-    index = np.asarray(lanes)
+    """The carry of some lanes, in the order given; of arrays on the host.
+
+    The first ones, in their order, are not copied.
+    """
+    index: Any = np.asarray(lanes)
+    if np.array_equal(index, np.arange(len(index))):
+        index = slice(len(index))
 
     def take(axis, subtree):
         return jax.tree.map(lambda leaf: leaf if axis is None else leaf[index], subtree)

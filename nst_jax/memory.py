@@ -67,5 +67,15 @@ def _free_in_container() -> int | None:
     """What the control group allows beyond what it uses; None without a limit."""
     for limit, usage in CGROUP_LIMITS:
         with contextlib.suppress(OSError, ValueError):  # ValueError: the limit is "max"
-            return max(0, int(Path(limit).read_text()) - int(Path(usage).read_text()))
+            used = int(Path(usage).read_text()) - _file_cache(Path(usage).with_name("memory.stat"))
+            return max(0, int(Path(limit).read_text()) - used)
     return None
+
+
+def _file_cache(stat: Path) -> int:
+    """What a control group counts as used and gives back at need: pages of files."""
+    with contextlib.suppress(OSError, ValueError):
+        lines = dict(line.split() for line in stat.read_text().splitlines())
+        names = ("inactive_file", "active_file")
+        return sum(int(lines.get(f"total_{name}", lines.get(name, 0))) for name in names)
+    return 0

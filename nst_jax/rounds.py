@@ -76,10 +76,12 @@ class Round(NamedTuple):
 
     Attributes:
         results: by the lane's number.
-        checkpoint: where the callback ended the round, to go on from; in a run of one process.
+        stopped: whether the callback ended the sweep, in any process.
+        checkpoint: where it ended the round, to go on from; in a run of one process.
     """
 
     results: dict[int, Result]
+    stopped: bool = False
     checkpoint: Checkpoint | None = None
 
 
@@ -91,7 +93,8 @@ class Options:
         callback: told of every step; may raise StopIteration to end the sweep there.
         report_every: steps between entries of the histories.
         save_every: steps between calls of the callback that carry the images.
-        lanes_at_once: at most, in each process; None takes as many as fit into memory.
+        lanes_at_once: at most, in each process, rounded up to a multiple of its devices; None takes
+            as many as fit into memory.
         memory: bytes that each device may use; None means nearly all that is free.
     """
 
@@ -140,6 +143,7 @@ class Runner:
         params = {layer: job.weights.params[layer] for layer in used}
         self._params = jax.device_put(params, self._programs.whole)
         self._targets: dict[tuple[int, int], Targets] = {}
+        self._targets_of(0)  # of which compiling needs the shapes
         began = time.perf_counter()
         wanted = max(len(job.settings) - interrupted, interrupted)
         self.plan = self._make_plan(math.ceil(wanted / jax.process_count()), devices)
@@ -185,36 +189,40 @@ class Runner:
         for numbers in self.rounds():
             finished = self._run_round(numbers)
             yield finished
-            if not all(result.completed for result in finished.results.values()):
+            if finished.stopped:
                 return
 
-    def rounds(self) -> Iterator[tuple[int, ...]]:
+    def rounds(self) -> list[tuple[int, ...]]:
         """The numbers of the lanes of each round, over all processes."""
         interrupted = self._resumed.lanes if self._resumed else ()
         fresh = [n for n in range(len(self._job.settings)) if n not in interrupted]
         at_once = self.plan.lanes * jax.process_count()
-        for numbers in (interrupted, fresh):
-            for first in range(0, len(numbers), at_once):
-                yield tuple(numbers[first : first + at_once])
+        return [
+            tuple(numbers[first : first + at_once])
+            for numbers in (interrupted, fresh)
+            for first in range(0, len(numbers), at_once)
+        ]
 
     def _run_round(self, numbers: tuple[int, ...]) -> Round:
         """Run one round, and gather what all processes have made of it."""
         begin = jax.process_index() * self.plan.lanes
         mine = numbers[begin : begin + self.plan.lanes]
-        resumed = self._resumed
-        going_on = resumed is not None and numbers[0] in resumed.lanes
+        if self._resumed and numbers[0] not in self._resumed.lanes:
+            self._resumed = None  # its history takes as much memory as that of a whole round
         tell = partial(
             SweepProgress,
             together=len(numbers),
             done=self._done,
             total=len(self._job.settings),
         )
-        finished = self._run_mine(mine or numbers[:1], resumed if going_on else None, tell)
+        finished = self._run_mine(mine or numbers[:1], self._resumed, tell)
         results = {n: r for n, r in finished.results.items() if n in mine}
-        for others in distributed.gather(results):
+        stopped = finished.stopped
+        for others, other_stopped in distributed.gather((results, stopped)):
             results |= others
+            stopped |= other_stopped
         self._done += len(numbers)
-        return Round(results, finished.checkpoint)
+        return Round(results, stopped, finished.checkpoint)
 
     def _run_mine(
         self,
@@ -256,8 +264,8 @@ class Runner:
             for lane, number in enumerate(mine)
         }
         if evaluations == steps + 1 or jax.process_count() > 1:
-            return Round(results)
-        return Round(results, self._interrupt(mine, evaluations, carry, results))
+            return Round(results, monitor.stopped)
+        return Round(results, True, self._interrupt(mine, evaluations, carry, results))
 
     def _interrupt(
         self, mine: tuple[int, ...], step: int, carry: Carry, results: dict[int, Result]
@@ -300,7 +308,7 @@ class _Monitor:
         self._before: list[History] = [[] for _ in numbers]
         self._history: History = []
         self._last: tuple[int, Losses] | None = None
-        self._stopped = False
+        self.stopped = False
         self._began = time.perf_counter()
 
     def go_on_from(self, resumed: Checkpoint) -> None:
@@ -319,14 +327,14 @@ class _Monitor:
         self._last = (number, losses)
         if number % self._options.report_every == 0:
             self._history.append(self._last)
-        if self._options.callback and not self._stopped:
+        if self._options.callback and not self.stopped:
             images = None if carry is None else np.asarray(carry.best.image)[:count].clip(0.0, 1.0)
             progress = self._tell(step=number, losses=losses, seconds=self.seconds(), images=images)
             try:
                 self._options.callback(progress)
             except StopIteration:
-                self._stopped = True
-        return not self._stopped
+                self.stopped = True
+        return not self.stopped
 
     def history_of(self, lane: int) -> History:
         """Of one lane of the round, with the last step that was read at its end."""

@@ -192,6 +192,17 @@ def _terms(layers: tuple[str, ...], weights: tuple[float, ...] | None) -> dict[s
     return dict(zip(layers, weights or (1 / max(len(layers), 1),) * len(layers), strict=True))
 
 
+def without_idle_layers(settings: Settings) -> Settings:
+    """Settings of the same loss, without the layers whose weight is 0."""
+    changes: dict[str, Any] = {}
+    for kind, terms in (("content", settings.content_terms), ("style", settings.style_terms)):
+        layers = {layer: weight for layer, weight in terms.items() if weight}
+        equal = all(weight == 1 / len(layers) for weight in layers.values())
+        changes[f"{kind}_layers"] = tuple(layers)
+        changes[f"{kind}_layer_weights"] = None if equal else tuple(layers.values())
+    return dataclasses.replace(settings, **changes)
+
+
 # Gatys et al. 2015, section "Methods", and the caption of Figure 2.
 PAPER = {
     "init": "noise",

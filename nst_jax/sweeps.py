@@ -38,7 +38,8 @@ def sweep(
             the sweep there.
         report_every: steps between entries of the histories.
         save_every: steps between calls of the callback that carry the images.
-        lanes_at_once: at most, in each process; None takes as many as fit into memory.
+        lanes_at_once: at most, in each process, rounded up to a multiple of its devices; None takes
+            as many as fit into memory.
         memory: bytes that each device may use; None means nearly all that is free.
 
     Returns:

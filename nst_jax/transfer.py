@@ -50,7 +50,7 @@ class Result:
         history: (step, losses) of step 0, every `report_every` steps, and the last.
         evaluations: of the loss and its gradient.
         restarts: how often the optimiser had to begin again.
-        compile_seconds: spent compiling the step.
+        compile_seconds: spent compiling the step; of a sweep, once for all lanes.
         run_seconds: spent in steps.
         lanes: how many settings were computed together in that time.
         completed: False where the callback ended the run early.

@@ -21,6 +21,7 @@ from nst_jax.folder import SHEET
 LAYERS = "conv1_1,conv2_1,conv3_1,conv4_1,conv5_1"
 FIGURE_2_RATIO = "1e-4"  # the paper has 1e-3 and, for The Scream, 1e-4, at a larger size
 FIGURE_3_RATIOS = "1e-5,1e-4,1e-3,1e-2"
+FIGURES = ("figure1-content", "figure1-style", "figure2", "figure3")
 QUICK = {"size": 128, "steps": 50}
 
 
@@ -64,7 +65,7 @@ def main() -> int:
     parser.add_argument("--weights", default="auto")
     parser.add_argument("--ratios", help=f"of figure 2 (default: {FIGURE_2_RATIO} for each STYLE)")
     parser.add_argument("--quick", action="store_true", help="128 px, 50 steps")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="figure1-content, figure2, …")
+    parser.add_argument("--only", nargs="+", choices=FIGURES, help="default: all")
     options = parser.parse_args()
     if options.quick:
         vars(options).update(QUICK)

@@ -73,6 +73,24 @@ def test_lanes_that_need_more_when_they_are_few():
     assert plan.lanes == 6
 
 
+def test_a_compiler_that_runs_out_of_memory():
+    """As XLA:TPU does; half as many are tried then."""
+    calls = []
+
+    def compile_step(count):
+        if count > 6:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: ran out of memory in hbm")
+        return compiler(calls)(count)
+
+    assert plan_lanes(20, compile_step, 1, 1, FIXED, 10**9).lanes == 5
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
+
+        def fail(count):
+            raise jax.errors.JaxRuntimeError("INTERNAL: a bug")
+
+        plan_lanes(20, fail, 1, 1, FIXED, None)
+
+
 @pytest.mark.parametrize(
     ("budget", "words"),
     [

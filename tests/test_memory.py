@@ -71,6 +71,15 @@ def test_devices_that_share_the_machine(machine, limit, usage, free, devices):
     assert memory.usable_bytes((device(),) * devices) == int(memory.USABLE * free) // devices
 
 
+@pytest.mark.parametrize("prefix", ["", "total_"])
+def test_a_containers_file_cache_counts_as_free(machine, tmp_path, prefix):
+    machine(8_000_000, 3 * 10**9, 2 * 10**9)
+    facts = {"anon": 5, f"{prefix}inactive_file": 6 * 10**8, f"{prefix}active_file": 4 * 10**8}
+    text = "".join(f"{name} {value}\n" for name, value in facts.items())
+    (tmp_path / "memory.stat").write_text(text)
+    assert memory.usable_bytes((device(),)) == int(memory.USABLE * 2 * 10**9)
+
+
 def test_where_there_is_no_meminfo(monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "MEMINFO", str(tmp_path / "missing"))
     monkeypatch.setattr(memory, "CGROUP_LIMITS", ())

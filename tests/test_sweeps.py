@@ -19,12 +19,14 @@ from nst_jax.rounds import Options, Runner, run
 # differ by what L-BFGS, which is chaotic, makes of that rounding.
 FIRST, LATER = 1e-5, 0.02
 ADAM = 1e-4
-BASE = Settings(steps=6, lbfgs_memory=5)
+# The first blocks only, which compile sooner.
+LAYERS = {"style_layers": ("conv1_1", "conv2_1", "conv3_1"), "content_layers": ("conv3_2",)}
+BASE = Settings(steps=6, lbfgs_memory=5, **LAYERS)
 SETTINGS = [
     dataclasses.replace(BASE, ratio=1e-4),
     dataclasses.replace(BASE, ratio=1e-3, init="noise", seed=3),
     dataclasses.replace(BASE, ratio=0.0, tv_weight=0.5, init="style"),
-    dataclasses.replace(BASE, ratio=1e-5, style_layer_weights=(1, 0, 0, 0.5, 0)),
+    dataclasses.replace(BASE, ratio=1e-5, style_layer_weights=(1, 0, 0.5)),
     dataclasses.replace(BASE, ratio=1e-2, content_layer_weights=(2.0,)),
 ]
 
@@ -171,6 +173,12 @@ def test_a_callback_can_end_the_sweep(together):
     assert all(r.losses.total == min(loss.total for _, loss in r.history) for r in results)
 
 
+def test_ending_with_a_round(together):
+    """At its last step: its lanes are complete, and no other round begins."""
+    results = together(lanes_at_once=2, callback=stop_at(BASE.steps))
+    assert [result.completed for result in results] == [True, True]
+
+
 @pytest.mark.parametrize("at_once", [None, 2])
 def test_going_on_is_as_if_nothing_had_been(normalized, photograph, painting, at_once):
     """The same programs on the same numbers: the same losses, bit for bit."""
@@ -209,8 +217,8 @@ def test_a_budget(normalized, photograph, painting):
     assert all_at_once.lanes == 5
     fewer = Runner(job, Options(memory=all_at_once.bytes - 1)).plan
     assert fewer.lanes == 3 and fewer.bytes < all_at_once.bytes  # in even rounds, of 3 and 2
-    with pytest.raises(SettingsError, match=r"one lane needs .* 62 MB may be used; a --size of"):
-        Runner(job, Options(memory=62_000_000))
+    with pytest.raises(SettingsError, match=r"one lane needs .* 5.5 MB may be used; a --size of"):
+        Runner(job, Options(memory=5_500_000))
 
 
 @pytest.mark.parametrize(
@@ -233,6 +241,11 @@ def test_what_makes_no_sense(together, photograph, painting):
         together(SETTINGS[:2], content=[photograph, photograph[:24]])
     with pytest.raises(SettingsError, match="no style image, and the settings want one"):
         together(style=None)
+    with pytest.raises(ImageError, match="48×3 px is too small for conv3_2: each side needs 4"):
+        together(style=photograph[:3])
+    broken = dataclasses.replace(BASE, init="missing.png")
+    with pytest.raises(ImageError, match="missing.png: there is no such file"):
+        together([BASE, broken], lanes_at_once=1, callback=pytest.fail)
     with pytest.raises(SettingsError, match="lanes_at_once is 0"):
         together(lanes_at_once=0)
 
@@ -246,6 +259,7 @@ content, style = (load_image(path, 48) for path in sys.argv[2:4])
 losses = {}
 for optimizer, steps in (("lbfgs", 3), ("adam", 8)):
     base = {"steps": steps, "lbfgs_memory": 4, "init": "noise", "optimizer": optimizer}
+    base |= {"style_layers": ("conv1_1", "conv2_1"), "content_layers": ("conv2_2",)}
     settings = [Settings(ratio=ratio, **base) for ratio in (1e-5, 1e-4, 1e-3)]
     results = sweep(content, style, settings, report_every=1)
     losses[optimizer] = [[each.total for _, each in result.history] for result in results]
