@@ -1,6 +1,10 @@
 """Run the command in this process, and look at what it leaves behind."""
 
 import io
+import os
+import signal
+import subprocess
+import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
@@ -8,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+import nst_jax
 from nst_jax import cli
 
 
@@ -25,6 +30,27 @@ def nst(*arguments):
     with redirect_stdout(out), redirect_stderr(err):
         code = cli.main([str(argument) for argument in arguments])
     return Outcome(code, out.getvalue(), err.getvalue())
+
+
+def launch(*arguments, **environment):
+    """Start `python -m nst_jax` in the current folder, with Ctrl-C as a terminal has it.
+
+    Where the suite runs in the background of a script, it is ignored, and would be in children.
+    """
+    package = os.path.dirname(os.path.dirname(nst_jax.__file__))
+    paths = os.pathsep.join(filter(None, (environment.pop("first", ""), package)))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "nst_jax", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            env=os.environ | {"PYTHONPATH": paths, "PYTHONUTF8": "1"} | environment,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def listing(folder="."):

@@ -3,13 +3,12 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 
 import jax
 import numpy as np
 import pytest
-from command import draw, listing, nst, refused
+from command import draw, launch, listing, nst, refused
 from PIL import Image
 
 import nst_jax
@@ -28,20 +27,6 @@ def folder(tmp_path, monkeypatch):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield tmp_path
     signal.signal(signal.SIGINT, before)
-
-
-def launch(*arguments, **environment):
-    """Start `python -m nst_jax` in the current folder."""
-    package = os.path.dirname(os.path.dirname(nst_jax.__file__))
-    paths = os.pathsep.join(filter(None, (environment.pop("first", ""), package)))
-    return subprocess.Popen(
-        [sys.executable, "-m", "nst_jax", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        env=os.environ | {"PYTHONPATH": paths, "PYTHONUTF8": "1"} | environment,
-    )
 
 
 def lines_until(process, start):

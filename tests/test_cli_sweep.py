@@ -9,17 +9,14 @@ import json
 import os
 import shlex
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from command import draw, listing, nst, refused
+from command import draw, launch, listing, nst, refused
 from PIL import Image
 from safetensors.numpy import save_file
 
-import nst_jax
 from nst_jax import cli_lanes, images
 from nst_jax.errors import ImageError
 from nst_jax.weights_file import load_weights
@@ -474,18 +471,6 @@ def test_full_disk(monkeypatch):
 MANY = [f"ratio-{ratio}" for ratio in ("1e-4", "1e-3", "1e-2", "0.1")]
 LONG = (*SWEEP, "--steps", 100, "--init", "noise", "--ratios", "1e-4,1e-3,1e-2,0.1")
 LONG = (*LONG, "--lanes", 2, "--report-every", 1)
-
-
-def launch(*arguments):
-    """Start `python -m nst_jax` in the current folder."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "nst_jax", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        env=os.environ | {"PYTHONPATH": str(Path(nst_jax.__file__).parents[1]), "PYTHONUTF8": "1"},
-    )
 
 
 @pytest.fixture(scope="module")
