@@ -102,24 +102,15 @@ def _as_carry(
     program: Program, shape: tuple[int, ...], count: int, arrays: dict[str, np.ndarray]
 ) -> Carry:
     """The tree again; ValueError or KeyError where the arrays are not those of this program."""
-    one = jax.eval_shape(partial(start, program), jax.ShapeDtypeStruct(shape, jnp.float32))
-    wanted = _named(one)
-    axes = jax.tree.leaves(
-        jax.tree.map(
-            lambda axis, subtree: jax.tree.map(lambda _: axis is not None, subtree),
-            lane_axes(program),
-            one,
-            is_leaf=lambda axis: axis is None,
-        )
-    )
+    begin = jax.vmap(partial(start, program), out_axes=lane_axes(program))
+    wanted = jax.eval_shape(begin, jax.ShapeDtypeStruct((count, *shape), jnp.float32))
     leaves = []
-    for (name, leaf), has_lanes in zip(wanted, axes, strict=True):
+    for name, leaf in _named(wanted):
         array = arrays[name]
-        shape = ((count,) if has_lanes else ()) + leaf.shape
-        if (array.shape, array.dtype) != (shape, leaf.dtype):
+        if (array.shape, array.dtype) != (leaf.shape, leaf.dtype):
             raise ValueError(f"{name} is {array.dtype} {array.shape}")
         leaves.append(array)
-    return jax.tree.unflatten(jax.tree.structure(one), leaves)
+    return jax.tree.unflatten(jax.tree.structure(wanted), leaves)
 
 
 def _as_history(entries: list) -> History:

@@ -17,13 +17,14 @@ from nst_jax.cli_stylize import as_far_as_possible, intermediate_path, read_sett
 from nst_jax.errors import FailedLanesError, SettingsError
 from nst_jax.folder import SweepFolder
 from nst_jax.grid import Grid, Lane, Source
+from nst_jax.inputs import choose_weights
 from nst_jax.job import Job, prepare
 from nst_jax.lanes import Plan as LanePlan
 from nst_jax.memory import as_text
 from nst_jax.progress import Interruption, LanesBar, answer, say
 from nst_jax.rounds import Options, Round, Runner, SweepCallback, SweepProgress
 from nst_jax.settings import Settings
-from nst_jax.weights import Weights, normalize
+from nst_jax.weights import Weights
 from nst_jax.weights_file import load_weights
 from nst_jax.weights_search import find_weights
 
@@ -103,8 +104,7 @@ def paint(plan: Plan, options: argparse.Namespace, arguments: Sequence[str]) -> 
     settings = read_settings(options)
     weights = load_weights(find_weights(settings.weights))
     grid = plan.make_grid(as_far_as_possible(settings, weights))
-    if grid.lanes[0].settings.normalize:
-        weights = normalize(weights)
+    weights = choose_weights(grid.lanes[0].settings, weights)
     again = {
         lane.name: shlex.join(["nst-jax", *plan.command_for_one(lane, grid.sources)])
         for lane in grid.lanes

@@ -8,8 +8,8 @@ import os
 import signal
 import sys
 import time
-from types import TracebackType
-from typing import TextIO
+from collections.abc import Sequence
+from typing import Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
@@ -63,34 +63,43 @@ def make_bar(*columns: ProgressColumn) -> Progress:
     )
 
 
-class StepsBar:
+class _Bar:
+    """A bar on a terminal; elsewhere a plain line now and then."""
+
+    def __init__(self, columns: Sequence[ProgressColumn], total: int | None):
+        self._line_due = 0.0
+        self._bar = make_bar(*columns)
+        self._task = self._bar.add_task("compiling", total=total, numbers="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        if self._bar.disable:
+            say("compiling")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def _say_if_due(self, line: str, last: bool) -> None:
+        """Print the line where there is no bar and enough time has passed, or it is the last."""
+        if self._bar.disable and (last or time.monotonic() >= self._line_due):
+            self._line_due = time.monotonic() + SECONDS_BETWEEN_LINES
+            say(line)
+
+
+class StepsBar(_Bar):
     """A bar with loss, steps per second and time left; plain lines where there is no terminal."""
 
     def __init__(self, steps: int):
-        self._steps = steps
-        self._line_due = 0.0
-        self._bar = make_bar(
+        columns = (
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("step {task.completed}/{task.total}"),
             TextColumn("{task.fields[numbers]}"),
             TimeRemainingColumn(),
         )
-        self._task = self._bar.add_task("compiling", total=steps, numbers="")
-
-    def __enter__(self) -> "StepsBar":
-        self._bar.start()
-        if self._bar.disable:
-            say("compiling")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
+        super().__init__(columns, steps)
+        self._steps = steps
 
     def show(self, progress: transfer.Progress) -> None:
         """Show a step that has finished."""
@@ -102,32 +111,20 @@ class StepsBar:
         self._bar.update(
             self._task, description="painting", completed=progress.step, numbers=numbers
         )
-        last = progress.step == self._steps
-        if self._bar.disable and (last or time.monotonic() >= self._line_due):
-            self._line_due = time.monotonic() + SECONDS_BETWEEN_LINES
-            say(f"step {progress.step}/{self._steps}  {numbers}{left}")
+        line = f"step {progress.step}/{self._steps}  {numbers}{left}"
+        self._say_if_due(line, last=progress.step == self._steps)
 
 
-class LanesBar:
+class LanesBar(_Bar):
     """A bar over all rounds of a sweep; plain lines where there is no terminal."""
 
     def __init__(self):
-        self._line_due = 0.0
-        self._bar = make_bar(
+        columns = (
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.fields[numbers]}"),
         )
-        self._task = self._bar.add_task("compiling", total=None, numbers="")
-
-    def __enter__(self) -> "LanesBar":
-        self._bar.start()
-        if self._bar.disable:
-            say("compiling")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        super().__init__(columns, None)
 
     def show(self, progress: rounds.SweepProgress) -> None:
         """Show a step that has finished."""
@@ -144,9 +141,7 @@ class LanesBar:
         self._bar.update(
             self._task, description=lanes, total=total, completed=completed, numbers=numbers
         )
-        if self._bar.disable and (step == steps or time.monotonic() >= self._line_due):
-            self._line_due = time.monotonic() + SECONDS_BETWEEN_LINES
-            say(f"{lanes}  {numbers}")
+        self._say_if_due(f"{lanes}  {numbers}", last=step == steps)
 
 
 class Interruption:
