@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pytorch_objective import Objective, Options, synchronize, to_image
+from pytorch_network import Options, synchronize
+from pytorch_objective import Objective, to_image
 from torch import Tensor
 
 from nst_jax.images import load_image, save_image
@@ -66,7 +67,7 @@ class Stepper:
 
     def step(self) -> Tensor:
         """Evaluate and update; the loss before the update, a scalar on the device."""
-        self._optimizer.step(self._evaluate)
+        self._optimizer.step(self._evaluate)  # type: ignore[arg-type]  # a tensor will do
         if self._clip:
             self.image.clamp_(0.0, 1.0)
         return self._loss
