@@ -115,8 +115,8 @@ def make_adam(
 class Stopwatch:
     """Times of many events, taken on the device: no event makes the host wait."""
 
-    def __init__(self, device: str):
-        self._on_cuda = torch.device(device).type == "cuda"
+    def __init__(self, device: torch.device):
+        self._on_cuda, self._device = device.type == "cuda", device
         self._times: list = []
         self.lap()
 
@@ -124,7 +124,7 @@ class Stopwatch:
         """Note the time at which the device has done all that it was asked so far."""
         if self._on_cuda:
             event = torch.cuda.Event(enable_timing=True)
-            event.record()
+            event.record(torch.cuda.current_stream(self._device))
             self._times.append(event)
         else:
             self._times.append(time.perf_counter())
@@ -177,7 +177,7 @@ def run_adam(
 
 def run(stepper: Stepper, steps: int, on_evaluation: OnEvaluation | None = None) -> Outcome:
     """Take so many steps; with `on_evaluation` the host waits for the loss of each."""
-    stopwatch, losses = Stopwatch(str(stepper.image.device)), []
+    stopwatch, losses = Stopwatch(stepper.image.device), []
     for number in range(steps):
         losses.append(stepper.step())
         stopwatch.lap()
