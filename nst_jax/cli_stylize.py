@@ -14,10 +14,11 @@ import numpy as np
 from nst_jax import images
 from nst_jax.errors import ImageError, SettingsError
 from nst_jax.loop import check_intervals
-from nst_jax.losses import CONVENTIONS
+from nst_jax.losses import CONVENTIONS, Losses
 from nst_jax.program import make_program
 from nst_jax.progress import Interruption, StepsBar, answer, say
 from nst_jax.record import image_text, input_facts, make_record, save_record
+from nst_jax.scales import LEAST_SIDE, Scale, enlarge, scale_at, schedule
 from nst_jax.settings import (
     INITS,
     LEARNING_RATES,
@@ -81,6 +82,7 @@ FLAGS: dict[str, tuple[tuple[str, Callable[[str], Any], str, str], ...]] = {
             + ")",
         ),
         ("--lbfgs-memory", int, "M", "pairs of history; each costs two images of memory"),
+        ("--scales", int, "N", "sizes to go through, from coarse to fine, with all the steps"),
     ),
     "network and losses": (
         ("--weights", str, "auto|vgg19|vgg16|NAME|FILE", "the network"),
@@ -211,6 +213,8 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
         init=None if settings.init in INITS else settings.init,
     )
     settings = as_far_as_possible(settings, weights)
+    scales = schedule(settings, content.shape)
+    say_scales(settings, scales)
     with Interruption() as interruption:
         with StepsBar(settings.steps) as bar:
             result = stylize(
@@ -218,7 +222,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
                 style,
                 settings,
                 weights=weights,
-                callback=_make_callback(output, interruption, bar),
+                callback=_make_callback(output, interruption, bar, scales[-1].shape),
                 report_every=options.report_every,
                 save_every=options.save_every,
             )
@@ -227,13 +231,24 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     return result.completed
 
 
-def _make_callback(output: Path, interruption: Interruption, bar: StepsBar) -> Callback:
+def say_scales(settings: Settings, scales: Sequence[Scale]) -> None:
+    """Say which sizes the run goes through, where more than one was asked for."""
+    if settings.scales > 1:
+        sizes = ", ".join(f"{scale.steps} steps at {scale.size} px" for scale in scales)
+        left_out = settings.scales - len(scales)
+        why = f"; {left_out} left out, for less than {LEAST_SIDE} px or want of steps"
+        say(f"scales: {sizes}" + (why if left_out else ""))
+
+
+def _make_callback(
+    output: Path, interruption: Interruption, bar: StepsBar, shape: tuple[int, int]
+) -> Callback:
     def callback(progress: Progress) -> None:
         interruption.stoppable = True
         bar.show(progress)
         if progress.image is not None and 0 < progress.step < progress.steps:
             path = intermediate_path(output, progress.step)
-            images.save_image(progress.image, path)
+            images.save_image(enlarge(progress.image, shape), path)
             answer(path)
         if interruption.requested:
             raise StopIteration
@@ -290,14 +305,21 @@ def save_result(result: Result, output: Path, command: str, inputs: Mapping[str,
     record = make_record(result, command, inputs)
     images.save_image(result.image, output, image_text(record))
     save_record(record, record_path(output))
-    timing = record["timing"]
+    timing, begun = record["timing"], _first_at_this_size(result)
+    at_size = f" at {record['result']['size']} px" if "size" in record["result"] else ""
     say(
-        f"loss {result.history[0][1].total:.4g} → {result.losses.total:.4g} in "
+        f"loss {begun.total:.4g} → {result.losses.total:.4g}{at_size} in "
         f"{result.evaluations} evaluations, {timing['run_s']:.1f} s "
         f"(and {timing['compile_s']:.1f} s compiling)"
         + (f", {result.restarts} restarts" if result.restarts else "")
     )
     answer(output)
+
+
+def _first_at_this_size(result: Result) -> Losses:
+    """What the losses of the result can be compared with."""
+    scale = scale_at(result.scales, result.evaluations - 1)
+    return next(each for step, each in result.history if scale_at(result.scales, step) == scale)
 
 
 def as_far_as_possible(settings: Settings, weights: Weights) -> Settings:

@@ -37,10 +37,15 @@ def resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     Returns:
         (height, width, C) float32 in [0, 1].
     """
+    return resample(image, shape).clip(0, 1)
+
+
+def resample(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Resize as `resize` does, without clipping: (H, W, C) float to (height, width, C) float32."""
     planes = np.moveaxis(np.asarray(image, np.float32), -1, 0)
     if planes.shape[1:] != shape:
         planes = np.stack([_resize_plane(plane, shape) for plane in planes])
-    return np.moveaxis(planes, 0, -1).clip(0, 1)
+    return np.moveaxis(planes, 0, -1)
 
 
 def cover(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -1,7 +1,8 @@
 """The loop of a run: steps on the device, their losses read by the host one step behind."""
 
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nst_jax.errors import SettingsError
@@ -14,6 +15,32 @@ STEPS_IN_FLIGHT = 2
 # Takes a step's number, its losses and, where an image is to be shown, the carry after it;
 # returns whether to go on.
 Report = Callable[[int, Losses, Carry | None], bool]
+
+
+class Stopwatch:
+    """Counts the seconds spent in its `with` blocks: steps, but not the compilations between."""
+
+    def __init__(self, seconds: float = 0.0):
+        self._spent = seconds
+        self._began: float | None = None
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._spent, self._began = self.seconds(), None
+
+    def seconds(self) -> float:
+        """Spent so far."""
+        running = 0.0 if self._began is None else time.perf_counter() - self._began
+        return self._spent + running
+
+
+def with_arguments(
+    step: Callable[..., tuple[Carry, Losses]], arguments: Sequence[Any]
+) -> Callable[[Carry], tuple[Carry, Losses]]:
+    """The step as `iterate` takes it: only the carry changes."""
+    return lambda carry: step(carry, *arguments)
 
 
 def iterate(

@@ -94,25 +94,29 @@ class StepsBar(_Bar):
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("step {task.completed}/{task.total}"),
             TextColumn("{task.fields[numbers]}"),
             TimeRemainingColumn(),
         )
-        super().__init__(columns, steps)
+        super().__init__(columns, 1)
         self._steps = steps
+        self._size: int | None = None
+        self._last, self._since = (0, 0.0), (0, 0.0)  # step and seconds; those of this size
 
     def show(self, progress: transfer.Progress) -> None:
         """Show a step that has finished."""
-        numbers, left = f"loss {progress.losses.total:.4g}", ""
-        if progress.step:
-            rate = progress.step / progress.seconds
+        step, seconds = progress.step, progress.seconds
+        if progress.size != self._size:
+            self._since = self._last
+        self._size, self._last = progress.size, (step, seconds)
+        numbers, left = f"step {step}/{self._steps}  loss {progress.losses.total:.4g}", ""
+        if step:
+            rate = (step - self._since[0]) / (seconds - self._since[1])
             numbers += f"  {rate:.2f} steps/s"
-            left = f"  {(self._steps - progress.step) / rate:.0f} s left"
+            left = f"  {seconds * (1 / progress.work - 1):.0f} s left"
         self._bar.update(
-            self._task, description="painting", completed=progress.step, numbers=numbers
+            self._task, description="painting", completed=progress.work, numbers=numbers
         )
-        line = f"step {progress.step}/{self._steps}  {numbers}{left}"
-        self._say_if_due(line, last=progress.step == self._steps)
+        self._say_if_due(numbers + left, last=step == self._steps)
 
 
 class LanesBar(_Bar):
@@ -132,14 +136,17 @@ class LanesBar(_Bar):
         lanes = f"lanes {progress.done + 1} to {progress.done + running} of {progress.total}"
         losses = progress.losses.total
         numbers = f"step {step}/{steps}  loss {losses.min():.3g} to {losses.max():.3g}"
-        remaining = (progress.total - progress.done) / running * steps - step
+        remaining = (progress.total - progress.done) / running - progress.work  # rounds
         if step:
-            left = datetime.timedelta(seconds=round(progress.seconds / step * remaining))
+            left = datetime.timedelta(seconds=round(progress.seconds / progress.work * remaining))
             numbers += f"  {step / progress.seconds:.2f} steps/s  {left} left"
-        total = progress.total * max(steps, 1)
-        completed = progress.done * steps + running * step
+        completed = progress.done + running * progress.work
         self._bar.update(
-            self._task, description=lanes, total=total, completed=completed, numbers=numbers
+            self._task,
+            description=lanes,
+            total=progress.total,
+            completed=completed,
+            numbers=numbers,
         )
         self._say_if_due(f"{lanes}  {numbers}", last=step == steps)
 

@@ -15,6 +15,7 @@ import nst_jax
 from nst_jax.errors import ImageError
 from nst_jax.files import sha256_of, write_bytes
 from nst_jax.losses import Losses
+from nst_jax.scales import scale_at
 from nst_jax.settings import Settings
 from nst_jax.transfer import Result
 from nst_jax.weights import Weights
@@ -57,8 +58,15 @@ def make_record(
         all the `lanes` that ran together), `evaluations`, `completed`, `history` (a list, the
         initial image first) and `result` (the image of least loss, before it was clipped to
         [0, 1]). Losses are terms before α, β and w_l; `style` is Σ w_l · term; one that is not
-        finite is null.
+        finite is null. Where there were several scales also `scales`, the size and the steps of
+        each, and the `size` that each entry of `history`, and `result`, was evaluated at.
     """
+    scales = result.scales if len(result.scales) > 1 else ()
+
+    def size_at(step: int) -> dict[str, int]:
+        return {"size": scale_at(scales, step).size} if scales else {}
+
+    steps = {"scales": [{"size": each.size, "steps": each.steps} for each in scales]}
     return {
         "command": command,
         "inputs": dict(inputs or {}),
@@ -74,8 +82,16 @@ def make_record(
         },
         "evaluations": result.evaluations,
         "completed": result.completed,
-        "history": [{"step": step, **_losses_facts(losses)} for step, losses in result.history],
-        "result": {**_losses_facts(result.losses), "restarts": result.restarts},
+        **(steps if scales else {}),
+        "history": [
+            {"step": step, **size_at(step), **_losses_facts(losses)}
+            for step, losses in result.history
+        ],
+        "result": {
+            **size_at(result.evaluations - 1),
+            **_losses_facts(result.losses),
+            "restarts": result.restarts,
+        },
     }
 
 

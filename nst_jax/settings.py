@@ -41,6 +41,7 @@ NUMBERS: dict[str, tuple[type, float, float]] = {
     "steps": (int, 0, 10**7),
     "seed": (int, 0, 2**32 - 1),
     "lbfgs_memory": (int, 1, 1000),
+    "scales": (int, 1, 6),
     "ratio": WEIGHT,
     "tv_weight": WEIGHT,
     "learning_rate": (float, 1e-9, 1e3),
@@ -73,6 +74,9 @@ class Settings:
         tv_weight: weight of the total variation, ≥ 0; traced.
         precision: "float32", "tf32" (products rounded as the hardware likes best: TF32 on NVIDIA,
             bfloat16 on TPU, no difference on CPU) or "bfloat16" (activations too); static.
+        scales: sizes that the image goes through, 1 to 6, each twice the one before, and the last
+            `size`; those too small for the network are left out. `steps` is the sum over all of
+            them. Static.
 
     Raises:
         SettingsError: a value is unknown or out of range.
@@ -97,6 +101,7 @@ class Settings:
     lbfgs_memory: int = 50
     tv_weight: float = 0.0
     precision: str = "float32"
+    scales: int = 1
 
     def __post_init__(self):
         for name in ("content_layers", "style_layers"):

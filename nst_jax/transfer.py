@@ -10,10 +10,27 @@ import jax.numpy as jnp
 import numpy as np
 
 from nst_jax.errors import SettingsError
-from nst_jax.inputs import ImageLike, choose_weights, compute_targets, initial_image, read_images
-from nst_jax.loop import check_intervals, iterate
+from nst_jax.inputs import (
+    ImageLike,
+    canvas,
+    choose_weights,
+    compute_targets,
+    initial_image,
+    read_images,
+)
+from nst_jax.loop import Stopwatch, check_intervals, iterate, with_arguments
 from nst_jax.losses import Losses, Targets
 from nst_jax.program import Carry, Program, jitted, make_program
+from nst_jax.scales import (
+    Scale,
+    carry_up,
+    enlarge,
+    images_at,
+    numbered,
+    scale_at,
+    schedule,
+    work_done,
+)
 from nst_jax.settings import Settings
 from nst_jax.weights import Weights
 
@@ -27,13 +44,19 @@ class Progress:
         steps: of the whole run.
         losses: of the image at this step, Python floats.
         seconds: since the first step began, compilation not counted.
-        image: (H, W, 3) float32 in [0, 1], the best so far; None but every `save_every` steps.
+        size: long side, in pixels, of the images at this step. Losses of different sizes are not
+            comparable.
+        work: how much of the run's work is done, 0 to 1: steps count as much as they have pixels.
+        image: (H, W, 3) float32 in [0, 1], the best so far of those of this size; None but every
+            `save_every` steps.
     """
 
     step: int
     steps: int
     losses: Losses
     seconds: float
+    size: int
+    work: float
     image: np.ndarray | None = None
 
 
@@ -45,14 +68,17 @@ class Result:
     """The outcome of a run.
 
     Attributes:
-        image: (H, W, 3) float32, the image of least loss, clipped to [0, 1] once.
-        losses: of that image before clipping, Python floats.
-        history: (step, losses) of step 0, every `report_every` steps, and the last.
+        image: (H, W, 3) float32, the image of least loss at the last scale that the run came to,
+            enlarged where that is not the full size, and clipped to [0, 1] once.
+        losses: of that image before enlarging and clipping, Python floats.
+        history: (step, losses) of the first step at each scale, every `report_every` steps, and
+            the last.
         evaluations: of the loss and its gradient.
         restarts: how often the optimiser had to begin again.
         compile_seconds: spent compiling the step; of a sweep, once for all lanes.
         run_seconds: spent in steps.
         lanes: how many settings were computed together in that time.
+        scales: of the run, the coarsest first; `scales.scale_at` tells that of a step.
         completed: False where the callback ended the run early.
         settings: as given.
         weights: what is known of those that were used; without their tensors.
@@ -69,6 +95,7 @@ class Result:
     settings: Settings
     weights: Weights
     lanes: int = 1
+    scales: tuple[Scale, ...] = ()
 
 
 def stylize(
@@ -109,9 +136,15 @@ def stylize(
     weights = choose_weights(settings, weights)
     program = make_program(settings, weights)
     content, style = read_images(settings, content, style)
-    image = initial_image(jax.random.key(settings.seed), settings.init, content, style)
-    targets = compute_targets(program, weights, content, style)
-    return optimize(program, image, targets, settings, weights, callback, report_every, save_every)
+    scales = schedule(settings, canvas(content, style).shape)
+    key = jax.random.key(settings.seed)
+    image = initial_image(key, settings.init, *images_at(scales[0], content, style))
+
+    def targets_at(scale: Scale) -> Targets:
+        return compute_targets(program, weights, *images_at(scale, content, style))
+
+    monitor = _Monitor(scales, callback, report_every)
+    return _optimize(program, image, targets_at, settings, weights, monitor, save_every)
 
 
 def optimize(
@@ -124,7 +157,7 @@ def optimize(
     report_every: int = 10,
     save_every: int | None = None,
 ) -> Result:
-    """Evaluate and update the image `steps` times, and evaluate it once more.
+    """Evaluate and update the image `steps` times, and evaluate it once more, at one scale.
 
     Args:
         program: what is compiled.
@@ -140,33 +173,50 @@ def optimize(
         SettingsError: the loss of the initial image is not finite; an interval is less than 1.
     """
     check_intervals(report_every=report_every, save_every=save_every)
-    functions = jitted(program)
-    arguments = jax.device_put((weights.params, targets, settings.loss_weights()))
-    carry = functions.start(jnp.asarray(image, jnp.float32))
-    began = time.perf_counter()
-    step = functions.step.lower(carry, *arguments).compile()
-    compile_seconds = time.perf_counter() - began
+    scales = schedule(dataclasses.replace(settings, scales=1), image.shape)
+    monitor = _Monitor(scales, callback, report_every)
+    return _optimize(program, image, lambda _: targets, settings, weights, monitor, save_every)
 
-    monitor = _Monitor(settings.steps, callback, report_every)
-    carry, evaluations = iterate(
-        lambda carry: step(carry, *arguments),
-        carry,
-        range(settings.steps + 1),
-        monitor.report,
-        save_every,
-    )
-    best = jax.device_get(carry.best)
+
+def _optimize(
+    program: Program,
+    image: np.ndarray | jax.Array,
+    targets_at: Callable[[Scale], Targets],
+    settings: Settings,
+    weights: Weights,
+    monitor: "_Monitor",
+    save_every: int | None,
+) -> Result:
+    """Run through the monitor's scales; each begins with the best image of the one before."""
+    functions = jitted(program)
+    params, loss_weights = jax.device_put((weights.params, settings.loss_weights()))
+    compile_seconds, carry = 0.0, functions.start(jnp.asarray(image, jnp.float32))
+    for scale, numbers in numbered(monitor.scales):
+        if numbers.start:
+            carry = carry_up(functions.start, carry, scale.shape)
+        arguments = (params, jax.device_put(targets_at(scale)), loss_weights)
+        began = time.perf_counter()
+        step = functions.step.lower(carry, *arguments).compile()
+        compile_seconds += time.perf_counter() - began
+        with monitor.watch:
+            carry, evaluations = iterate(
+                with_arguments(step, arguments), carry, numbers, monitor.report, save_every
+            )
+            best = jax.device_get(carry.best)
+        if monitor.stopped:
+            break
     return Result(
-        image=best.image.clip(0.0, 1.0),
+        image=enlarge(best.image, monitor.scales[-1].shape).clip(0.0, 1.0),
         losses=_as_floats(best.losses),
         history=monitor.finished_history(),
         evaluations=evaluations,
         restarts=int(carry.restarts),
         compile_seconds=compile_seconds,
-        run_seconds=monitor.seconds(),
+        run_seconds=monitor.watch.seconds(),
         completed=not monitor.stopped,
         settings=settings,
         weights=dataclasses.replace(weights, params={}, activation_means=None),
+        scales=monitor.scales,
     )
 
 
@@ -186,27 +236,34 @@ def why_not_finite(losses: Losses) -> str:
 class _Monitor:
     """Reads losses as steps finish, keeps the history, and asks the callback whether to go on."""
 
-    def __init__(self, steps: int, callback: Callback | None, report_every: int):
+    def __init__(self, scales: tuple[Scale, ...], callback: Callback | None, report_every: int):
+        self.scales, self.watch = scales, Stopwatch()
         self.history: list[tuple[int, Losses]] = []
         self.stopped = False
         self._last: tuple[int, Losses] | None = None
-        self._steps, self._callback, self._report_every = steps, callback, report_every
-        self._began = time.perf_counter()
-
-    def seconds(self) -> float:
-        return time.perf_counter() - self._began
+        self._steps = sum(scale.steps for scale in scales)
+        self._firsts = {numbers.start for _, numbers in numbered(scales)}
+        self._callback, self._report_every = callback, report_every
 
     def report(self, number: int, losses: Losses, carry: Carry | None) -> bool:
         """Take the losses of a step, waiting for it; `carry` where its image is to be shown."""
         losses = _as_floats(losses)
-        if number == 0 and not math.isfinite(losses.total):
+        if number in self._firsts and not math.isfinite(losses.total):
             raise SettingsError(why_not_finite(losses))
         self._last = (number, losses)
-        if number % self._report_every == 0:
+        if number in self._firsts or number % self._report_every == 0:
             self.history.append(self._last)
         if self._callback and not self.stopped:
             image = None if carry is None else np.asarray(carry.best.image).clip(0.0, 1.0)
-            progress = Progress(number, self._steps, losses, self.seconds(), image)
+            progress = Progress(
+                number,
+                self._steps,
+                losses,
+                self.watch.seconds(),
+                scale_at(self.scales, number).size,
+                work_done(self.scales, number),
+                image,
+            )
             try:
                 self._callback(progress)
             except StopIteration:

@@ -27,7 +27,8 @@ from nst_jax.transfer import Progress
 def at(step, steps=100, loss=2.0, seconds=None):
     """A step that has finished, at four steps a second."""
     losses = Losses(loss, 1.0, 1.0, 0.0, {}, {})
-    return Progress(step, steps, losses, step / 4 if seconds is None else seconds)
+    work = step / steps if steps else 1.0
+    return Progress(step, steps, losses, step / 4 if seconds is None else seconds, 64, work)
 
 
 def test_streams(capsys):
