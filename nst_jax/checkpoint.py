@@ -21,6 +21,7 @@ from nst_jax.files import replacing
 from nst_jax.losses import Losses
 from nst_jax.program import Carry, Program, lane_axes, start
 from nst_jax.rounds import Checkpoint, History
+from nst_jax.scales import Scale, scale_at
 
 METADATA = "nst_jax"
 
@@ -56,14 +57,14 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, keys: Sequence[str]) -> 
 
 
 def load_checkpoint(
-    path: Path, program: Program, shape: tuple[int, ...], numbers: dict[str, int]
+    path: Path, program: Program, scales: Sequence[Scale], numbers: dict[str, int]
 ) -> Checkpoint | None:
     """Read the lanes that are still wanted.
 
     Args:
         path: of the file.
         program: of the sweep.
-        shape: (H, W, 3) of its images.
+        scales: that its lanes go through.
         numbers: {key: number} of the lanes that are wanted.
 
     Returns:
@@ -77,6 +78,7 @@ def load_checkpoint(
         kept = [at for at, key in enumerate(facts["keys"]) if key in numbers]
         if not kept or facts["versions"] != _versions():
             return None
+        shape = (*scale_at(scales, facts["step"] - 1).shape, 3)
         carry = _as_carry(program, shape, len(facts["keys"]), arrays)
         return Checkpoint(
             lanes=tuple(numbers[facts["keys"][at]] for at in kept),

@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 
 from nst_jax import distributed, images
-from nst_jax.cli_stylize import as_far_as_possible, intermediate_path, read_settings
+from nst_jax.cli_stylize import as_far_as_possible, intermediate_path, read_settings, say_scales
 from nst_jax.errors import FailedLanesError, SettingsError
 from nst_jax.folder import SweepFolder
 from nst_jax.grid import Grid, Lane, Source
@@ -23,6 +23,7 @@ from nst_jax.lanes import Plan as LanePlan
 from nst_jax.memory import as_text
 from nst_jax.progress import Interruption, LanesBar, answer, say
 from nst_jax.rounds import Options, Round, Runner, SweepCallback, SweepProgress
+from nst_jax.scales import enlarge
 from nst_jax.settings import Settings
 from nst_jax.weights import Weights
 from nst_jax.weights_file import load_weights
@@ -155,15 +156,16 @@ def _run(
     """Run the lanes and write what comes of each round; return whether all of them ended."""
     resumed = None  # several processes might not see the same disk
     if jax.process_count() == 1:
-        resumed = folder.unfinished(lanes, job.program, job.shape)
+        resumed = folder.unfinished(lanes, job)
     if resumed:
         say(f"going on with {len(resumed.lanes)} of them at step {resumed.step}")
     finished = Round({})
     with LanesBar() as bar:
-        callback = _make_callback(folder, lanes, interruption, bar)
+        callback = _make_callback(folder, lanes, job, interruption, bar)
         runner = Runner(job, dataclasses.replace(how, callback=callback), resumed)
         if distributed.is_first():
             say(describe_plan(runner.plan, len(lanes), len(runner.rounds())))
+            say_scales(job.settings[0], job.scales)
         del resumed  # the runner lets go of it after its rounds
         for finished in runner.run():
             interruption.saving = finished.stopped
@@ -202,14 +204,15 @@ def _keep(folder: SweepFolder, last: Round, lanes: list[Lane]) -> None:
 
 
 def _make_callback(
-    folder: SweepFolder, lanes: list[Lane], interruption: Interruption, bar: LanesBar
+    folder: SweepFolder, lanes: list[Lane], job: Job, interruption: Interruption, bar: LanesBar
 ) -> SweepCallback:
     def callback(progress: SweepProgress) -> None:
         interruption.stoppable = True
         if distributed.is_first():
             bar.show(progress)
         if progress.images is not None and 0 < progress.step < progress.steps:
-            for number, image in zip(progress.lanes, progress.images, strict=True):
+            pictures = enlarge(progress.images, job.scales[-1].shape)
+            for number, image in zip(progress.lanes, pictures, strict=True):
                 path = intermediate_path(folder.file_of(lanes[number]), progress.step)
                 images.save_image(image, path)
                 answer(path)

@@ -20,6 +20,7 @@ from nst_jax.errors import ImageError, SettingsError
 from nst_jax.files import write_bytes
 from nst_jax.gallery import lay_out, source_key
 from nst_jax.grid import Grid, Lane
+from nst_jax.job import Job
 from nst_jax.page import PREVIEW_SIDE, make_page
 from nst_jax.record import (
     image_text,
@@ -174,12 +175,12 @@ class SweepFolder:
         keys = [self.keys[lanes[number].name] for number in checkpoint.lanes]
         save_checkpoint(self.path / UNFINISHED, checkpoint, keys)
 
-    def unfinished(self, lanes: list[Lane], program: Any, shape: Any) -> Checkpoint | None:
+    def unfinished(self, lanes: list[Lane], job: Job) -> Checkpoint | None:
         """What `keep_unfinished` wrote, of these lanes; None where it is of no use."""
         if self.overwriting:
             return None
         numbers = {self.keys[lane.name]: number for number, lane in enumerate(lanes)}
-        return load_checkpoint(self.path / UNFINISHED, program, shape, numbers)
+        return load_checkpoint(self.path / UNFINISHED, job.program, job.scales, numbers)
 
     def forget_unfinished(self) -> None:
         """Remove what `keep_unfinished` wrote."""
@@ -250,11 +251,10 @@ class SweepFolder:
         }
 
     def _make_record(self, lane: Lane, result: Result) -> dict[str, Any]:
-        begun = result.history[0][1]
-        failed = not math.isfinite(result.losses.total)
+        failed = not math.isfinite(result.losses.total)  # as every one since its scale began
         return {
             **self._place_of(lane),
-            "error": why_not_finite(begun) if failed else None,
+            "error": why_not_finite(result.history[-1][1]) if failed else None,
             **make_record(result, self._command, self._inputs[lane.name]),
         }
 
@@ -289,8 +289,11 @@ class SweepFolder:
         return {role: self._read_once(file) for role, file in files.items()}
 
     def _key_of(self, lane: Lane, weights: Weights) -> str:
+        settings = settings_facts(without_idle_layers(lane.settings))
+        if settings["scales"] == 1:  # so that folders from before there were scales keep their keys
+            del settings["scales"]
         facts = {
-            "settings": settings_facts(without_idle_layers(lane.settings)),
+            "settings": settings,
             "weights": [weights.sha256, weights.normalized],
             "inputs": {role: each["sha256"] for role, each in self._inputs[lane.name].items()},
         }

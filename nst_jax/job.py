@@ -11,6 +11,7 @@ from nst_jax.errors import ImageError, SettingsError
 from nst_jax.images import load_image
 from nst_jax.inputs import ImageLike, as_image, canvas, check_given, choose_weights
 from nst_jax.program import Program, make_program
+from nst_jax.scales import Scale, schedule
 from nst_jax.settings import INITS, Settings
 from nst_jax.vgg import smallest_side
 from nst_jax.weights import Weights
@@ -51,6 +52,11 @@ class Job:
     def shape(self) -> tuple[int, ...]:
         """(H, W, 3) of the generated images."""
         return canvas(self.contents[0], self.styles[0]).shape
+
+    @property
+    def scales(self) -> tuple[Scale, ...]:
+        """That the lanes go through, all together; the full size is the last."""
+        return schedule(self.settings[0], self.shape)
 
 
 def prepare(

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,9 +14,10 @@ import numpy as np
 from nst_jax import distributed, lanes, memory
 from nst_jax.inputs import compute_targets, initial_image
 from nst_jax.job import Job
-from nst_jax.loop import check_intervals, iterate
+from nst_jax.loop import Stopwatch, check_intervals, iterate, with_arguments
 from nst_jax.losses import Losses, LossWeights, Targets
 from nst_jax.program import Carry, lane_axes, start
+from nst_jax.scales import Scale, carry_up, enlarge, images_at, numbered, scale_at, work_done
 from nst_jax.transfer import Result
 from nst_jax.vgg import convolutions_up_to
 
@@ -34,8 +35,10 @@ class SweepProgress:
         steps: of each round.
         losses: of the images at this step, arrays (lanes,).
         seconds: since the round's first step began, compilation not counted.
-        images: (lanes, H, W, 3) float32 in [0, 1], the best so far; None but every `save_every`
-            steps.
+        size: long side, in pixels, of the images at this step.
+        work: how much of the round's work is done, 0 to 1: steps count as much as they have pixels.
+        images: (lanes, H, W, 3) float32 in [0, 1], the best so far of those of this size; None but
+            every `save_every` steps.
     """
 
     lanes: tuple[int, ...]
@@ -46,6 +49,8 @@ class SweepProgress:
     steps: int
     losses: Losses
     seconds: float
+    size: int
+    work: float
     images: np.ndarray | None = None
 
 
@@ -59,7 +64,7 @@ class Checkpoint(NamedTuple):
     Attributes:
         lanes: their numbers.
         step: the next.
-        carry: on the host, with these lanes only.
+        carry: on the host, with these lanes only; of the scale of the step before.
         histories: of each so far.
         seconds: spent so far.
     """
@@ -130,7 +135,7 @@ class Runner:
     """What the rounds of a sweep share: the compiled step, the parameters, the targets.
 
     Attributes:
-        plan: how many lanes run at once, and what that needs.
+        plan: how many lanes run at once, and what that needs, at the full size.
     """
 
     def __init__(self, job: Job, options: Options, resumed: Checkpoint | None = None):
@@ -142,11 +147,13 @@ class Runner:
         used = convolutions_up_to(job.program.architecture, job.settings[0].layers)
         params = {layer: job.weights.params[layer] for layer in used}
         self._params = jax.device_put(params, self._programs.whole)
-        self._targets: dict[tuple[int, int], Targets] = {}
-        self._targets_of(0)  # of which compiling needs the shapes
+        self._full = job.scales[-1]
+        self._targets: dict[tuple[int, int, Scale], Targets] = {}
+        self._targets_of(0, self._full)  # of which compiling needs the shapes
         began = time.perf_counter()
         wanted = max(len(job.settings) - interrupted, interrupted)
         self.plan = self._make_plan(math.ceil(wanted / jax.process_count()), devices)
+        self._steps = {self._full: self.plan.step}
         self._compile_seconds = time.perf_counter() - began
 
     def _make_plan(self, wanted: int, devices: tuple[jax.Device, ...]) -> lanes.Plan:
@@ -167,20 +174,30 @@ class Runner:
         step = self._compile(even)
         return lanes.Plan(even, step, memory.needed_bytes(step))
 
-    def _compile(self, count: int) -> jax.stages.Compiled:
-        """The step for so many lanes, from shapes alone."""
-        images = jax.ShapeDtypeStruct((count, *self._job.shape), jnp.float32)
+    def _compile(self, count: int, scale: Scale | None = None) -> jax.stages.Compiled:
+        """The step for so many lanes, from shapes alone; of the full size unless one is given."""
+        scale = scale or self._full
+        images = jax.ShapeDtypeStruct((count, *scale.shape, 3), jnp.float32)
         carry = jax.eval_shape(self._programs.start, images)
-        one_lane = (self._targets_of(0), self._job.settings[0].loss_weights())
+        one_lane = (self._targets_of(0, scale), self._job.settings[0].loss_weights())
         arguments = lanes.shape_of_lanes(count, one_lane)
         return self._programs.step.lower(carry, self._params, *arguments).compile()
 
-    def _targets_of(self, lane: int) -> Targets:
-        """Computed once for each pair of images; kept on the host."""
+    def _step_at(self, scale: Scale) -> jax.stages.Compiled:
+        """Compiled once, when the first round comes to this scale."""
+        if scale not in self._steps:
+            began = time.perf_counter()
+            self._steps[scale] = self._compile(self.plan.lanes, scale)
+            self._compile_seconds += time.perf_counter() - began
+        return self._steps[scale]
+
+    def _targets_of(self, lane: int, scale: Scale) -> Targets:
+        """Computed once for each pair of images and scale; kept on the host."""
         content, style = self._job.contents[lane], self._job.styles[lane]
-        key = (id(content), id(style))
+        key = (id(content), id(style), scale)
         if key not in self._targets:
-            targets = compute_targets(self._job.program, self._job.weights, content, style)
+            images = images_at(scale, content, style)
+            targets = compute_targets(self._job.program, self._job.weights, *images)
             self._targets[key] = jax.device_get(targets)
         return self._targets[key]
 
@@ -232,40 +249,55 @@ class Runner:
     ) -> Round:
         """Run this process's share of a round."""
         padded = mine + mine[:1] * (self.plan.lanes - len(mine))
-        arguments = (self._params, *self._arguments_of(padded))
-        carry = self._begin(padded, resumed)
-        first = resumed.step if resumed else 0
-        steps = self._job.settings[0].steps
-        monitor = _Monitor(self._options, mine, partial(tell, lanes=mine, steps=steps))
+        scales, steps = self._job.scales, self._job.settings[0].steps
+        monitor = _Monitor(self._options, mine, scales, partial(tell, lanes=mine, steps=steps))
         if resumed:
             monitor.go_on_from(resumed)
-        carry, evaluations = iterate(
-            lambda carry: self.plan.step(carry, *arguments),
-            carry,
-            range(first, steps + 1),
-            monitor.report,
-            self._options.save_every,
-        )
+        first = resumed.step if resumed else 0
+        carry, evaluations = self._take_steps(padded, self._begin(padded, resumed), first, monitor)
         best, restarts = jax.device_get((carry.best, carry.restarts))
         results = {
             number: Result(
-                image=best.image[lane].clip(0.0, 1.0),
+                image=enlarge(best.image[lane], self._full.shape).clip(0.0, 1.0),
                 losses=_of_lane(best.losses, lane),
                 history=monitor.history_of(lane),
                 evaluations=evaluations,
                 restarts=int(restarts[lane]),
                 compile_seconds=self._compile_seconds,
-                run_seconds=monitor.seconds(),
+                run_seconds=monitor.watch.seconds(),
                 completed=evaluations == steps + 1,
                 settings=self._job.settings[number],
                 weights=dataclasses.replace(self._job.weights, params={}, activation_means=None),
                 lanes=len(mine),
+                scales=scales,
             )
             for lane, number in enumerate(mine)
         }
         if evaluations == steps + 1 or jax.process_count() > 1:
             return Round(results, monitor.stopped)
         return Round(results, True, self._interrupt(mine, evaluations, carry, results))
+
+    def _take_steps(
+        self, padded: tuple[int, ...], carry: Carry, following: int, monitor: "_Monitor"
+    ) -> tuple[Carry, int]:
+        """Go through the scales, from the step `following` on; return as `iterate` does."""
+        for scale, numbers in numbered(self._job.scales):
+            if numbers.stop <= following:  # behind these lanes when they were interrupted
+                continue
+            if numbers.start and numbers.start == following:
+                carry = carry_up(self._start, carry, scale.shape)
+            step, arguments = self._step_at(scale), self._arguments_of(padded, scale)
+            with monitor.watch:
+                carry, following = iterate(
+                    with_arguments(step, (self._params, *arguments)),
+                    carry,
+                    range(following, numbers.stop),
+                    monitor.report,
+                    self._options.save_every,
+                )
+            if monitor.stopped:
+                break
+        return carry, following
 
     def _interrupt(
         self, mine: tuple[int, ...], step: int, carry: Carry, results: dict[int, Result]
@@ -282,18 +314,21 @@ class Runner:
             axes = lane_axes(self._job.program)
             kept = lanes.take_lanes(resumed.carry, axes, positions)
             return jax.device_put(kept, self._programs.carry)
-        images = np.stack([self._initial_image(number) for number in padded])
+        return self._start(np.stack([self._initial_image(number) for number in padded]))
+
+    def _start(self, images: np.ndarray) -> Carry:
         return self._programs.start(jax.device_put(images, self._programs.spread))
 
     def _initial_image(self, lane: int) -> np.ndarray:
         one = self._job.settings[lane]
         key = jax.random.key(one.seed)
-        content, style = self._job.contents[lane], self._job.styles[lane]
-        return np.asarray(initial_image(key, one.init, content, style), np.float32)
+        coarsest = self._job.scales[0]
+        images = images_at(coarsest, self._job.contents[lane], self._job.styles[lane])
+        return np.asarray(initial_image(key, one.init, *images), np.float32)
 
-    def _arguments_of(self, padded: tuple[int, ...]) -> tuple[Targets, LossWeights]:
+    def _arguments_of(self, padded: tuple[int, ...], scale: Scale) -> tuple[Targets, LossWeights]:
         """Targets and weights of these lanes, stacked."""
-        each = [(self._targets_of(n), self._job.settings[n].loss_weights()) for n in padded]
+        each = [(self._targets_of(n, scale), self._job.settings[n].loss_weights()) for n in padded]
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
         return jax.device_put(stacked, self._programs.spread)
 
@@ -302,47 +337,60 @@ class _Monitor:
     """Reads the losses of a round as its steps finish, and tells the callback."""
 
     def __init__(
-        self, options: Options, numbers: tuple[int, ...], tell: Callable[..., SweepProgress]
+        self,
+        options: Options,
+        numbers: tuple[int, ...],
+        scales: Sequence[Scale],
+        tell: Callable[..., SweepProgress],
     ):
-        self._options, self._numbers, self._tell = options, numbers, tell
+        self._options, self._numbers, self._scales, self._tell = options, numbers, scales, tell
+        self._firsts = {steps.start for _, steps in numbered(scales)}
         self._before: list[History] = [[] for _ in numbers]
         self._history: History = []
         self._last: tuple[int, Losses] | None = None
         self.stopped = False
-        self._began = time.perf_counter()
+        self.watch = Stopwatch()
 
     def go_on_from(self, resumed: Checkpoint) -> None:
         """Count what these lanes have behind them already."""
         positions = [resumed.lanes.index(number) for number in self._numbers]
         self._before = [resumed.histories[position] for position in positions]
-        self._began -= resumed.seconds
-
-    def seconds(self) -> float:
-        return time.perf_counter() - self._began
+        self.watch = Stopwatch(resumed.seconds)
 
     def report(self, number: int, losses: Losses, carry: Carry | None) -> bool:
         """Take the losses of a step, waiting for it; `carry` where its images are to be shown."""
         count = len(self._numbers)
         losses = jax.tree.map(lambda each: np.asarray(each)[:count], losses)
         self._last = (number, losses)
-        if number % self._options.report_every == 0:
+        if self._is_kept(number):
             self._history.append(self._last)
         if self._options.callback and not self.stopped:
             images = None if carry is None else np.asarray(carry.best.image)[:count].clip(0.0, 1.0)
-            progress = self._tell(step=number, losses=losses, seconds=self.seconds(), images=images)
+            progress = self._tell(
+                step=number,
+                losses=losses,
+                seconds=self.watch.seconds(),
+                size=scale_at(self._scales, number).size,
+                work=work_done(self._scales, number),
+                images=images,
+            )
             try:
                 self._options.callback(progress)
             except StopIteration:
                 self.stopped = True
         return not self.stopped
 
+    def _is_kept(self, number: int) -> bool:
+        """Whether a step has an entry in the history, though it may not be the last."""
+        return number in self._firsts or number % self._options.report_every == 0
+
     def history_of(self, lane: int) -> History:
         """Of one lane of the round, with the last step that was read at its end."""
         history = self._history
         if self._last and (not history or history[-1][0] != self._last[0]):
             history = [*history, self._last]
-        every = self._options.report_every  # but not where it was interrupted in between
-        before = [entry for entry in self._before[lane] if entry[0] % every == 0]
+        # But not where it was interrupted in between.
+        before = [entry for entry in self._before[lane] if self._is_kept(entry[0])]
         return before + [(number, _of_lane(losses, lane)) for number, losses in history]
 
 

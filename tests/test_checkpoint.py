@@ -16,8 +16,10 @@ from nst_jax.checkpoint import METADATA, load_checkpoint, save_checkpoint
 from nst_jax.losses import Losses
 from nst_jax.program import lane_axes, make_program, start
 from nst_jax.rounds import Checkpoint
+from nst_jax.scales import Scale
 
 SHAPE = (6, 8, 3)
+SCALES = (Scale((3, 4), 5, 2), Scale((6, 8), 15, 1))
 KEYS = ["a" * 64, "b" * 64, "c" * 64]
 SETTINGS = Settings(content_layers=("conv2_1",), style_layers=("conv1_1",), lbfgs_memory=5)
 
@@ -64,7 +66,7 @@ def bits(tree):
 
 def test_every_bit_comes_back(program, saved):
     whole, path = saved
-    found = load_checkpoint(path, program, SHAPE, {"c" * 64: 2, "a" * 64: 9, "b" * 64: 1})
+    found = load_checkpoint(path, program, SCALES, {"c" * 64: 2, "a" * 64: 9, "b" * 64: 1})
     assert found.lanes == (9, 1, 2)  # as this run numbers them, in the file's order
     assert (found.step, found.seconds) == (12, 34.5)
     assert found.histories == whole.histories
@@ -75,7 +77,7 @@ def test_every_bit_comes_back(program, saved):
 
 def test_some_of_the_lanes(program, saved):
     whole, path = saved
-    found = load_checkpoint(path, program, SHAPE, {"c" * 64: 0, "d" * 64: 1})
+    found = load_checkpoint(path, program, SCALES, {"c" * 64: 0, "d" * 64: 1})
     assert found.lanes == (0,) and found.histories == [whole.histories[2]]
     assert found.carry.image.shape == (1, *SHAPE)
     per_lane = {"image": found.carry.image, "best": found.carry.best, "shrink": found.carry.shrink}
@@ -89,7 +91,7 @@ def test_what_the_lanes_share_is_not_cut(narrow, random, tmp_path):
     program = make_program(SETTINGS, narrow)
     whole = make_checkpoint(program, random)
     save_checkpoint(tmp_path / "x", whole, KEYS)
-    found = load_checkpoint(tmp_path / "x", program, SHAPE, {"b" * 64: 0})
+    found = load_checkpoint(tmp_path / "x", program, SCALES, {"b" * 64: 0})
     before, after = bits(whole.carry), bits(found.carry)
     scalars = [name for name, (_, shape, _) in before.items() if shape == ()]
     assert len(scalars) == 1 and before[scalars[0]] == after[scalars[0]]
@@ -97,12 +99,13 @@ def test_what_the_lanes_share_is_not_cut(narrow, random, tmp_path):
 
 
 def test_none_of_the_lanes(program, saved):
-    assert load_checkpoint(saved[1], program, SHAPE, {"d" * 64: 0}) is None
-    assert load_checkpoint(saved[1], program, SHAPE, {}) is None
+    assert load_checkpoint(saved[1], program, SCALES, {"d" * 64: 0}) is None
+    assert load_checkpoint(saved[1], program, SCALES, {}) is None
 
 
 OTHERS = {
-    "size": {"shape": (8, 6, 3)},
+    "size": {"scales": (Scale((3, 4), 5, 2), Scale((8, 6), 15, 1))},
+    "schedule": {"scales": (Scale((3, 4), 12, 2), Scale((6, 8), 8, 1))},
     "optimiser": {"optimizer": None},
     "layers": {"style_layers": ("conv1_1", "conv2_1")},
 }
@@ -111,21 +114,21 @@ OTHERS = {
 @pytest.mark.parametrize("what", OTHERS)
 def test_of_another_program_or_size(program, saved, narrow, what):
     changes = dict(OTHERS[what])
-    shape = changes.pop("shape", SHAPE)
+    scales = changes.pop("scales", SCALES)
     wanted = {"optimizer": program.optimizer} | changes
     if wanted["optimizer"] is None:
         wanted["optimizer"] = "adam" if program.optimizer == "lbfgs" else "lbfgs"
     other = make_program(Settings(**{**vars(SETTINGS), **wanted}), narrow)
     numbers = {key: n for n, key in enumerate(KEYS)}
-    assert load_checkpoint(saved[1], program, SHAPE, numbers) is not None
-    assert load_checkpoint(saved[1], other, shape, numbers) is None
+    assert load_checkpoint(saved[1], program, SCALES, numbers) is not None
+    assert load_checkpoint(saved[1], other, scales, numbers) is None
 
 
 def test_of_another_memory(narrow, random, tmp_path):
     program = make_program(SETTINGS, narrow)
     save_checkpoint(tmp_path / "x", make_checkpoint(program, random), KEYS)
     other = make_program(Settings(**{**vars(SETTINGS), "lbfgs_memory": 6}), narrow)
-    assert load_checkpoint(tmp_path / "x", other, SHAPE, {KEYS[0]: 0}) is None
+    assert load_checkpoint(tmp_path / "x", other, SCALES, {KEYS[0]: 0}) is None
 
 
 def test_of_another_version(program, saved, monkeypatch):
@@ -133,8 +136,8 @@ def test_of_another_version(program, saved, monkeypatch):
     for module in (nst_jax, jax):
         with monkeypatch.context() as patch:
             patch.setattr(module, "__version__", "999.0")
-            assert load_checkpoint(saved[1], program, SHAPE, numbers) is None
-    assert load_checkpoint(saved[1], program, SHAPE, numbers) is not None
+            assert load_checkpoint(saved[1], program, SCALES, numbers) is None
+    assert load_checkpoint(saved[1], program, SCALES, numbers) is not None
 
 
 def facts_of(path):
@@ -162,9 +165,9 @@ def test_metadata_that_say_too_little(narrow, random, tmp_path, fact, value):
     program, path = make_program(SETTINGS, narrow), tmp_path / "x.safetensors"
     save_checkpoint(path, make_checkpoint(program, random), KEYS)
     change_facts(path, command="something new")
-    assert load_checkpoint(path, program, SHAPE, {KEYS[1]: 0}) is not None
+    assert load_checkpoint(path, program, SCALES, {KEYS[1]: 0}) is not None
     change_facts(path, **{fact: value})
-    assert load_checkpoint(path, program, SHAPE, {KEYS[1]: 0}) is None
+    assert load_checkpoint(path, program, SCALES, {KEYS[1]: 0}) is None
 
 
 def test_arrays_of_another_type(narrow, random, tmp_path):
@@ -173,7 +176,7 @@ def test_arrays_of_another_type(narrow, random, tmp_path):
     arrays, facts = load_file(path), facts_of(path)
     arrays[".image"] = np.zeros(arrays[".image"].shape, np.float16)
     save_file(arrays, path, {METADATA: json.dumps(facts)})
-    assert load_checkpoint(path, program, SHAPE, {KEYS[1]: 0}) is None
+    assert load_checkpoint(path, program, SCALES, {KEYS[1]: 0}) is None
 
 
 def test_files_that_are_none(program, saved, tmp_path):
@@ -188,7 +191,7 @@ def test_files_that_are_none(program, saved, tmp_path):
     save_file({"image": np.zeros(3, np.float32)}, tmp_path / "list", {METADATA: "[1, 2]"})
     (tmp_path / "folder").mkdir()
     for name in (*files, "weights", "note", "list", "folder", "missing"):
-        assert load_checkpoint(tmp_path / name, program, SHAPE, {KEYS[0]: 0}) is None, name
+        assert load_checkpoint(tmp_path / name, program, SCALES, {KEYS[0]: 0}) is None, name
 
 
 def test_full_disk(program, saved, random, monkeypatch):

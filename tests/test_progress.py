@@ -80,7 +80,7 @@ def lanes_at(step, done, losses, together=4):
     zeros = np.zeros(len(losses))
     terms = Losses(np.array(losses), zeros, zeros, zeros, {}, {})
     lanes = tuple(range(done, done + together))
-    return SweepProgress(lanes, together, done, 10, step, 100, terms, step / 2)
+    return SweepProgress(lanes, together, done, 10, step, 100, terms, step / 2, 64, step / 100)
 
 
 def test_lines_of_a_sweep(capsys, monkeypatch):

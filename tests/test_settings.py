@@ -38,6 +38,7 @@ def test_defaults():
         "lbfgs_memory": 50,
         "tv_weight": 0.0,
         "precision": "float32",
+        "scales": 1,
     }
 
 
@@ -80,6 +81,7 @@ def test_the_presets_name_settings():
         ("steps", 0, 10_000_000),
         ("seed", 0, 4294967295),
         ("lbfgs_memory", 1, 1000),
+        ("scales", 1, 6),
     ],
 )
 def test_whole_numbers(name, least, most):
