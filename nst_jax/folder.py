@@ -290,8 +290,8 @@ class SweepFolder:
 
     def _key_of(self, lane: Lane, weights: Weights) -> str:
         settings = settings_facts(without_idle_layers(lane.settings))
-        if settings["scales"] == 1:  # so that folders from before there were scales keep their keys
-            del settings["scales"]
+        if settings["scales"] == 1:
+            del settings["scales"]  # older folders know it not, and keep their keys
         facts = {
             "settings": settings,
             "weights": [weights.sha256, weights.normalized],
@@ -334,7 +334,8 @@ def _facts_of(file: str) -> dict[str, str]:
 def _difference(earlier: dict[str, Any], lane: Lane) -> str:
     """The first setting that is another than in the earlier record, for people."""
     now = json.loads(json.dumps(settings_facts(lane.settings)))
+    then = {"scales": 1} | earlier["settings"]  # old records lack it
     for name, value in now.items():
-        if earlier["settings"].get(name) != value:
-            return f"{name} {earlier['settings'].get(name)}, not {value}"
+        if then.get(name) != value:
+            return f"{name} {then.get(name)}, not {value}"
     return "other images or weights"

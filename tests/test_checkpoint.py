@@ -36,8 +36,8 @@ def noise(random, leaf):
     return np.asarray(bits, order="F")
 
 
-def make_checkpoint(program, random, numbers=(4, 0, 7)):
-    images = np.zeros((len(numbers), *SHAPE), np.float32)
+def make_checkpoint(program, random, numbers=(4, 0, 7), shape=SHAPE):
+    images = np.zeros((len(numbers), *shape), np.float32)
     carry = jax.vmap(partial(start, program), out_axes=lane_axes(program))(images)
     carry = jax.tree.map(partial(noise, random), carry)
     histories = [
@@ -96,6 +96,15 @@ def test_what_the_lanes_share_is_not_cut(narrow, random, tmp_path):
     scalars = [name for name, (_, shape, _) in before.items() if shape == ()]
     assert len(scalars) == 1 and before[scalars[0]] == after[scalars[0]]
     assert all(shape[0] == 1 for name, (_, shape, _) in after.items() if name not in scalars)
+
+
+@pytest.mark.parametrize("step", [1, 5])
+def test_of_a_coarse_scale(program, random, tmp_path, step):
+    """Its last step included: the carry belongs to the step before the next."""
+    whole = make_checkpoint(program, random, shape=(3, 4, 3))._replace(step=step)
+    save_checkpoint(tmp_path / "x", whole, KEYS)
+    found = load_checkpoint(tmp_path / "x", program, SCALES, {key: n for n, key in enumerate(KEYS)})
+    assert found.step == step and bits(found.carry) == bits(whole.carry)
 
 
 def test_none_of_the_lanes(program, saved):

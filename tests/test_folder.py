@@ -1,7 +1,10 @@
 """The folder of a sweep: what is written, and what another run takes up from it."""
 
+import dataclasses
+import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +70,10 @@ def make_result(lane, completed=True, losses=None):
     )
 
 
+def sha256_of(file):
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+
+
 def finish(folder, overwrite=False, **results):
     """Do the lanes that are to be done; return their names."""
     lanes = folder.take_up(overwrite)
@@ -94,6 +101,22 @@ def refused(open_or_take, words, error=SettingsError):
         open_or_take()
     assert "\n" not in str(raised.value)
     assert listing() == before
+
+
+def test_folders_from_before_there_were_scales():
+    """Their lanes have the same keys; with scales they are others, and it is said how."""
+    finish(open_folder())
+    text = (OUT / "sweep.json").read_text()
+    assert text.count('"scales": 1') == 2
+    old = re.sub(r',\s*"scales": 1', "", text)
+    (OUT / "sweep.json").write_text(old)
+    facts = {"settings": json.loads(old)["lanes"][0]["settings"], "weights": ["", False]}
+    facts["inputs"] = {"content": sha256_of("photo.png"), "style": sha256_of("my painting.png")}
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    assert open_folder().keys["ratio-1e-4"] == digest
+    assert still_to_do(open_folder()) == []
+    scaled = open_folder(settings=dataclasses.replace(SETTINGS, scales=2))
+    refused(lambda: scaled.take_up(False), "ratio-1e-4 has scales 1, not 2")
 
 
 # ---- What is written

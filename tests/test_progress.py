@@ -116,6 +116,23 @@ def test_lines_where_there_is_no_terminal(capsys, monkeypatch):
     ]
 
 
+def test_time_left_from_coarse_to_fine(capsys, monkeypatch):
+    """Ten steps, then ten with four times the pixels: a fifth of the work is the first half."""
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    losses = Losses(2.0, 1.0, 1.0, 0.0, {}, {})
+    with StepsBar(20) as bar:
+        bar.show(Progress(5, 20, losses, 1.0, 32, 0.1))
+        bar.show(Progress(9, 20, losses, 1.8, 32, 0.18))
+        bar.show(Progress(10, 20, losses, 2.6, 64, 0.2))
+        bar.show(Progress(15, 20, losses, 6.6, 64, 0.6))
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "step 5/20  loss 2  5.00 steps/s  9 s left",
+        "step 9/20  loss 2  5.00 steps/s  8 s left",
+        "step 10/20  loss 2  1.25 steps/s  10 s left",
+        "step 15/20  loss 2  1.25 steps/s  4 s left",
+    ]
+
+
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), 1e30])
 def test_losses_of_any_size(capsys, loss):
     with StepsBar(0) as bar:

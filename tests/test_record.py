@@ -14,6 +14,7 @@ import nst_jax
 from nst_jax import ImageError, Result, Settings, Weights
 from nst_jax.losses import Losses
 from nst_jax.record import image_text, make_record, save_record, versions
+from nst_jax.scales import Scale
 
 LAYERS = ("conv1_1", "conv2_1")
 SETTINGS = Settings(size=64, style_layers=LAYERS, ratio=0.5)
@@ -65,6 +66,19 @@ def test_record(result):
     }
     assert record["history"][2] == {"step": 20, "loss": 1.5, **terms}
     assert record["result"] == {"loss": 1.5, **terms, "restarts": 1}
+
+
+def test_a_run_from_coarse_to_fine(result):
+    """Which size each loss was evaluated at; of one scale, nothing of the kind."""
+    scales = (Scale((21, 32), 5, 2), Scale((43, 64), 15, 1))
+    assert "size" not in json.dumps(make_record(result)["history"])
+    assert make_record(dataclasses.replace(result, scales=scales[1:])) == make_record(result)
+    record = make_record(dataclasses.replace(result, scales=scales))
+    assert record["scales"] == [{"size": 32, "steps": 5}, {"size": 64, "steps": 15}]
+    assert [(e["step"], e["size"]) for e in record["history"]] == [(0, 32), (10, 64), (20, 64)]
+    assert record["result"]["size"] == 64
+    stopped = dataclasses.replace(result, scales=scales, evaluations=5, completed=False)
+    assert make_record(stopped)["result"]["size"] == 32
 
 
 def test_numbers_that_json_has_not(result):
