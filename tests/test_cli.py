@@ -172,6 +172,21 @@ def test_ctrl_c_saves_the_best_image(folder, presses):
         assert image.size == (32, 24) and json.loads(image.text["nst_jax"])["command"]
 
 
+def test_ctrl_c_at_a_coarse_scale(folder):
+    """The best image of that scale, enlarged; the record says which it was."""
+    arguments = ("stylize", "photo.png", "painting.png", "--size", 96, "--scales", 2)
+    process = launch(*arguments, "-o", "out.png", "--steps", "1000000")
+    lines_until(process, "step 0")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (130, "out.png\n"), err
+    record = json.loads((folder / "out.json").read_text())
+    assert record["completed"] is False and record["result"]["size"] == 48
+    assert {entry["size"] for entry in record["history"]} == {48}
+    with Image.open("out.png") as image:
+        assert image.size == (96, 72)
+
+
 def test_ctrl_c_while_compiling(folder):
     before = listing()
     process = launch(*STYLIZE)

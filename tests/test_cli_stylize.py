@@ -156,6 +156,8 @@ FLAGS = [
     ("--style-size", "0", ("style_size is 0", "16 to")),
     ("--seed", "-1", ("seed is -1", "0 to")),
     ("--lbfgs-memory", "0", ("lbfgs_memory is 0", "1 to")),
+    ("--scales", "0", ("scales is 0", "1 to 6")),
+    ("--scales", "7", ("scales is 7", "1 to 6")),
     ("--learning-rate", "0", ("learning_rate is 0", "to 1000")),
     ("--ratio", "nan", ("ratio is nan", "0 to")),
     ("--ratio", "inf", ("ratio is inf", "0 to")),
@@ -300,6 +302,30 @@ def test_intermediates_and_overwriting(folder):
     assert len(os.listdir()) == 6
 
 
+@pytest.mark.parametrize("init", ["noise", "start.png"])
+def test_from_coarse_to_fine(folder, init):
+    """Pictures on the way have the size of the last one, as frames of a film must."""
+    draw("start.png", 90, 64, seed=2)
+    arguments = ("stylize", "photo.png", "painting.png", "-o", "out.png", "--size", 96)
+    arguments = (*arguments, "--scales", 3, "--steps", 4, "--save-every", 1, "--init", init)
+    code, out, err = nst(*arguments, "--report-every", 1)
+    assert code == 0, err
+    assert out.splitlines() == ["out-00001.png", "out-00002.png", "out-00003.png", "out.png"]
+    assert {read(name).shape for name in out.splitlines()} == {(72, 96, 3)}
+    scales = "scales: 2 steps at 48 px, 2 steps at 96 px; 1 left out, for less than 32 px"
+    assert any(line.startswith(scales) for line in err.splitlines())
+    record = read_record("out.json")
+    assert record["scales"] == [{"size": 48, "steps": 2}, {"size": 96, "steps": 2}]
+    sizes = [(entry["step"], entry["size"]) for entry in record["history"]]
+    assert sizes == [(0, 48), (1, 48), (2, 96), (3, 96), (4, 96)]
+    assert record["evaluations"] == 5 and record["settings"]["scales"] == 3
+    losses = [entry["loss"] for entry in record["history"]]
+    assert record["result"]["size"] == 96 and record["result"]["loss"] == min(losses[2:])
+    assert (
+        f"loss {losses[2]:.4g} → {min(losses[2:]):.4g} at 96 px in 5 eval" in err.splitlines()[-1]
+    )
+
+
 @pytest.mark.parametrize("name", ["out.jpg", "OUT.JPEG"])
 def test_jpeg(folder, name):
     assert nst(*SHORT, "-o", name)[:2] == (0, f"{name}\n")
@@ -421,6 +447,7 @@ def test_every_setting_has_its_flag(settings_of):
         "lbfgs_memory": 7,
         "tv_weight": 0.75,
         "precision": "bfloat16",
+        "scales": 3,
     }
     flags = ["--no-normalize"]
     for name, value in values.items():

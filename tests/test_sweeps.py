@@ -250,6 +250,80 @@ def test_what_makes_no_sense(together, photograph, painting):
         together(lanes_at_once=0)
 
 
+# ---- From coarse to fine
+
+SCALED = [dataclasses.replace(one, scales=2) for one in SETTINGS[:3]]  # 3 steps at 48 px, 3 at 96
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """(64, 96, 3): large enough for two scales."""
+    return load_image(SAMPLES / "china.jpg", 96)
+
+
+def test_lanes_equal_single_runs_at_every_scale(together, normalized, wide, painting):
+    seen = []
+    lanes = together(SCALED, wide, callback=seen.append, save_every=2, report_every=1)
+    assert [(p.step, p.size) for p in seen] == [*zip(range(7), [48] * 3 + [96] * 4, strict=True)]
+    assert [p.work for p in seen] == pytest.approx([n / 15 for n in (0, 1, 2, 3, 7, 11, 15)])
+    shapes = {p.step: p.images.shape[1:3] for p in seen if p.images is not None}
+    assert shapes == {0: (32, 48), 2: (32, 48), 4: (64, 96), 6: (64, 96)}
+    for one, lane in zip(SCALED, lanes, strict=True):
+        alone = stylize(wide, painting, one, weights=normalized, report_every=1)
+        expected, got = losses_of([alone])[0], losses_of([lane])[0]
+        assert got[0] == pytest.approx(expected[0], rel=FIRST)
+        assert got == pytest.approx(expected, rel=LATER)
+        assert lane.losses.total == min(got[3:]) and lane.evaluations == 7
+        assert lane.scales == alone.scales and lane.completed
+        assert lane.image.shape == (64, 96, 3)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+def test_going_on_at_any_scale(normalized, wide, painting, step):
+    """Stopped in the midst of the coarse scale, at its end, at the first full step, later."""
+    job = prepare(wide, painting, SCALED, normalized)
+    options = Options(report_every=2)
+    (whole,) = run(job, options)
+    (stopped,) = run(job, dataclasses.replace(options, callback=stop_at(step)))
+    following = stopped.checkpoint.step
+    assert following in (step + 1, step + 2) and (step > 2 or following <= 3)
+    coarse = following <= 3
+    assert stopped.checkpoint.carry.image.shape[1:] == ((32, 48, 3) if coarse else (64, 96, 3))
+    assert all(result.image.shape == (64, 96, 3) for result in stopped.results.values())
+    (going_on,) = run(job, options, stopped.checkpoint)
+    for number, result in going_on.results.items():
+        assert result.completed and result.evaluations == 7
+        assert [step for step, _ in result.history] == [0, 2, 3, 4, 6]
+        assert result.history == whole.results[number].history
+        assert np.array_equal(result.image, whole.results[number].image)
+
+
+def test_each_scale_is_compiled_once(normalized, wide, painting, monkeypatch):
+    """For all the rounds; what is planned is the full size."""
+    compiled = []
+
+    def count(self, lanes, scale=None):
+        compiled.append((lanes, scale))
+        return compile_step(self, lanes, scale)
+
+    compile_step = Runner._compile
+    monkeypatch.setattr(Runner, "_compile", count)
+    job = prepare(wide, painting, SCALED, normalized)
+    runner = Runner(job, Options(lanes_at_once=1))
+    assert len(list(runner.run())) == 3
+    assert compiled == [(1, None), (1, job.scales[0])]
+    single = prepare(wide, painting, SETTINGS[:3], normalized)
+    assert runner.plan.bytes == Runner(single, Options(lanes_at_once=1)).plan.bytes
+
+
+def test_a_poisoned_lane_at_every_scale(together, wide):
+    poisoned = dataclasses.replace(SCALED[1], ratio=1e38)
+    whole = together([SCALED[0]], wide)[0]
+    fine, lost = together([SCALED[0], poisoned], wide)
+    assert lost.losses.total == np.inf and lost.restarts == 7
+    assert fine.losses.total == pytest.approx(whole.losses.total, rel=LATER)
+
+
 ON_DEVICES = """
 import json, sys
 import jax
