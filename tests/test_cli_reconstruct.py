@@ -155,6 +155,17 @@ def test_size_of_the_style():
     assert words[words.index("--style-size") + 1] == "48"
 
 
+@pytest.mark.parametrize("kind", [CONTENT, STYLE])
+def test_from_coarse_to_fine(kind):
+    """From noise at the coarsest size; of a style alone, too."""
+    flags = ("--layers", "conv2_1", "--size", 96, "--scales", 2, "--steps", 6, "--save-every", 3)
+    assert nst(*kind, *flags, "-o", "out").code == 0
+    (lane,) = lanes_of("out").values()
+    assert [entry["size"] for entry in lane["history"]] == [48, 96, 96]
+    assert lane["completed"] and lane["evaluations"] == 7
+    assert "--scales 2" in lane["again"]
+
+
 def test_again_says_every_flag():
     """What is not a default is in the command that makes a lane again, once."""
     flags = ("--optimizer", "adam", "--pooling", "max", "--no-normalize", "--seed", 7)

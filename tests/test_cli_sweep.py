@@ -608,6 +608,28 @@ def test_ctrl_c_twice_in_the_life_of_a_lane(monkeypatch):
         assert np.array_equal(pixels_of(f"out/{name}.png"), pixels_of(f"whole/{name}.png"))
 
 
+def test_ctrl_c_at_a_coarse_scale(monkeypatch):
+    """In the folder stand enlarged pictures; what goes on is of the scale that it was at."""
+    scaled = (*TWO[:-2], "--size", 96, "--scales", 2, "--steps", 8, "--report-every", 1)
+    with monkeypatch.context() as patch:
+        Press(patch, 1, 1)
+        code, _, err = nst(*scaled, "--save-every", 1, "-o", "out")
+    assert code == 130 and "scales: 4 steps at 48 px, 4 steps at 96 px" in err
+    assert {lane["result"]["size"] for lane in lanes_of().values()} == {48}
+    for name in PAIR:
+        assert pixels_of(f"out/{name}.png").shape == (72, 96, 3)
+        assert pixels_of(f"out/{name}-00001.png").shape == (72, 96, 3)
+    code, _, err = nst(*scaled, "-o", "out")
+    assert code == 0 and "going on with 2 of them at step" in err
+    assert nst(*scaled, "-o", "whole").code == 0
+    whole = lanes_of("whole")
+    for name, lane in lanes_of().items():
+        assert [entry["size"] for entry in lane["history"]] == [48] * 4 + [96] * 5
+        assert losses_of(lane) == pytest.approx(losses_of(whole[name]), rel=AGAIN)
+        assert np.array_equal(pixels_of(f"out/{name}.png"), pixels_of(f"whole/{name}.png"))
+        assert "--scales 2" in lane["again"] and lane["result"]["size"] == 96
+
+
 def test_ctrl_c_while_overwriting(finished, monkeypatch):
     """What goes on is said rightly; and it does."""
     nine = (*finished[:-1], 9, "--lanes", 1)
