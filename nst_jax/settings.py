@@ -75,7 +75,7 @@ class Settings:
         precision: "float32", "tf32" (products rounded as the hardware likes best: TF32 on NVIDIA,
             bfloat16 on TPU, no difference on CPU) or "bfloat16" (activations too); static.
         scales: sizes that the image goes through, 1 to 6, each twice the one before, and the last
-            `size`; those too small for the network are left out. `steps` is the sum over all of
+            `size`; those of less than 32 px are left out. `steps` is the sum over all of
             them. Static.
 
     Raises:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nst_jax.errors import ImageError
-from nst_jax.geometry import MAX_PIXELS, check_sides, fit_size, resize, upright
+from nst_jax.geometry import MAX_PIXELS, check_sides, fit_size, resample, resize, upright
 
 RESIZE_TOLERANCE = 2e-6  # Pillow sums in float64 and rounds each of two passes to float32
 
@@ -79,6 +79,14 @@ def test_resize_clips_the_overshoot():
     step[:, 10:] = 1
     resized = resize(step, (20, 73))
     assert resized.min() == 0 and resized.max() == 1
+
+
+def test_resample_keeps_the_overshoot():
+    step = np.zeros((8, 40, 3), np.float32)
+    step[:, 20:] = 1
+    resampled = resample(step, (20, 73))
+    assert resampled.min() < -0.02 and resampled.max() > 1.02
+    np.testing.assert_array_equal(resampled.clip(0, 1), resize(step, (20, 73)))
 
 
 def test_resize_to_the_same_size_changes_nothing():

@@ -2,8 +2,8 @@
 
 import pytest
 
-from nst_jax import SettingsError
-from nst_jax.loop import STEPS_IN_FLIGHT, check_intervals, iterate
+from nst_jax import SettingsError, loop
+from nst_jax.loop import STEPS_IN_FLIGHT, Stopwatch, check_intervals, iterate, with_arguments
 
 
 class Run:
@@ -58,6 +58,24 @@ def test_nothing_to_do():
     run = Run()
     assert iterate(run.step, 7, range(7, 7), run.report) == (7, 7)
     assert run.told == []
+
+
+def test_with_arguments():
+    step = with_arguments(lambda carry, by, times: (carry + by * times, carry), (2, 3))
+    assert iterate(step, 0, range(3), lambda *_: True)[0] == 18
+
+
+def test_a_stopwatch_counts_only_its_blocks(monkeypatch):
+    now = iter([10.0, 11.0, 13.0, 100.0, 104.0])
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: next(now))
+    watch = Stopwatch(0.5)
+    assert watch.seconds() == 0.5
+    with watch:
+        assert watch.seconds() == 1.5
+    assert watch.seconds() == 3.5
+    with watch:
+        pass
+    assert watch.seconds() == 7.5
 
 
 def test_intervals():
