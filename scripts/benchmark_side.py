@@ -1,0 +1,122 @@
+"""The benchmark's end of a worker process: starting it, asking it, ending it."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import IO, Any
+
+from benchmark_machine import ROOT
+
+
+class SideError(Exception):
+    """A side could not do what it was asked; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """A side of the comparison: its name in the results, and what its worker is told."""
+
+    name: str
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+OURS = Side("nst_jax", {"side": "nst_jax"})
+PYTORCH = Side("pytorch", {"side": "pytorch"})
+PYTORCH_COMPILED = Side("pytorch compiled", {"side": "pytorch", "compile": True})
+
+
+class Worker:
+    """A process that computes for one side."""
+
+    def __init__(self, side: Side, device: str, threads: int, environment: dict[str, str]):
+        options = {**side.options, "device": device, "threads": threads}
+        script = str(ROOT / "scripts" / "benchmark_worker.py")
+        self._process = subprocess.Popen(
+            [sys.executable, script, json.dumps(options)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is for us alone; we end it
+        )
+        self.name = side.name
+
+    def ask(self, do: str, **request: Any) -> dict[str, Any]:
+        """The answer to a request.
+
+        Raises:
+            SideError: the worker says that it failed, or has died.
+        """
+        with contextlib.suppress(BrokenPipeError):
+            _pipe(self._process.stdin).write(json.dumps({"do": do, **request}) + "\n")
+            _pipe(self._process.stdin).flush()
+        line = _pipe(self._process.stdout).readline()
+        if not line:
+            raise SideError(f"{self.name}: the process ended with code {self._process.wait()}")
+        reply = json.loads(line)
+        if "error" in reply:
+            raise SideError(f"{self.name}: {reply['error']}")
+        return reply
+
+    def close(self) -> None:
+        """End the process."""
+        kill(self._process)
+
+
+def _pipe(stream: IO[str] | None) -> IO[str]:
+    assert stream is not None
+    return stream
+
+
+@contextlib.contextmanager
+def running(*arguments: Any) -> Iterator[Worker]:
+    """A worker that lives as long as the block."""
+    worker = Worker(*arguments)
+    try:
+        yield worker
+    finally:
+        worker.close()
+
+
+def kill(process: subprocess.Popen) -> None:
+    """End a process that leads a session, with all that it started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def run_command(command: list[str], environment: dict[str, str]) -> dict[str, Any]:
+    """A whole process: its seconds, and its peak memory in bytes.
+
+    Raises:
+        SideError: it failed; with the last line that it said.
+    """
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        assert process.stderr is not None
+        said = process.stderr.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    finally:
+        if process.returncode is None:
+            kill(process)
+    seconds = time.perf_counter() - began
+    if process.returncode:
+        last = said.decode(errors="replace").strip().splitlines()[-1:]
+        raise SideError(f"{' '.join(command[:3])}: code {process.returncode} {last}")
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
+    return {"seconds": seconds, "peak": usage.ru_maxrss * unit}
