@@ -1,148 +1,225 @@
-"""The same objective in PyTorch, with its own optimisers: the yardstick.
+"""Style transfer in PyTorch with its own optimisers: the yardstick.
 
-Same weights, same images, same losses as `nst_jax`, written as one would in PyTorch. Needs the
+    python scripts/pytorch_reference.py CONTENT STYLE -o OUT.png
+
+does what `nst-jax stylize` does, starting from the photograph, and prints OUT.png. Needs the
 extra `torch`.
 """
 
+import argparse
 import dataclasses
+import math
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn import functional
+from pytorch_objective import Objective, Options, synchronize, to_image
+from torch import Tensor
 
-from nst_jax.settings import Settings
-from nst_jax.vgg import block_of, layer_names
-from nst_jax.weights import Weights
+from nst_jax.images import load_image, save_image
+from nst_jax.settings import LEARNING_RATES, Settings
+from nst_jax.weights import normalize
+from nst_jax.weights_file import load_weights
+from nst_jax.weights_search import find_weights
 
-POOLS: dict[str, Callable[..., torch.Tensor]] = {
-    "average": functional.avg_pool2d,
-    "max": functional.max_pool2d,
-}
+__all__ = [
+    "Objective",
+    "Options",
+    "Outcome",
+    "Stepper",
+    "make_adam",
+    "make_lbfgs",
+    "run_adam",
+    "run_lbfgs",
+    "synchronize",
+    "to_image",
+]
 
-
-def to_tensor(image: np.ndarray) -> torch.Tensor:
-    """(H, W, 3) to (1, 3, H, W)."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].contiguous()
-
-
-def to_image(tensor: torch.Tensor) -> np.ndarray:
-    """(1, 3, H, W) to (H, W, 3)."""
-    return tensor.detach()[0].permute(1, 2, 0).numpy()
-
-
-def gram_matrix(features: torch.Tensor) -> torch.Tensor:
-    """(1, C, h, w) to (C, C), divided by the number of positions."""
-    flat = features.flatten(2)[0]
-    return flat @ flat.T / flat.shape[1]
+# Told of every evaluation: its number, from 0, and its loss.
+OnEvaluation = Callable[[int, float], None]
 
 
-class Network:
-    """The convolutions of VGG-16 or VGG-19 up to the deepest layer wanted."""
+class Stepper:
+    """One evaluation of the loss and its gradient, and one update, per step.
 
-    def __init__(self, weights: Weights, layers: tuple[str, ...], pooling: str):
-        names = layer_names(weights.architecture)
-        deepest = max(names.index(layer) for layer in layers)
-        self._pool, self._layers = POOLS[pooling], layers
-        self._mean = torch.tensor(weights.mean)[None, :, None, None]
-        self._convolutions = {
-            layer: (
-                torch.from_numpy(np.array(weights.params[layer]["kernel"])).permute(3, 2, 0, 1),
-                torch.from_numpy(np.array(weights.params[layer]["bias"])),
-            )
-            for layer in names[: deepest + 1]
-        }
-
-    def __call__(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """(1, 3, H, W) to {layer: (1, C, h, w)}."""
-        outputs, block, features = images - self._mean, 1, {}
-        for layer, (kernel, bias) in self._convolutions.items():
-            if block_of(layer) != block:
-                outputs, block = self._pool(outputs, 2), block_of(layer)
-            outputs = functional.relu(functional.conv2d(outputs, kernel, bias, padding=1))
-            features[layer] = outputs
-        return {layer: features[layer] for layer in self._layers}
-
-
-class Objective:
-    """The total loss of an image (1, 3, H, W)."""
+    Attributes:
+        image: (1, 3, H, W), where the next gradient is taken.
+        best: (1, 3, H, W), the image of least loss so far.
+        least: scalar, its loss.
+    """
 
     def __init__(
-        self, settings: Settings, weights: Weights, content: np.ndarray, style: np.ndarray
+        self,
+        objective: Objective,
+        image: np.ndarray,
+        make_optimizer: Callable[[Tensor], torch.optim.Optimizer],
+        clip: bool,
     ):
-        self._settings = settings
-        self._network = Network(weights, settings.layers, settings.pooling)
-        with torch.inference_mode():
-            features = self._network(to_tensor(content))
-            self._content = {layer: features[layer] for layer in settings.content_layers}
-            features = self._network(to_tensor(style))
-            self._grams = {layer: gram_matrix(features[layer]) for layer in settings.style_layers}
-        # Tensors made in inference mode may not take part in a graph; their copies may.
-        self._content = {layer: tensor.clone() for layer, tensor in self._content.items()}
-        self._grams = {layer: tensor.clone() for layer, tensor in self._grams.items()}
+        self.image = objective.start(image)
+        self.best = self.image.clone()
+        self.least = torch.full((), math.inf, dtype=self.image.dtype, device=self.image.device)
+        self._objective, self._clip = objective, clip
+        self._optimizer = make_optimizer(self.image)
+        self._loss = self.least
 
-    def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        """The loss, a scalar."""
-        features, settings = self._network(image), self._settings
-        content = sum(self._content_loss(features[layer], t) for layer, t in self._content.items())
-        style = sum(
-            weight * self._style_loss(features[layer], self._grams[layer])
-            for layer, weight in settings.style_terms.items()
+    def step(self) -> Tensor:
+        """Evaluate and update; the loss before the update, a scalar on the device."""
+        self._optimizer.step(self._evaluate)
+        if self._clip:
+            self.image.clamp_(0.0, 1.0)
+        return self._loss
+
+    def _evaluate(self) -> Tensor:
+        self._loss, self.image.grad = self._objective.value_and_gradient(self.image)
+        # On the device: asking which loss is less would wait for it.
+        torch.where(self._loss < self.least, self.image, self.best, out=self.best)
+        self.least = torch.fmin(self._loss, self.least)
+        return self._loss
+
+
+def make_lbfgs(objective: Objective, image: np.ndarray, history: int = 100) -> Stepper:
+    """`torch.optim.LBFGS(lr=1)` without line search, one evaluation per step.
+
+    With `max_iter=1` it keeps its history between steps and never evaluates twice in one, and
+    tolerances of 0 never end it; it waits for the device some times in each step by itself.
+    """
+
+    def make_optimizer(tensor: Tensor) -> torch.optim.Optimizer:
+        return torch.optim.LBFGS(
+            [tensor],
+            lr=LEARNING_RATES["lbfgs"],
+            max_iter=1,
+            max_eval=1,
+            history_size=history,
+            tolerance_grad=0,
+            tolerance_change=0,
         )
-        loss = settings.content_weight / len(self._content) * content + style
-        return loss + settings.tv_weight * self._total_variation(image)
 
-    def _content_loss(self, features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        positions, channels = features[0, 0].numel(), features.shape[1]
-        divisors = {"paper": 2 * positions, "authors": positions * channels, "equations": 2}
-        return (features - target).square().sum() / divisors[self._settings.convention]
+    return Stepper(objective, image, make_optimizer, clip=False)
 
-    def _style_loss(self, features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        channels = features.shape[1]
-        divisor = (1 if self._settings.convention == "authors" else 4) * channels**2
-        return (gram_matrix(features) - target).square().sum() / divisor
 
-    def _total_variation(self, image: torch.Tensor) -> torch.Tensor:
-        down = image[:, :, 1:] - image[:, :, :-1]
-        right = image[:, :, :, 1:] - image[:, :, :, :-1]
-        return (down.square().sum() + right.square().sum()) / image[0, 0].numel()
+def make_adam(
+    objective: Objective, image: np.ndarray, learning_rate: float = LEARNING_RATES["adam"]
+) -> Stepper:
+    """`torch.optim.Adam`, clipped to [0, 1] after each step."""
+
+    def make_optimizer(tensor: Tensor) -> torch.optim.Optimizer:
+        return torch.optim.Adam([tensor], lr=learning_rate, fused=True)
+
+    return Stepper(objective, image, make_optimizer, clip=True)
+
+
+class Stopwatch:
+    """Times of many events, taken on the device: no event makes the host wait."""
+
+    def __init__(self, device: str):
+        self._on_cuda = torch.device(device).type == "cuda"
+        self._times: list = []
+        self.lap()
+
+    def lap(self) -> None:
+        """Note the time at which the device has done all that it was asked so far."""
+        if self._on_cuda:
+            event = torch.cuda.Event(enable_timing=True)
+            event.record()
+            self._times.append(event)
+        else:
+            self._times.append(time.perf_counter())
+
+    def seconds(self) -> list[float]:
+        """Seconds from the beginning to each lap."""
+        first, *laps = self._times
+        if not self._on_cuda:
+            return [lap - first for lap in laps]
+        laps[-1].synchronize()
+        return [first.elapsed_time(lap) / 1000 for lap in laps]
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """The image of least loss, (H, W, 3), and the losses of all evaluations in order."""
+    """What a run led to.
+
+    Attributes:
+        image: (H, W, 3), the image of least loss, not clipped.
+        losses: of all evaluations in order.
+        seconds: from the first evaluation's beginning to the end of each one's update.
+    """
 
     image: np.ndarray
     losses: list[float]
+    seconds: list[float]
 
 
 def run_lbfgs(
-    objective: Objective, image: np.ndarray, evaluations: int, history: int = 100
+    objective: Objective,
+    image: np.ndarray,
+    evaluations: int,
+    history: int = 100,
+    on_evaluation: OnEvaluation | None = None,
 ) -> Outcome:
-    """`torch.optim.LBFGS(lr=1)` without line search, for so many evaluations."""
-    tensor = to_tensor(image).requires_grad_()
-    optimizer = torch.optim.LBFGS(
-        [tensor],
-        lr=1,
-        max_iter=evaluations,
-        max_eval=evaluations,
-        history_size=history,
-        tolerance_grad=0,
-        tolerance_change=0,
+    """L-BFGS from an image (H, W, 3), for so many evaluations."""
+    return run(make_lbfgs(objective, image, history), evaluations, on_evaluation)
+
+
+def run_adam(
+    objective: Objective,
+    image: np.ndarray,
+    steps: int,
+    learning_rate: float = LEARNING_RATES["adam"],
+    on_evaluation: OnEvaluation | None = None,
+) -> Outcome:
+    """Adam from an image (H, W, 3), for so many evaluations."""
+    return run(make_adam(objective, image, learning_rate), steps, on_evaluation)
+
+
+def run(stepper: Stepper, steps: int, on_evaluation: OnEvaluation | None = None) -> Outcome:
+    """Take so many steps; with `on_evaluation` the host waits for the loss of each."""
+    stopwatch, losses = Stopwatch(str(stepper.image.device)), []
+    for number in range(steps):
+        losses.append(stepper.step())
+        stopwatch.lap()
+        if on_evaluation:
+            on_evaluation(number, losses[-1].item())
+    return Outcome(to_image(stepper.best), torch.stack(losses).tolist(), stopwatch.seconds())
+
+
+def parse_options() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("content", type=Path)
+    parser.add_argument("style", type=Path)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--size", type=int, default=Settings.size)
+    parser.add_argument("--evaluations", type=int, default=Settings.steps + 1)
+    parser.add_argument("--ratio", type=float)
+    parser.add_argument("--optimizer", choices=LEARNING_RATES, default="lbfgs")
+    parser.add_argument("--history", type=int, default=100, help="pairs that L-BFGS keeps")
+    parser.add_argument("--device", default=Options.device)
+    parser.add_argument("--precision", default=Options.precision)
+    parser.add_argument("--compile", action="store_true")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Paint one photograph, file to file."""
+    arguments = parse_options()
+    settings = Settings(size=arguments.size, ratio=arguments.ratio, precision=arguments.precision)
+    options = Options(
+        device=arguments.device, precision=settings.precision, compile=arguments.compile
     )
-    losses: list[float] = []
-    best = tensor.detach().clone()
+    weights = normalize(load_weights(find_weights(settings.weights)))
+    content = load_image(arguments.content, settings.size)
+    style = load_image(arguments.style, settings.size)
+    objective = Objective(settings, weights, content, style, options)
+    if arguments.optimizer == "adam":
+        outcome = run_adam(objective, content, arguments.evaluations)
+    else:
+        outcome = run_lbfgs(objective, content, arguments.evaluations, arguments.history)
+    save_image(outcome.image, arguments.output)
+    print(arguments.output)
 
-    def closure() -> torch.Tensor:
-        nonlocal best
-        optimizer.zero_grad()
-        loss = objective(tensor)
-        loss.backward()
-        if not losses or loss.item() < min(losses):
-            best = tensor.detach().clone()
-        losses.append(loss.item())
-        return loss
 
-    while len(losses) < evaluations:
-        optimizer.step(closure)
-    return Outcome(to_image(best), losses)
+if __name__ == "__main__":
+    main()
