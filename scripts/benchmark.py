@@ -1,4 +1,4 @@
-"""Time nst_jax against PyTorch: the same objective, images and weights, both sides in turn.
+r"""Time nst_jax against PyTorch: the same objective, images and weights, both sides in turn.
 
     python scripts/benchmark.py                    # everything; over an hour on two cores
     python scripts/benchmark.py --quick            # every case, tiny: is all in order?
@@ -13,7 +13,7 @@ only our side is measured, without matplotlib there is no plot. Let nothing else
 
 A third party's program is timed beside, as a whole process with its peak memory:
 
-    python scripts/benchmark.py --only files \\
+    python scripts/benchmark.py --only files \
         --peer 'python3 other.py {content} {style} -o {output} --size {size} --steps {steps}'
 """
 
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import benchmark_machine
-from benchmark_cases import Bench, Conditions
+from benchmark_cases import Bench, Conditions, facts_of
 from benchmark_machine import ALLOCATORS, ROOT
 from benchmark_plan import CASES, make_plan
 from benchmark_problem import Spec
@@ -64,7 +64,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="of each side (default: all cores)")
     parser.add_argument("--allocator", choices=ALLOCATORS, default="default", help="of both sides; "
                         "tuned: glibc keeps freed memory")  # fmt: skip
-    parser.add_argument("--torch-compile", action="store_true", help="torch.compile as a third side")
+    parser.add_argument(
+        "--torch-compile", action="store_true", help="torch.compile as a third side"
+    )
     parser.add_argument("--rounds", type=int, help="turns of each side, at most (default: 15)")
     parser.add_argument("--budget", type=float, help="seconds for the turns of a case "
                         "(default: 45; three rounds are made in any case)")  # fmt: skip
@@ -155,8 +157,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     plan = list(
         make_plan(
-            options.quick, options.device == "gpu", options.only, options.sizes, options.networks,
-            options.precision, options.steps,
+            options.quick,
+            options.device == "gpu",
+            options.only,
+            options.sizes,
+            options.networks,
+            options.precision,
+            options.steps,
         )  # fmt: skip
     )
     if options.missing:

@@ -59,6 +59,20 @@ class Conditions:
 Outcomes = dict[str, dict[str, Any]]
 
 
+def facts_of(case: str, spec: Spec) -> dict[str, Any]:
+    """What is known of a case before it is measured."""
+    facts: dict[str, Any] = {"case": case, "network": spec.network, "size": spec.size}
+    facts |= {"precision": spec.precision, "weights": weights_name(spec.network)}
+    facts["height"], facts["width"] = content_shape(spec.size)
+    if case in ("lbfgs", "memory", "reach", "sweep", "files"):
+        facts["history"] = spec.history
+    if case in ("reach", "files", "sweep"):
+        facts["steps"] = spec.steps
+    if case == "memory":
+        facts["task"] = spec.task
+    return facts
+
+
 class Bench:
     """Measures cases; keeps one worker of each side alive between them."""
 
@@ -78,15 +92,7 @@ class Bench:
 
     def measure(self, case: str, spec: Spec) -> dict[str, Any]:
         """One case, with all that is needed to understand it later."""
-        facts: dict[str, Any] = {"case": case, "network": spec.network, "size": spec.size}
-        facts |= {"precision": spec.precision, "weights": weights_name(spec.network)}
-        facts["height"], facts["width"] = content_shape(spec.size)
-        if case in ("lbfgs", "memory", "reach", "sweep"):
-            facts["history"] = spec.history
-        if case in ("reach", "files", "sweep"):
-            facts["steps"] = spec.steps
-        if case == "memory":
-            facts["task"] = spec.task
+        facts = facts_of(case, spec)
         if hasattr(os, "getloadavg"):
             facts["load_before"] = os.getloadavg()[0]
         return {**facts, "sides": self._measures[case](spec)}
@@ -129,17 +135,20 @@ class Bench:
 
     def memory(self, spec: Spec) -> Outcomes:
         """Peak memory, each side in a process of its own."""
-        request = {"spec": dataclasses.asdict(spec), "steps": STEPS_OF_MEMORY}
-        return {side.name: self._alone(side, "peak", **request) for side in self.conditions.sides}
+        request, steps = dataclasses.asdict(spec), STEPS_OF_MEMORY
+        return {
+            side.name: self._alone(side, "peak", spec=request, steps=steps)
+            for side in self.conditions.sides
+        }
 
     def compile(self, spec: Spec) -> Outcomes:
         """The first evaluation of a fresh process: ours without, then with a filled cache."""
-        request = {"spec": dataclasses.asdict(dataclasses.replace(spec, task="first"))}
-        outcomes = {side.name: self._alone(side, "run", **request) for side in self._sides()}
+        request: dict[str, Any] = dataclasses.asdict(dataclasses.replace(spec, task="first"))
+        outcomes = {side.name: self._alone(side, "run", spec=request) for side in self._sides()}
         with tempfile.TemporaryDirectory() as folder:
             cached = {**CACHE, "JAX_COMPILATION_CACHE_DIR": folder}
             for name in ("nst_jax, cache empty", "nst_jax, cache filled"):
-                outcomes[name] = self._alone(OURS, "run", cached, **request)
+                outcomes[name] = self._alone(OURS, "run", cached, spec=request)
         return outcomes
 
     def sweep(self, spec: Spec) -> Outcomes:
@@ -152,16 +161,18 @@ class Bench:
         outcomes = {}
         if PYTORCH in self._sides():
             outcomes[PYTORCH.name] = self._curve(PYTORCH, spec)
-        goal = None
+        wanted: dict[int, float] = {}
         if "losses" in outcomes.get(PYTORCH.name, {}):
-            counts = evaluations_of(spec.steps)
-            goal = goals(outcomes[PYTORCH.name], counts)[spec.steps]
-            spec = dataclasses.replace(spec, steps=int(PATIENCE * spec.steps), goal=goal)
-        outcomes[OURS.name] = self._curve(OURS, spec)
-        if has_scales() and self.conditions.scales > 1:
-            coarse = dataclasses.replace(spec, scales=self.conditions.scales)
-            name = f"{OURS.name} --scales {self.conditions.scales}"
-            outcomes[name] = self._curve(OURS, coarse)
+            wanted = goals(outcomes[PYTORCH.name], evaluations_of(spec.steps))
+        goal, most = wanted.get(spec.steps), int(PATIENCE * spec.steps)
+        plain = dataclasses.replace(spec, steps=most, goal=goal)
+        outcomes[OURS.name] = self._curve(OURS, plain)
+        scales = self.conditions.scales
+        if has_scales() and scales > 1:
+            for steps, goal in wanted.items():
+                coarse = dataclasses.replace(spec, steps=steps, goal=goal, scales=scales)
+                name = f"{OURS.name} --scales {scales} --steps {steps}"
+                outcomes[name] = self._curve(OURS, coarse)
         return outcomes
 
     def _curve(self, side: Side, spec: Spec) -> dict[str, Any]:
@@ -225,15 +236,13 @@ def file_commands(spec: Spec, folder: str, conditions: Conditions) -> dict[str, 
     ours = [sys.executable, "-m", "nst_jax", "stylize", *images, "-o", f"{folder}/ours.png"]
     ours += ["--size", size, "--steps", str(spec.steps - 1), "--ratio", ratio]
     ours += ["--lbfgs-memory", str(spec.history), "--precision", spec.precision]
-    ours += ["--weights", "vgg16-imagenet"]
     script = str(ROOT / "scripts" / "pytorch_reference.py")
     theirs = [sys.executable, script, *images, "-o", f"{folder}/theirs.png", "--size", size]
     theirs += ["--evaluations", str(spec.steps), "--ratio", ratio, "--device", device]
-    theirs += ["--precision", spec.precision]
+    theirs += ["--history", str(spec.history), "--precision", spec.precision]
     commands = {OURS.name: ours, PYTORCH.name: theirs}
     if conditions.peer:
         words = {"content": images[0], "style": images[1], "size": size, "steps": spec.steps}
         filled = conditions.peer.format(**words, output=Path(folder) / "peer.png")
         commands["peer"] = ["sh", "-c", filled]
     return commands
-

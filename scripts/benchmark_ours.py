@@ -135,13 +135,13 @@ def _reach(spec: Spec) -> dict[str, Any]:
     """
     problem = make_problem(spec)
     inputs = (problem.content, problem.style)
-    warm = dataclasses.replace(problem.settings, steps=1)
+    # With several scales each must get a step.
+    warm = dataclasses.replace(problem.settings, steps=1 if spec.scales == 1 else 8 * spec.scales)
     nst_jax.stylize(*inputs, warm, weights=problem.weights)
     curve: list[tuple[float, float]] = []
-    shape = problem.content.shape
 
     def watch(progress: Progress) -> None:
-        if getattr(progress, "shape", shape) != shape:
+        if getattr(progress, "size", spec.size) != spec.size:
             return
         curve.append((progress.seconds, float(progress.losses.total)))
         if spec.goal is not None and progress.losses.total <= spec.goal:

@@ -70,16 +70,14 @@ class Theirs:
         return lambda: objective.value_and_gradient(image)
 
     def _lbfgs_step(self, problem: Problem) -> Callable[[], Any]:
-        objective = self._objective(problem)
-        image = objective.start(problem.content)
-        stepper = reference.make_lbfgs(objective, image, problem.settings.lbfgs_memory)
+        objective, history = self._objective(problem), problem.settings.lbfgs_memory
+        stepper = reference.make_lbfgs(objective, problem.content, history)
         stepper.step()  # makes the optimiser's state
         _fill(_optimizer_of(stepper), objective, objective.start(problem.content))
         return stepper.step
 
     def _adam_step(self, problem: Problem) -> Callable[[], Any]:
-        objective = self._objective(problem)
-        return reference.make_adam(objective, objective.start(problem.content)).step
+        return reference.make_adam(self._objective(problem), problem.content).step
 
     def _reach(self, spec: Spec) -> dict[str, Any]:
         """So many evaluations, from the targets on; a short run before warms up."""
@@ -102,9 +100,7 @@ class Theirs:
         return {"seconds": time.perf_counter() - began, "compile_seconds": 0.0, "losses": losses}
 
     def _one_of_sweep(self, problem: Problem, one: Any, image: np.ndarray, evaluations: int):
-        objective = self._objective(
-            dataclasses.replace(problem, settings=without_idle_layers(one))
-        )
+        objective = self._objective(dataclasses.replace(problem, settings=without_idle_layers(one)))
         return min(reference.run_lbfgs(objective, image, evaluations, one.lbfgs_memory).losses)
 
     def _first(self, spec: Spec) -> dict[str, Any]:
@@ -148,8 +144,7 @@ def _fill(optimizer: torch.optim.LBFGS, objective: Any, image: torch.Tensor) -> 
 
 def _curvature(objective: Any, image: torch.Tensor) -> float:
     """Of the loss along its gradient: |∇L(x + d) − ∇L(x)| / |d|."""
-    image = image.detach().clone().requires_grad_()
-    gradient = objective.value_and_gradient(image)[1].detach().clone()
+    _, gradient = objective.value_and_gradient(image)
     step = PROBE * image.numel() ** 0.5 * gradient / gradient.norm()
-    ahead = objective.value_and_gradient((image.detach() + step).requires_grad_())[1]
+    _, ahead = objective.value_and_gradient(image + step)
     return float((ahead - gradient).norm() / step.norm())
