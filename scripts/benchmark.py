@@ -20,6 +20,7 @@ A third party's program is timed beside, as a whole process with its peak memory
 import argparse
 import datetime
 import importlib.util
+import signal
 import sys
 import time
 from pathlib import Path
@@ -168,6 +169,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     if options.missing:
         plan = not_yet(plan, results)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     bench, interrupted = Bench(conditions), False
     try:
         results["sides"] = bench.facts()

@@ -10,6 +10,7 @@ from benchmark_results import summary
 
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402
+from matplotlib.ticker import NullLocator  # noqa: E402
 
 COLORS = {OURS: "tab:blue", PYTORCH: "tab:orange", "pytorch compiled": "tab:red"}
 LINES = ("-", "--", ":", "-.")
@@ -46,6 +47,10 @@ def _times(axes: Any, results: dict[str, Any]) -> None:
             label = f"{TITLES.get(side, side)}: {', '.join(what)}"
             _errorbars(axes, sorted(points, key=lambda point: point[0]), label, style, side)
     axes.set(xscale="log", yscale="log", xlabel="pixels", ylabel="seconds", title="Time and size")
+    shapes = {case["width"] * case["height"]: case for case in results["cases"].values()}
+    labels = [f"{case['width']}×{case['height']}" for case in shapes.values()]
+    axes.set_xticks(list(shapes), labels)
+    axes.xaxis.set_minor_locator(NullLocator())
     _finish(axes)
 
 
