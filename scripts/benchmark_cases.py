@@ -105,13 +105,13 @@ class Bench:
 
     def facts(self) -> dict[str, dict[str, Any]]:
         """Of each side's devices and threads."""
-        return {side.name: self._guarded(side, "facts") for side in self.conditions.sides}
+        return {side.name: self.ask(side, "facts") for side in self.conditions.sides}
 
     def in_turn(self, spec: Spec) -> Outcomes:
         """A B A B …: raw seconds of one call, per turn."""
         sides = [s for s in self.conditions.sides if spec.history > 1 or s.name == OURS.name]
         request = dataclasses.asdict(spec)
-        outcomes = {side.name: self._guarded(side, "prepare", spec=request) for side in sides}
+        outcomes = {side.name: self.ask(side, "prepare", spec=request) for side in sides}
         ready = [side for side in sides if "error" not in outcomes[side.name]]
         calls = {side.name: self._warm_up(side) for side in ready}
         turn = sum(calls[name][0] * calls[name][1] for name in calls)
@@ -154,7 +154,7 @@ class Bench:
     def sweep(self, spec: Spec) -> Outcomes:
         """All settings together on our side, one after another on PyTorch's."""
         request = dataclasses.asdict(spec)
-        return {side.name: self._guarded(side, "run", spec=request) for side in self._sides()}
+        return {side.name: self.ask(side, "run", spec=request) for side in self._sides()}
 
     def reach(self, spec: Spec) -> Outcomes:
         """PyTorch's loss curve, and ours until it has come as low."""
@@ -176,7 +176,7 @@ class Bench:
         return outcomes
 
     def _curve(self, side: Side, spec: Spec) -> dict[str, Any]:
-        outcome = self._guarded(side, "run", spec=dataclasses.asdict(spec))
+        outcome = self.ask(side, "run", spec=dataclasses.asdict(spec))
         if "curve" in outcome:
             curve = outcome.pop("curve")
             outcome["seconds"] = [seconds for seconds, _ in curve]
@@ -204,7 +204,8 @@ class Bench:
             self._workers[side.name] = Worker(side, c.device, c.threads, c.environment)
         return self._workers[side.name]
 
-    def _guarded(self, side: Side, do: str, **request: Any) -> dict[str, Any]:
+    def ask(self, side: Side, do: str, **request: Any) -> dict[str, Any]:
+        """What a side's worker answers, or its error."""
         outcome = _guard(self._worker(side).ask, do, **request)
         if "process ended" in outcome.get("error", ""):
             self._workers.pop(side.name).close()

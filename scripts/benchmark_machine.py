@@ -1,6 +1,7 @@
 """What the benchmark must know of the machine: cores, memory, versions, the environment it sets."""
 
 import contextlib
+import ctypes
 import importlib.metadata
 import os
 import platform
@@ -60,6 +61,12 @@ def reset_peak() -> bool:
         Path("/proc/self/clear_refs").write_text("5")
         return True
     return False
+
+
+def trim() -> None:
+    """Give back to the system what glibc keeps free."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def machine_facts(device: str) -> dict[str, str | int | None]:

@@ -3,21 +3,16 @@
 import dataclasses
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
+import benchmark_steps
+import gpu_check_tasks
 import jax
-import jax.numpy as jnp
-import numpy as np
 from benchmark_problem import Problem, Spec, make_problem, sweep_settings
 
 import nst_jax
-from nst_jax.inputs import compute_targets
-from nst_jax.program import Program, jitted, make_program, objective
+from nst_jax.program import jitted
 from nst_jax.transfer import Progress
-
-PROBE = 1e-3  # of the range [0, 1]: how far curvature is looked for
-SPREAD = 1e-2  # of the points that fill a history
 
 
 class Ours:
@@ -25,11 +20,11 @@ class Ours:
 
     def __init__(self, device: str, options: dict[str, Any]):
         self._tasks: dict[str, Callable[[Problem], Callable[[], Any]]] = {
-            "evaluation": _evaluation,
-            "lbfgs": _lbfgs_step,
-            "adam": _step,
+            "evaluation": benchmark_steps.evaluation,
+            "lbfgs": benchmark_steps.lbfgs_step,
+            "adam": benchmark_steps.step,
         }
-        self._runs = {"reach": _reach, "sweep": _sweep, "first": _first}
+        self._runs = {"reach": _reach, "sweep": _sweep, "first": _first, **gpu_check_tasks.RUNS}
         jax.devices()  # starts the backend
 
     def task(self, spec: Spec) -> Callable[[], Any]:
@@ -58,73 +53,6 @@ class Ours:
         """Let go of compiled programs."""
         jitted.cache_clear()
         jax.clear_caches()
-
-
-def _on_device(problem: Problem) -> tuple[Program, jax.Array, Any]:
-    """The program, the image, and the step's other arguments."""
-    program = make_program(problem.settings, problem.weights)
-    targets = compute_targets(program, problem.weights, problem.content, problem.style)
-    arguments = (problem.weights.params, targets, problem.settings.loss_weights())
-    return program, jnp.asarray(problem.content), jax.device_put(arguments)
-
-
-def _gradient(program: Program) -> Callable[..., Any]:
-    """(image, params, targets, weights) → ((loss, terms), gradient)."""
-    return jax.jit(partial(jax.value_and_grad(objective, argnums=1, has_aux=True), program))
-
-
-def _evaluation(problem: Problem) -> Callable[[], Any]:
-    program, image, arguments = _on_device(problem)
-    function = _gradient(program)
-    return lambda: function(image, *arguments)
-
-
-def _step(problem: Problem, fill: bool = False) -> Callable[[], Any]:
-    """One step of a run, each from where the last one ended."""
-    program, image, arguments = _on_device(problem)
-    functions = jitted(program)
-    carry = functions.start(image)
-    if fill:
-        curvature = _curvature(program, image, arguments)
-        carry = carry._replace(optimizer=_filled(program, image, carry.optimizer, curvature))
-
-    def advance():
-        nonlocal carry
-        carry, losses = functions.step(carry, *arguments)
-        return carry.image, losses
-
-    return advance
-
-
-def _lbfgs_step(problem: Problem) -> Callable[[], Any]:
-    return _step(problem, fill=True)
-
-
-def _curvature(program: Program, image: jax.Array, arguments: Any) -> float:
-    """Of the loss along its gradient: |∇L(x + d) − ∇L(x)| / |d|."""
-    function = _gradient(program)
-    _, gradient = function(image, *arguments)
-    step = PROBE * np.sqrt(image.size) * gradient / jnp.linalg.norm(gradient)
-    _, ahead = function(image + step, *arguments)
-    return float(jnp.linalg.norm(ahead - gradient) / jnp.linalg.norm(step))
-
-
-def _filled(program: Program, image: jax.Array, state: Any, curvature: float) -> Any:
-    """An optimiser's state whose history is full.
-
-    Its pairs are those of a quadratic with the loss's own curvature at random points about the
-    image, so that the steps from there on are short ones.
-    """
-    optimizer = program.make_optimizer()
-
-    @partial(jax.jit, donate_argnums=0)
-    def remember(state, key):
-        offset = SPREAD * jax.random.normal(key, image.shape)
-        return optimizer.update(curvature * offset, state, image + offset)[1]
-
-    for key in jax.random.split(jax.random.key(0), program.lbfgs_memory + 1):
-        state = remember(state, key)
-    return state
 
 
 def _reach(spec: Spec) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What is to be timed, in words that both sides understand: a task's name, sizes, settings."""
 
 import dataclasses
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,15 +29,17 @@ class Spec:
 
     Attributes:
         task: "evaluation" (loss and gradient), "lbfgs" or "adam" (one step), "reach" (a run to a
-            loss), "sweep", "first" (a run of one evaluation, compilation included).
+            loss), "sweep", "first" (a run of one evaluation, compilation included), or one of
+            `gpu_check_tasks.RUNS`.
         network: "vgg16" or "vgg19".
         size: long side of both images, pixels.
         history: pairs that L-BFGS keeps.
-        steps: evaluations of a run.
+        steps: evaluations of a run; of "largest", the longest side that is tried.
         precision: as in `Settings`.
         scales: of our coarse-to-fine; 1 is without.
         goal: the loss at which a run may end.
         lanes: settings of a sweep.
+        file: of arrays, read or written; only of `gpu_check.py`.
     """
 
     task: str
@@ -48,6 +51,7 @@ class Spec:
     scales: int = 1
     goal: float | None = None
     lanes: int = 20
+    file: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +79,23 @@ def make_problem(spec: Spec) -> Problem:
     )
     content, style = read_samples(spec.size)
     return Problem(settings, network_weights(spec.network), content, style)
+
+
+def off_content(problem: Problem) -> np.ndarray:
+    """The content image with a little noise: where no term of the loss is zero."""
+    noise = np.random.default_rng(1).standard_normal(problem.content.shape, np.float32)
+    return problem.content + np.float32(0.05) * noise
+
+
+def relative_errors(
+    loss: float, gradient: np.ndarray, exact: Mapping[str, np.ndarray]
+) -> dict[str, float]:
+    """Of a loss and of its gradient (by the norm of the difference), against exact ones."""
+    difference = np.linalg.norm(gradient.astype(np.float64) - exact["gradient"])
+    return {
+        "loss_error": float(abs(loss / exact["loss"] - 1)),
+        "gradient_error": float(difference / np.linalg.norm(exact["gradient"])),
+    }
 
 
 def has_scales() -> bool:

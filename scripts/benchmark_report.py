@@ -105,7 +105,7 @@ def title(case: Case) -> str:
         "evaluation": "loss and gradient",
         "lbfgs": f"one L-BFGS step, history {history}",
         "adam": "one Adam step",
-        "memory": f"memory beyond the process's own, {TASKS.get(case.get('task', ''), '')}"
+        "memory": f"peak memory beyond libraries and inputs, {TASKS.get(case.get('task', ''), '')}"
         + f", history {history}" * (case.get("task") == "lbfgs"),
         "files": f"{steps} evaluations, file to file",
         "sweep": f"a sweep of {_lanes(case)} settings, {steps} steps",
@@ -121,8 +121,7 @@ def measured(case: Case) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _value(case: Case, outcome: dict[str, Any]) -> tuple[str, float]:
     if case["case"] == "memory":
-        whole, own = _memory(outcome)
-        return f"{own / 1e6:.0f} MB (process {whole / 1e6:.0f} MB)", own
+        return _memory(outcome)
     seconds = outcome["seconds"]
     if not isinstance(seconds, list):
         return as_seconds(seconds), seconds
@@ -131,11 +130,21 @@ def _value(case: Case, outcome: dict[str, Any]) -> tuple[str, float]:
     return as_seconds(s["median"]) + spread * (len(seconds) > 1), s["median"]
 
 
-def _memory(outcome: dict[str, Any]) -> tuple[float, float]:
-    """Of the whole process (or on the GPU), and beyond what it held before."""
+def _memory(outcome: dict[str, Any]) -> tuple[str, float]:
+    """Of the GPU; or of the process beyond what it held before the task."""
     if outcome["device_peak"] is not None:
-        return outcome["peak"], outcome["device_peak"]
-    return outcome["peak"], outcome["peak"] - outcome["before"]
+        return f"{_megabytes(outcome['device_peak'])} of the GPU", outcome["device_peak"]
+    own = outcome["peak"] - outcome["before"]
+    parts = [f"whole process {_megabytes(outcome['peak'])}"]
+    if outcome["peak_of_steps"] is not None:
+        parts.insert(
+            0, f"after the first {_megabytes(outcome['peak_of_steps'] - outcome['before'])}"
+        )
+    return f"{_megabytes(own)} ({', '.join(parts)})", own
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 1e6:.0f} MB"
 
 
 def _reach_rows(case: Case, where: str) -> Iterator[Row]:

@@ -18,6 +18,10 @@ class SideError(Exception):
     """A side could not do what it was asked; the message says why."""
 
 
+# Processes that were started and have not ended.
+_alive: set[subprocess.Popen] = set()
+
+
 @dataclasses.dataclass(frozen=True)
 class Side:
     """A side of the comparison: its name in the results, and what its worker is told."""
@@ -45,6 +49,7 @@ class Worker:
             env=environment,
             start_new_session=True,  # Ctrl-C is for us alone; we end it
         )
+        _alive.add(self._process)
         self.name = side.name
 
     def ask(self, do: str, **request: Any) -> dict[str, Any]:
@@ -86,9 +91,21 @@ def running(*arguments: Any) -> Iterator[Worker]:
 
 def kill(process: subprocess.Popen) -> None:
     """End a process that leads a session, with all that it started."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    _kill_group(process)
     process.wait()
+    _alive.discard(process)
+
+
+def end_all() -> None:
+    """Kill every process that is computing; whoever waits for its answer gets a SideError."""
+    for process in list(_alive):
+        _kill_group(process)
+
+
+def _kill_group(process: subprocess.Popen) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def run_command(command: list[str], environment: dict[str, str]) -> dict[str, Any]:
@@ -106,6 +123,7 @@ def run_command(command: list[str], environment: dict[str, str]) -> dict[str, An
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
+    _alive.add(process)
     try:
         assert process.stderr is not None
         said = process.stderr.read()
@@ -114,6 +132,7 @@ def run_command(command: list[str], environment: dict[str, str]) -> dict[str, An
     finally:
         if process.returncode is None:
             kill(process)
+        _alive.discard(process)
     seconds = time.perf_counter() - began
     if process.returncode:
         last = said.decode(errors="replace").strip().splitlines()[-1:]

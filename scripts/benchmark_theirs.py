@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 import pytorch_reference as reference
 import torch
-from benchmark_problem import Problem, Spec, make_problem, sweep_settings
+from benchmark_problem import (
+    Problem,
+    Spec,
+    make_problem,
+    off_content,
+    relative_errors,
+    sweep_settings,
+)
 
 from nst_jax.settings import without_idle_layers
 
@@ -27,7 +34,12 @@ class Theirs:
             "lbfgs": self._lbfgs_step,
             "adam": self._adam_step,
         }
-        self._runs = {"reach": self._reach, "sweep": self._sweep, "first": self._first}
+        self._runs = {
+            "reach": self._reach,
+            "sweep": self._sweep,
+            "first": self._first,
+            "parity": self._parity,
+        }
         torch.zeros(1, device=self._device)  # starts the device
 
     def task(self, spec: Spec) -> Callable[[], Any]:
@@ -109,6 +121,13 @@ class Theirs:
         outcome = reference.run_lbfgs(self._objective(problem), problem.content, 1, spec.history)
         seconds = time.perf_counter() - began
         return {"seconds": seconds, "compile_seconds": 0.0, "losses": list(outcome.losses)}
+
+    def _parity(self, spec: Spec) -> dict[str, Any]:
+        """Loss and gradient against exact ones, as `gpu_check_tasks.parity`."""
+        problem, exact = make_problem(spec), np.load(spec.file)
+        objective = self._objective(problem)
+        loss, gradient = objective.value_and_gradient(objective.start(off_content(problem)))
+        return relative_errors(float(loss), reference.to_image(gradient), exact)
 
 
 def _optimizer_of(stepper: Any) -> torch.optim.LBFGS:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmark_machine import reset_peak, resident
+from benchmark_machine import reset_peak, resident, trim
 from benchmark_problem import Spec, make_problem
 
 
@@ -67,6 +67,7 @@ class Worker:
         reset_peak()
         self.prepare(spec)
         first = resident("VmHWM")
+        trim()
         can_reset = reset_peak()
         self.turn(steps)
         later = resident("VmHWM") if can_reset else None
