@@ -22,6 +22,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class Sizes:
     largest: int = 8192
 
 
-QUICK = Sizes(48, 256, (48,), 48, 4, 48, 2, 2, 5, 64)
+QUICK = Sizes(64, 256, (64,), 48, 4, 48, 2, 2, 5, 96)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +87,7 @@ class GpuCheck:
             Check("ceilings", 30, self.ceilings),
             Check("parity", 60, self.parity),
             *self._steps(first, 60),
-            *[Check(f"cost {p}", 25, lambda p=p: self.cost(p)) for p in PRECISIONS],
+            *[Check(f"cost {p}", 25, partial(self.cost, p)) for p in PRECISIONS],
             Check("files", 60, self.files),
             Check("sweep", 60, self.sweep),
             *[check for size in others for check in self._steps(size, 60)],
@@ -96,7 +97,7 @@ class GpuCheck:
 
     def _steps(self, size: int, seconds: float) -> list[Check]:
         return [
-            Check(f"{case} {size} {p}", seconds, lambda p=p, c=case: self.steps(c, size, p))
+            Check(f"{case} {size} {p}", seconds, partial(self.steps, case, size, p))
             for case in ("lbfgs", "evaluation")
             for p in PRECISIONS
         ]

@@ -87,6 +87,8 @@ def largest(spec: Spec) -> dict[str, Any]:
     budget = memory.usable_bytes((jax.devices()[0],))
     small, large = (_needed(spec, size) for size in (spec.size // 2, spec.size))
     per_pixel = (large - small) / (spec.size**2 * 3 / 4)
+    if per_pixel <= 0:
+        raise ValueError(f"{small} bytes at half of {spec.size} px, {large} there: too small sizes")
     fixed = large - per_pixel * spec.size**2
     facts = {"budget": budget, "bytes_per_pixel": per_pixel, "fixed_bytes": fixed}
     tries: list[dict[str, Any]] = []
@@ -102,10 +104,12 @@ def largest(spec: Spec) -> dict[str, Any]:
 def trace(spec: Spec) -> dict[str, Any]:
     """The kernels that take the most time in a step, by the profiler: {name: seconds}."""
     advance = benchmark_steps.lbfgs_step(make_problem(spec))
-    jax.block_until_ready([advance(), advance()])
+    jax.block_until_ready(advance())
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
-            jax.block_until_ready([advance() for _ in range(TRACED)])
+            for _ in range(TRACED):
+                result = advance()
+            jax.block_until_ready(result)
         files = list(Path(folder).rglob("*.trace.json.gz"))
         events = json.loads(gzip.decompress(files[0].read_bytes()))["traceEvents"]
     totals = kernel_seconds(events)
@@ -200,13 +204,13 @@ def _needed(spec: Spec, size: int) -> int:
 
 
 def _try_size(spec: Spec, size: int) -> dict[str, Any]:
-    """A few steps at this size: seconds of one, and the device's peak; or the error."""
+    """Two steps at this size: seconds of the second, and the device's peak; or the error."""
     try:
         advance = benchmark_steps.step(_square(spec, size))
         jax.block_until_ready(advance())
         began = time.perf_counter()
-        jax.block_until_ready([advance(), advance()][-1])
-        seconds = (time.perf_counter() - began) / 2
+        jax.block_until_ready(advance())
+        seconds = time.perf_counter() - began
     except jax.errors.JaxRuntimeError as error:
         return {"error": str(error).splitlines()[0][:200]}
     stats = jax.devices()[0].memory_stats() or {}
