@@ -17,6 +17,8 @@ TITLES = {PYTORCH: "PyTorch", "pytorch compiled": "PyTorch compiled", "peer": "p
 NETWORKS = {"vgg16": "VGG-16", "vgg19": "VGG-19"}
 TASKS = {"evaluation": "loss and gradient", "lbfgs": "L-BFGS step"}
 
+PRECISIONS = ("float32", "tf32", "bfloat16")
+
 Case = dict[str, Any]
 # What was measured, and what each side needed, as text and as a number.
 Row = tuple[str, dict[str, tuple[str, float]]]
@@ -80,7 +82,8 @@ def in_order(results: dict[str, Any]) -> list[Case]:
     def place(case: Case) -> tuple:
         at = CASES.index(case["case"])
         precision, task = case["precision"], case.get("task", "")
-        return at, case["network"], task, case.get("history", 0), case["size"], precision
+        history = case.get("history", 0)
+        return at, case["network"], task, history, case["size"], PRECISIONS.index(precision)
 
     return sorted(results["cases"].values(), key=place)
 

@@ -64,7 +64,12 @@ class Theirs:
         return torch.cuda.max_memory_allocated() if self._device == "cuda" else None
 
     def forget(self) -> None:
-        """Give cached memory of the device back."""
+        """Give cached memory of the device back, and let go of compiled programs.
+
+        After eight versions of one function PyTorch would compile no more, and say nothing.
+        """
+        if self._compile:
+            torch.compiler.reset()
         if self._device == "cuda":
             torch.cuda.empty_cache()
 

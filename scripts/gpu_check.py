@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -82,24 +82,25 @@ class GpuCheck:
 
     def checks(self) -> list[Check]:
         """In the order of their worth, as far as time may not suffice."""
-        first, *others = self._sizes.steps
+        first, *larger = self._sizes.steps
         return [
             Check("ceilings", 30, self.ceilings),
             Check("parity", 60, self.parity),
-            *self._steps(first, 60),
+            *self._steps("lbfgs", [first]),
             *[Check(f"cost {p}", 25, partial(self.cost, p)) for p in PRECISIONS],
             Check("files", 60, self.files),
             Check("sweep", 60, self.sweep),
-            *[check for size in others for check in self._steps(size, 60)],
-            Check("largest", 60, self.largest),
+            *self._steps("lbfgs", larger),
             Check("trace", 25, self.trace),
+            Check("largest", 60, self.largest),
+            *self._steps("evaluation", self._sizes.steps),
         ]
 
-    def _steps(self, size: int, seconds: float) -> list[Check]:
+    def _steps(self, case: str, sizes: Iterable[int]) -> list[Check]:
         return [
-            Check(f"{case} {size} {p}", seconds, partial(self.steps, case, size, p))
-            for case in ("lbfgs", "evaluation")
-            for p in PRECISIONS
+            Check(f"{case} {size} {precision}", 60, partial(self.steps, case, size, precision))
+            for size in sizes
+            for precision in PRECISIONS
         ]
 
     def ceilings(self) -> dict[str, Any]:

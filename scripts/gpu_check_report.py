@@ -17,7 +17,8 @@ def text_of(results: dict[str, Any]) -> str:
     """All sections that have something to say."""
     machine = results["machine"]
     lines = [f"# {machine['gpu'] or machine['cpu']}", ""]
-    lines += [f"{results['date'][:10]}, commit {results['commit']}, {results['versions']}", ""]
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    lines += [f"{results['date'][:10]}, commit {results['commit']}; {versions}", ""]
     sections = {
         "Ceilings": _ceilings,
         "Errors against float64 on CPU": _parity,

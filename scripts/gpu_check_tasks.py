@@ -85,11 +85,11 @@ def cost(spec: Spec) -> dict[str, Any]:
 def largest(spec: Spec) -> dict[str, Any]:
     """The largest square that fits, up to `steps` px a side, by memory analysis and by trying."""
     budget = memory.usable_bytes((jax.devices()[0],))
-    small, large = (_needed(spec, size) for size in (spec.size // 2, spec.size))
-    per_pixel = (large - small) / (spec.size**2 * 3 / 4)
+    small, large = (_needed(spec, size) for size in (spec.size, 2 * spec.size))
+    per_pixel = (large - small) / (3 * spec.size**2)
     if per_pixel <= 0:
-        raise ValueError(f"{small} bytes at half of {spec.size} px, {large} there: too small sizes")
-    fixed = large - per_pixel * spec.size**2
+        raise ValueError(f"{small} bytes at {spec.size} px, {large} at twice that: too small sizes")
+    fixed = small - per_pixel * spec.size**2
     facts = {"budget": budget, "bytes_per_pixel": per_pixel, "fixed_bytes": fixed}
     tries: list[dict[str, Any]] = []
     for share in TRIES if budget else ():
@@ -139,8 +139,12 @@ def kernel_seconds(events: list[dict[str, Any]]) -> Counter[str]:
             continue
         process = processes.get(event["pid"], "")
         thread = threads.get((event["pid"], event.get("tid")), "")
-        device = "GPU" in process and "Stream" in thread
-        if device if on_gpu else "XLA" in thread or "tf_" in thread:
+        if on_gpu:
+            counts = "GPU" in process and "Stream" in thread
+        else:
+            executor = event["name"].startswith("ThunkExecutor")  # around all the others
+            counts = not executor and ("XLA" in thread or "tf_" in thread)
+        if counts:
             totals[event["name"]] += event.get("dur", 0) / 1e6
     return totals
 
