@@ -18,7 +18,6 @@ A third party's program is timed beside, as a whole process with its peak memory
 """
 
 import argparse
-import datetime
 import importlib.util
 import signal
 import sys
@@ -115,7 +114,7 @@ def measure(bench: Bench, plan: list[tuple[str, Spec]], path: Path, results: dic
         say(f"[{number}/{len(plan)}] {case}: {spec.task} {spec.network} {spec.size} px")
         began = time.perf_counter()
         facts = bench.measure(case, spec)
-        facts["date"] = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        facts["date"] = benchmark_machine.now()
         facts["commit"] = benchmark_machine.commit()
         facts["wall_seconds"] = time.perf_counter() - began
         add_case(results, facts)

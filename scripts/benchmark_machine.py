@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import datetime
 import importlib.metadata
 import os
 import platform
@@ -94,6 +95,11 @@ def commit() -> str:
     head = _output("git", "-C", str(ROOT), "rev-parse", "--short=10", "HEAD")
     changed = _output("git", "-C", str(ROOT), "status", "--porcelain", "nst_jax", "scripts")
     return (head or "unknown") + "+" * bool(changed)
+
+
+def now() -> str:
+    """The date and time, with the zone."""
+    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 def gpu_name() -> str | None:
