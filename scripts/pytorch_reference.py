@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pytorch_objective import Objective, Options, synchronize, to_image
+from pytorch_network import Options, synchronize
+from pytorch_objective import Objective, to_image
 from torch import Tensor
 
 from nst_jax.images import load_image, save_image
@@ -66,7 +67,7 @@ class Stepper:
 
     def step(self) -> Tensor:
         """Evaluate and update; the loss before the update, a scalar on the device."""
-        self._optimizer.step(self._evaluate)
+        self._optimizer.step(self._evaluate)  # type: ignore[arg-type]  # a tensor will do
         if self._clip:
             self.image.clamp_(0.0, 1.0)
         return self._loss
@@ -114,8 +115,8 @@ def make_adam(
 class Stopwatch:
     """Times of many events, taken on the device: no event makes the host wait."""
 
-    def __init__(self, device: str):
-        self._on_cuda = torch.device(device).type == "cuda"
+    def __init__(self, device: torch.device):
+        self._on_cuda, self._device = device.type == "cuda", device
         self._times: list = []
         self.lap()
 
@@ -123,7 +124,7 @@ class Stopwatch:
         """Note the time at which the device has done all that it was asked so far."""
         if self._on_cuda:
             event = torch.cuda.Event(enable_timing=True)
-            event.record()
+            event.record(torch.cuda.current_stream(self._device))
             self._times.append(event)
         else:
             self._times.append(time.perf_counter())
@@ -176,7 +177,7 @@ def run_adam(
 
 def run(stepper: Stepper, steps: int, on_evaluation: OnEvaluation | None = None) -> Outcome:
     """Take so many steps; with `on_evaluation` the host waits for the loss of each."""
-    stopwatch, losses = Stopwatch(str(stepper.image.device)), []
+    stopwatch, losses = Stopwatch(stepper.image.device), []
     for number in range(steps):
         losses.append(stepper.step())
         stopwatch.lap()
