@@ -25,10 +25,15 @@ Row = tuple[str, dict[str, tuple[str, float]]]
 
 
 def write_report(results: dict[str, Any], folder: Path, say: Callable[[str], object]) -> None:
-    """Write results.md and, where there is matplotlib, speed.png and speed.svg."""
+    """Write results.md and the plot."""
     table = folder / "results.md"
     table.write_text(markdown(results), encoding="utf-8")
     say(str(table))
+    write_plot(results, folder, say)
+
+
+def write_plot(results: dict[str, Any], folder: Path, say: Callable[[str], object]) -> None:
+    """Write speed.png and speed.svg, where there is matplotlib."""
     try:
         from benchmark_plot import plot
     except ImportError:

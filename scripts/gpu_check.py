@@ -26,8 +26,8 @@ from typing import Any
 
 import benchmark_machine
 from benchmark_cases import CACHE, Bench, Conditions
-from benchmark_report import write_report
-from benchmark_results import open_results, write_results
+from benchmark_report import write_plot
+from benchmark_results import write_results
 from benchmark_side import OURS, PYTORCH, PYTORCH_COMPILED, end_all
 from gpu_check_report import write_summary
 from gpu_checks import QUICK, Check, GpuCheck, Sizes
@@ -108,51 +108,57 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def empty_results(device: str, threads: int) -> dict[str, Any]:
+    """What is known before the first check."""
+    return {
+        "machine": benchmark_machine.machine_facts(device),
+        "device": device,
+        "threads": threads,
+        "allocator": "default",
+        "versions": benchmark_machine.versions(),
+        "date": benchmark_machine.now(),
+        "commit": benchmark_machine.commit(),
+        "checks": {},
+        "cases": {},
+    }
+
+
+def choose(options: argparse.Namespace, bench: Bench, results: dict[str, Any]) -> list[Check]:
+    """The checks that are wanted; with small sizes each takes a tenth."""
+    network = "vgg16" if options.quick else options.network
+    asked = GpuCheck(bench, QUICK if options.quick else Sizes(), network, results)
+    share = 0.1 if options.quick else 1.0
+    return [
+        dataclasses.replace(check, seconds=share * check.seconds)
+        for check in asked.checks()
+        if not options.only or check.name.startswith(tuple(options.only))
+    ]
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Check, and write."""
     options = parse(arguments)
     clock = Clock(options.minutes)
     device = options.device or ("gpu" if benchmark_machine.gpu_name() else "cpu")
-    path = options.output / "results.json"
-    path.unlink(missing_ok=True)
+
+    def write() -> None:
+        write_results(options.output / "results.json", results)
+        write_summary(results, options.output)
+
     with contextlib.ExitStack() as stack:
         cache = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
-        conditions = conditions_of(options, device, cache)
-        setup = {
-            "machine": benchmark_machine.machine_facts(device),
-            "device": device,
-            "threads": conditions.threads,
-            "allocator": "default",
-            "versions": benchmark_machine.versions(),
-        }
-        results = open_results(path, setup) | {"date": benchmark_machine.now(), "checks": {}}
-        results["commit"] = benchmark_machine.commit()
-        bench = Bench(conditions)
+        bench = Bench(conditions_of(options, device, cache))
         stack.callback(bench.close)
         stack.callback(clock.stop)
-        network = "vgg16" if options.quick else options.network
-        asked = GpuCheck(bench, QUICK if options.quick else Sizes(), network, results)
-                         options.output)  # fmt: skip
-        checks = [
-            dataclasses.replace(
-                check, seconds=check.seconds / 10 if options.quick else check.seconds
-            )
-            for check in asked.checks()
-            if not options.only or check.name.startswith(tuple(options.only))
-        ]
-
-        def write() -> None:
-            write_results(path, results)
-            write_summary(results, options.output)
-
+        results = empty_results(device, bench.conditions.threads)
         try:
             results["sides"] = bench.facts()
-            run_checks(checks, clock, results, write)
+            run_checks(choose(options, bench, results), clock, results, write)
         except KeyboardInterrupt:
             say("interrupted; what was measured is kept")
             return 130
-    write_report(results, options.output, say) if results["cases"] else None
-    write_summary(results, options.output)
+    if results["cases"]:
+        write_plot(results, options.output, say)
     failed = [name for name, outcome in results["checks"].items() if "error" in outcome]
     say(f"{options.output}: {len(results['checks'])} checks, failed: {', '.join(failed) or 'none'}")
     return 1 if failed else 0
