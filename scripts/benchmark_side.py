@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -74,7 +73,7 @@ class Worker:
         kill(self._process)
 
 
-def _pipe(stream: IO[str] | None) -> IO[str]:
+def _pipe(stream: IO | None) -> IO:
     assert stream is not None
     return stream
 
@@ -94,6 +93,10 @@ def kill(process: subprocess.Popen) -> None:
     _kill_group(process)
     process.wait()
     _alive.discard(process)
+    for stream in (process.stdin, process.stdout, process.stderr):
+        with contextlib.suppress(BrokenPipeError):
+            if stream:
+                stream.close()
 
 
 def end_all() -> None:
@@ -114,28 +117,23 @@ def run_command(command: list[str], environment: dict[str, str]) -> dict[str, An
     Raises:
         SideError: it failed; with the last line that it said.
     """
-    began = time.perf_counter()
+    launcher = [sys.executable, "-I", "-S", str(ROOT / "scripts" / "benchmark_launch.py")]
     process = subprocess.Popen(
-        command,
+        launcher + command,
         cwd=ROOT,
         env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         start_new_session=True,
     )
     _alive.add(process)
     try:
-        assert process.stderr is not None
-        said = process.stderr.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        answer = _pipe(process.stdout).read()
     finally:
-        if process.returncode is None:
-            kill(process)
-        _alive.discard(process)
-    seconds = time.perf_counter() - began
-    if process.returncode:
-        last = said.decode(errors="replace").strip().splitlines()[-1:]
-        raise SideError(f"{' '.join(command[:3])}: code {process.returncode} {last}")
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
-    return {"seconds": seconds, "peak": usage.ru_maxrss * unit}
+        kill(process)
+    if not answer:
+        raise SideError(f"{' '.join(command[:3])}: the process ended with its launcher")
+    facts = json.loads(answer)
+    if code := facts.pop("code"):
+        raise SideError(f"{' '.join(command[:3])}: code {code}, {facts['said']}")
+    facts.pop("said")
+    return facts
