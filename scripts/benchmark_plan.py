@@ -43,7 +43,7 @@ QUICK = (
     Grid("memory", (64,), tasks=("lbfgs",)),
     Grid("compile", (64,)),
     Grid("sweep", (48,), histories=(10,), steps=5, lanes=4),
-    Grid("reach", (64,), steps=30),
+    Grid("reach", (96,), steps=30),
     Grid("files", (64,), steps=10),
 )
 
