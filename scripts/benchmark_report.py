@@ -131,8 +131,9 @@ def _value(case: Case, outcome: dict[str, Any]) -> tuple[str, float]:
     if case["case"] == "memory":
         return _memory(outcome)
     seconds = outcome["seconds"]
-    if not isinstance(seconds, list):
-        return as_seconds(seconds), seconds
+    if not isinstance(seconds, list):  # of whole commands the peak memory is known, too
+        peak = f", {_megabytes(outcome['peak'])}" if "peak" in outcome else ""
+        return as_seconds(seconds) + peak, seconds
     s = summary(seconds)
     spread = f" ({_digits(s['lower'], s['median'])}–{_digits(s['upper'], s['median'])})"
     return as_seconds(s["median"]) + spread * (len(seconds) > 1), s["median"]

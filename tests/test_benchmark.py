@@ -69,6 +69,16 @@ def results():
         case("lbfgs", timed([2.0], [0.0]) | {"pytorch": {"error": "no memory"}}, history=10),
         case("reach", CURVES, history=100, steps=5),
         case(
+            "files",
+            {
+                "nst_jax": {"seconds": 12.5, "peak": 5e8},
+                "pytorch": {"seconds": 50.0, "peak": 6e8},
+                "peer": {"seconds": 100.0, "peak": 7e8},
+            },
+            history=100,
+            steps=500,
+        ),
+        case(
             "memory",
             {
                 "nst_jax": {"before": 1e8, "peak": 3e8, "peak_of_steps": 2e8, "device_peak": None},
@@ -137,23 +147,27 @@ def test_other_files_are_refused(tmp_path, text):
 
 
 def test_markdown(results):
+    where = "VGG-16, 256×128 px"
     assert markdown(results).splitlines() == [
         "2 cores of Abacus, as many threads on each side; jax 0.10.2, PyTorch 2.13.0, Python "
         "3.11.7; 2026-11-24, commit abcdef0123. Medians, quartiles in brackets.",
         "",
-        "| what | nst_jax | PyTorch | nst_jax / PyTorch |",
-        "|---|---|---|---|",
-        "| loss and gradient, VGG-16, 128×64 px | 300 ms (200–400) | 400 ms (400–400) | 0.75 × |",
-        "| loss and gradient, VGG-16, 256×128 px | 1.20 s | 1.60 s | 0.75 × |",
-        "| loss and gradient, VGG-16, 512×256 px | 4.80 s | 6.40 s | 0.75 × |",
-        "| one L-BFGS step, history 1, VGG-16, 256×128 px | 12.1 ms | – | – |",
-        "| one L-BFGS step, history 10, VGG-16, 256×128 px | 2.00 s | – | – |",
-        "| peak memory beyond libraries and inputs, L-BFGS step, history 100, VGG-16, 256×128 px | "
+        "| what | nst_jax | PyTorch | peer | nst_jax / PyTorch |",
+        "|---|---|---|---|---|",
+        "| loss and gradient, VGG-16, 128×64 px | 300 ms (200–400) | 400 ms (400–400) | – | "
+        "0.75 × |",
+        f"| loss and gradient, {where} | 1.20 s | 1.60 s | – | 0.75 × |",
+        "| loss and gradient, VGG-16, 512×256 px | 4.80 s | 6.40 s | – | 0.75 × |",
+        f"| one L-BFGS step, history 1, {where} | 12.1 ms | – | – | – |",
+        f"| one L-BFGS step, history 10, {where} | 2.00 s | – | – | – |",
+        f"| peak memory beyond libraries and inputs, L-BFGS step, history 100, {where} | "
         "200 MB (after the first 100 MB, whole process 300 MB) | "
-        "400 MB (whole process 600 MB) | 0.50 × |",
-        "| to PyTorch's loss after 1 evaluations, VGG-16, 256×128 px | 500 ms | 1.00 s | 0.50 × |",
-        "| to PyTorch's loss after 2 evaluations, VGG-16, 256×128 px | 1.50 s | 2.00 s | 0.75 × |",
-        "| to PyTorch's loss after 5 evaluations, VGG-16, 256×128 px | not reached | 5.00 s | – |",
+        "400 MB (whole process 600 MB) | – | 0.50 × |",
+        f"| 500 evaluations, file to file, {where} | 12.5 s, 500 MB | 50.0 s, 600 MB | "
+        "100 s, 700 MB | 0.25 × |",
+        f"| to PyTorch's loss after 1 evaluations, {where} | 500 ms | 1.00 s | – | 0.50 × |",
+        f"| to PyTorch's loss after 2 evaluations, {where} | 1.50 s | 2.00 s | – | 0.75 × |",
+        f"| to PyTorch's loss after 5 evaluations, {where} | not reached | 5.00 s | – | – |",
         "",
         "- Seconds grow with the pixels to the power of, loss and gradient, VGG-16, 128×64 to "
         "512×256 px: nst_jax 1.00, PyTorch 1.00",
