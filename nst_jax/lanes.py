@@ -69,6 +69,7 @@ def jitted_lanes(one: Program, devices: tuple[jax.Device, ...]) -> LanePrograms:
             in_shardings=placed(inputs),
             out_shardings=placed(outputs),
             donate_argnums=0,
+            compiler_options=program.compiler_options(),
         ),
         carry=placed(carry),
         spread=NamedSharding(mesh, P("lanes")),

@@ -100,5 +100,19 @@ def gram_matrix(features: jax.Array) -> jax.Array:
     count, height, width, channels = features.shape
     dtype = jnp.promote_types(features.dtype, jnp.float32)
     flat = features.reshape(count, height * width, channels).astype(dtype)
-    gram = jnp.einsum("npc,npd->ncd", flat, flat, precision=lax.Precision.HIGHEST)
-    return gram / (height * width)
+    return _products(flat) / (height * width)
+
+
+@jax.custom_vjp
+def _products(flat: jax.Array) -> jax.Array:
+    """FᵀF of (N, M, C): (N, C, C)."""
+    return jnp.einsum("npc,npd->ncd", flat, flat, precision=lax.Precision.HIGHEST)
+
+
+def _products_backward(flat, cotangent):
+    # F (Ġ + Ġᵀ): automatic differentiation would take two products for the two factors.
+    symmetric = cotangent + cotangent.swapaxes(1, 2)
+    return (jnp.einsum("npc,ncd->npd", flat, symmetric, precision=lax.Precision.HIGHEST),)
+
+
+_products.defvjp(lambda flat: (_products(flat), flat), _products_backward)

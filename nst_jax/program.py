@@ -5,6 +5,7 @@ another ratio or another image of the same size needs no compilation.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -12,11 +13,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from nst_jax import ops
+from nst_jax import ops, winograd
 from nst_jax.losses import Features, Losses, LossWeights, Targets, total_loss
 from nst_jax.optimizers import Optimizer, make_optimizer
 from nst_jax.settings import PRECISIONS, Settings
-from nst_jax.vgg import VGG, canonical_layer, extract_features
+from nst_jax.vgg import FILTERS, VGG, canonical_layer, convolutions_up_to, extract_features
 from nst_jax.weights import Parameters, Weights
 
 # A loss this many times the best one counts as exploded. L-BFGS with its fixed step finds back from
@@ -97,6 +98,27 @@ class Carry(NamedTuple):
     best: Best
     restarts: jax.Array
     shrink: jax.Array
+
+
+def prepare(program: Program, params: Parameters) -> Parameters:
+    """The parameters that the steps of a program read, on the device, in the form fastest there.
+
+    Only those of the layers that are needed. On a CPU convolutions of many channels get their
+    kernels transformed once for all steps, which takes four times the memory of the kernels.
+    """
+    layers = program.content_layers + program.style_layers
+    needed = {layer: params[layer] for layer in convolutions_up_to(program.architecture, layers)}
+    if jax.default_backend() != "cpu" or program.network(layers).dtype == jnp.bfloat16:
+        return jax.device_put(needed)
+    return {layer: _transformed(tensors) for layer, tensors in needed.items()}
+
+
+@jax.jit
+def _transformed(tensors: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    kernel, bias = tensors["kernel"], tensors["bias"]
+    if kernel.shape[2] < FILTERS[0]:  # the image's own channels
+        return {"kernel": kernel, "bias": bias}
+    return {"transformed_kernel": winograd.transform_kernel(kernel), "bias": bias}
 
 
 def content_features(program: Program, params: Parameters, image: jax.Array) -> Features:
@@ -204,5 +226,10 @@ def jitted(program: Program) -> Compiled:
         jax.jit(bind(content_features)),
         jax.jit(bind(style_grams)),
         jax.jit(bind(start)),
-        jax.jit(bind(step), donate_argnums=0),
+        jax.jit(bind(step), donate_argnums=0, compiler_options=compiler_options()),
     )
+
+
+def compiler_options() -> dict[str, str] | None:
+    """What XLA must be told where steps are compiled for this machine's devices."""
+    return winograd.COMPILER_OPTIONS if jax.default_backend() == "cpu" else None

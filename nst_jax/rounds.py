@@ -16,10 +16,9 @@ from nst_jax.inputs import compute_targets, initial_image
 from nst_jax.job import Job
 from nst_jax.loop import Stopwatch, check_intervals, iterate, with_arguments
 from nst_jax.losses import Losses, LossWeights, Targets
-from nst_jax.program import Carry, lane_axes, start
+from nst_jax.program import Carry, lane_axes, prepare, start
 from nst_jax.scales import Scale, carry_up, enlarge, images_at, numbered, scale_at, work_done
 from nst_jax.transfer import Result
-from nst_jax.vgg import convolutions_up_to
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,8 +143,7 @@ class Runner:
         interrupted = len(resumed.lanes) if resumed else 0
         devices = tuple(jax.local_devices())
         self._programs = lanes.jitted_lanes(job.program, devices)
-        used = convolutions_up_to(job.program.architecture, job.settings[0].layers)
-        params = {layer: job.weights.params[layer] for layer in used}
+        params = prepare(job.program, job.weights.params)
         self._params = jax.device_put(params, self._programs.whole)
         self._full = job.scales[-1]
         self._targets: dict[tuple[int, int, Scale], Targets] = {}

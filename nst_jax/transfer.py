@@ -20,7 +20,7 @@ from nst_jax.inputs import (
 )
 from nst_jax.loop import Stopwatch, check_intervals, iterate, with_arguments
 from nst_jax.losses import Losses, Targets
-from nst_jax.program import Carry, Program, jitted, make_program
+from nst_jax.program import Carry, Program, jitted, make_program, prepare
 from nst_jax.scales import (
     Scale,
     carry_up,
@@ -189,7 +189,7 @@ def _optimize(
 ) -> Result:
     """Run through the monitor's scales; each begins with the best image of the one before."""
     functions = jitted(program)
-    params, loss_weights = jax.device_put((weights.params, settings.loss_weights()))
+    params, loss_weights = prepare(program, weights.params), settings.loss_weights()
     compile_seconds, carry = 0.0, functions.start(jnp.asarray(image, jnp.float32))
     for scale, numbers in numbered(monitor.scales):
         if numbers.start:

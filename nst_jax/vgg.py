@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from nst_jax import ops
+from nst_jax import ops, winograd
 from nst_jax.errors import SettingsError
 
 # Convolutions per block and filters per block: Simonyan & Zisserman 2014, table 1, D and E.
@@ -67,7 +67,10 @@ def smallest_side(layers: Sequence[str]) -> int:
 
 
 class Convolution(nn.Module):
-    """3×3 convolution, bias and ReLU, with parameters `kernel` (3, 3, I, O) and `bias` (O,)."""
+    """3×3 convolution, bias and ReLU, with parameters `kernel` (3, 3, I, O) and `bias` (O,).
+
+    In place of `kernel` there may be `transformed_kernel` (36, I, O), as `winograd` has it.
+    """
 
     filters: int
     dtype: jnp.dtype
@@ -76,10 +79,15 @@ class Convolution(nn.Module):
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """(N, H, W, I) to (N, H, W, O), both of type `dtype`."""
-        shape = (3, 3, inputs.shape[-1], self.filters)
-        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
+        if self.has_variable("params", "transformed_kernel"):
+            convolve = winograd.conv3x3
+            kernel: jax.Array = self.get_variable("params", "transformed_kernel")
+        else:
+            convolve = ops.conv3x3
+            shape = (3, 3, inputs.shape[-1], self.filters)
+            kernel = self.param("kernel", nn.initializers.he_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.filters,))
-        outputs = ops.conv3x3(inputs, kernel.astype(self.dtype), self.precision)
+        outputs = convolve(inputs, kernel.astype(self.dtype), self.precision)
         # Not in bfloat16: it would round twice, and jaxlib 0.12.0 on CPU makes NaN of that fusion.
         wide = jnp.promote_types(self.dtype, jnp.float32)
         biased = outputs.astype(wide) + bias.astype(wide).reshape(1, 1, 1, -1)

@@ -11,7 +11,15 @@ import numpy as np
 from benchmark_problem import Problem
 
 from nst_jax.inputs import compute_targets
-from nst_jax.program import Carry, Program, jitted, make_program, objective
+from nst_jax.program import (
+    Carry,
+    Program,
+    compiler_options,
+    jitted,
+    make_program,
+    objective,
+    prepare,
+)
 
 PROBE = 1e-3  # of the range [0, 1]: how far curvature is looked for
 SPREAD = 1e-2  # of the points that fill a history
@@ -36,13 +44,15 @@ def place(problem: Problem, precision: str | None = None) -> Placed:
     program = make_program(problem.settings, problem.weights)
     program = dataclasses.replace(program, precision=precision or program.precision)
     targets = compute_targets(program, problem.weights, problem.content, problem.style)
-    arguments = (problem.weights.params, targets, problem.settings.loss_weights())
+    params = prepare(program, problem.weights.params)
+    arguments = (params, targets, problem.settings.loss_weights())
     return Placed(program, jnp.asarray(problem.content), jax.device_put(arguments))
 
 
 def gradient_of(program: Program) -> Callable[..., Any]:
     """(image, params, targets, weights) → ((loss, terms), gradient)."""
-    return jax.jit(partial(jax.value_and_grad(objective, argnums=1, has_aux=True), program))
+    function = partial(jax.value_and_grad(objective, argnums=1, has_aux=True), program)
+    return jax.jit(function, compiler_options=compiler_options())
 
 
 def evaluation(problem: Problem) -> Callable[[], Any]:

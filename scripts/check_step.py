@@ -10,6 +10,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,7 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from nst_jax import Settings, find_weights, load_weights, normalize
-from nst_jax.program import Program, jitted, make_program, objective
+from nst_jax.program import (
+    Program,
+    compiler_options,
+    jitted,
+    make_program,
+    objective,
+    prepare,
+)
 from nst_jax.record import device_facts, versions
 from nst_jax.transfer import compute_targets
 
@@ -51,7 +59,7 @@ class Measurements:
         self.program = make_program(self.settings, self.weights)
         targets = compute_targets(self.program, self.weights, np.array(self.image), style)
         self.arguments = jax.device_put(
-            (self.weights.params, targets, self.settings.loss_weights())
+            (prepare(self.program, self.weights.params), targets, self.settings.loss_weights())
         )
 
     def value_and_gradient(self) -> Callable[..., tuple[Any, jax.Array]]:
@@ -61,14 +69,14 @@ class Measurements:
 
     def evaluation(self) -> Callable[[], Any]:
         """One loss-and-gradient."""
-        function = jax.jit(self.value_and_gradient())
+        function = jax.jit(self.value_and_gradient(), compiler_options=compiler_options())
         return lambda: function(self.image, *self.arguments)
 
     def looped(self) -> Callable[[], Any]:
         """Several loss-and-gradients inside a loop."""
         evaluate = self.value_and_gradient()
 
-        @jax.jit
+        @partial(jax.jit, compiler_options=compiler_options())
         def loop(image, *arguments):
             def body(state):
                 count, image, _ = state

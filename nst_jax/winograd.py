@@ -1,0 +1,154 @@
+"""3×3 convolution with a quarter of the multiplications: Winograd's F(4×4, 3×3), for CPUs.
+
+A tile of 6×6 inputs d gives 4×4 outputs
+
+    Y = Aᵀ [ (G k Gᵀ) ⊙ (Bᵀ d B) ] A,
+
+where ⊙ multiplies, at each of the 36 places, a vector of the inputs' channels with a matrix: 36
+matrix products over all tiles instead of 9 over all pixels, and so a quarter of the arithmetic.
+The matrices belong to the points 0, 1, −1, 1/2, −2 and ∞. Their rounding error is a half of that
+of the usual 0, ±1, ±2, ∞: in float32 about three times that of the plain sum.
+
+The gradient with respect to the inputs is the convolution with the kernel turned by 180°. Turning
+the inputs and the outputs instead does the same, so that both passes share one transformed kernel.
+
+XLA:CPU fuses the stages below into few loops, in which it computes things many times over and on
+one core. `lax.optimization_barrier` keeps them apart, if XLA is compiled with `COMPILER_OPTIONS`;
+without them all this is right, and slow.
+
+Source: Lavin & Gray 2016, "Fast Algorithms for Convolutional Neural Networks"; the points: Barabasz
+et al. 2020, "Error Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural
+Networks".
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+# XLA:CPU removes the barriers before it fuses; without this pass they stay (jaxlib 0.10 to 0.12).
+COMPILER_OPTIONS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
+
+TILE = 4  # outputs of a tile, along each side
+PATCH = 6  # inputs of a tile, along each side
+
+INPUT = np.array(  # Bᵀ
+    [
+        [2, -3, -4, 3, 2, 0],
+        [0, -2, 1, 5, 2, 0],
+        [0, -2, 5, -1, -2, 0],
+        [0, 2, 1, -2, -1, 0],
+        [0, 1, -2, -1, 2, 0],
+        [0, 2, -3, -4, 3, 2],
+    ]
+)
+KERNEL = np.array(  # G
+    [
+        [1 / 2, 0, 0],
+        [1 / 6, 1 / 6, 1 / 6],
+        [1 / 6, -1 / 6, 1 / 6],
+        [16 / 15, 8 / 15, 4 / 15],
+        [1 / 30, -1 / 15, 2 / 15],
+        [0, 0, 1 / 2],
+    ]
+)
+OUTPUT = np.array(  # Aᵀ
+    [
+        [1, 1, 1, 1, 1, 0],
+        [0, 1, -1, 1 / 2, -2, 0],
+        [0, 1, 1, 1 / 4, 4, 0],
+        [0, 1, -1, 1 / 8, -8, 1],
+    ]
+)
+
+# The 36 places of all tiles that are worked on at once take at most so many bytes: more strips than
+# that need are slower, fewer take more memory (and, where it comes fresh from the system, time).
+STRIP_BYTES = 24e6
+
+
+def transform_kernel(kernel: jax.Array) -> jax.Array:
+    """G k Gᵀ of a kernel (3, 3, I, O): (36, I, O), as `conv3x3` wants it."""
+    turned = jnp.einsum("ia,jb,abco->jico", KERNEL, KERNEL, kernel, precision="highest")
+    return turned.reshape(PATCH * PATCH, *kernel.shape[2:]).astype(kernel.dtype)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def conv3x3(
+    inputs: jax.Array,
+    kernel: jax.Array,
+    precision: lax.Precision = lax.Precision.HIGHEST,
+) -> jax.Array:
+    """Convolve with 3×3 kernels, stride 1, zero padding of one pixel, as `ops.conv3x3`.
+
+    Differentiable with respect to the inputs only; who trains kernels takes `ops.conv3x3`.
+
+    Args:
+        inputs: (N, H, W, I), float32 or float64.
+        kernel: from `transform_kernel`, of the inputs' type.
+        precision: of the products.
+
+    Returns:
+        (N, H, W, O).
+    """
+    return _convolve(inputs, kernel, precision)
+
+
+def _forward(inputs, kernel, precision):
+    return _convolve(inputs, kernel, precision), kernel
+
+
+def _backward(precision, kernel, cotangent):
+    # NaN, and not a zero that would be believed. Where it is not used XLA removes it.
+    return _convolve(cotangent, kernel, precision, turned=True), jnp.full_like(kernel, jnp.nan)
+
+
+conv3x3.defvjp(_forward, _backward)
+
+
+def _convolve(
+    inputs: jax.Array, kernel: jax.Array, precision: lax.Precision, turned: bool = False
+) -> jax.Array:
+    """The convolution, or, `turned`, that with the kernel turned by 180° from O to I channels."""
+    count, height, width, _ = inputs.shape
+    down, along = -(-height // TILE), -(-width // TILE)
+    padding = (1, TILE * down + 1 - height), (1, TILE * along + 1 - width)
+    padded = lax.optimization_barrier(jnp.pad(inputs, ((0, 0), *padding, (0, 0))))
+    row_bytes = PATCH**2 * count * along * max(kernel.shape[1:]) * inputs.dtype.itemsize
+    strips = min(down, -(-down * row_bytes // int(STRIP_BYTES)))
+    edges = [TILE * (down * strip // strips) for strip in range(strips + 1)]
+    outputs: list[jax.Array] = []
+    for top, bottom in zip(edges, edges[1:], strict=False):
+        strip = padded[:, top : bottom + PATCH - TILE]
+        if outputs:  # one strip after the other, in the same memory
+            strip, outputs[-1] = lax.optimization_barrier((strip, outputs[-1]))
+        outputs.append(lax.optimization_barrier(_strip(strip, kernel, precision, turned)))
+    return jnp.concatenate(outputs, axis=1)[:, :height, :width]
+
+
+def _strip(
+    padded: jax.Array, kernel: jax.Array, precision: lax.Precision, turned: bool
+) -> jax.Array:
+    """Convolve (N, 4·down + 2, 4·along + 2, I): (N, 4·down, 4·along, O)."""
+    into, out = (INPUT[:, ::-1], OUTPUT[::-1]) if turned else (INPUT, OUTPUT)
+    count, down, along = padded.shape[0], padded.shape[1] // TILE, padded.shape[2] // TILE
+    fence = lax.optimization_barrier
+    rows = fence(_combine([padded[:, i::TILE][:, :down] for i in range(PATCH)], into))
+    places = _combine([rows[:, :, :, j::TILE][:, :, :, :along] for j in range(PATCH)], into)
+    places = fence(places.reshape(PATCH**2, count * down * along, -1))
+    contract = ((2,), (2 if turned else 1,)), ((0,), (0,))
+    products = fence(lax.dot_general(places, kernel, contract, precision))
+    products = products.reshape(PATCH, PATCH, count, down, along, -1)
+    columns = fence(_combine(list(products), out))
+    tiles = _combine([columns[:, i] for i in range(PATCH)], out)  # (4, 4, N, down, along, O)
+    pixels = tiles.transpose(2, 3, 0, 4, 1, 5)
+    return pixels.reshape(count, TILE * down, TILE * along, -1)
+
+
+def _combine(arrays: Sequence[jax.Array], matrix: np.ndarray) -> jax.Array:
+    """Sums of K arrays weighted by each of L rows of a matrix (L, K): (L, *shape)."""
+    columns = matrix.T.astype(arrays[0].dtype).reshape(-1, len(matrix), *[1] * arrays[0].ndim)
+    terms = [array[None] * column for array, column in zip(arrays, columns, strict=True)]
+    return sum(terms[1:], start=terms[0])
