@@ -13,7 +13,7 @@ from nst_jax.errors import ImageError, SettingsError
 from nst_jax.losses import Targets
 from nst_jax.program import Program, jitted
 from nst_jax.settings import Settings
-from nst_jax.weights import Weights, cannot_normalize, normalize
+from nst_jax.weights import Parameters, Weights, cannot_normalize, normalize
 from nst_jax.weights_file import load_weights
 from nst_jax.weights_search import find_weights
 
@@ -100,17 +100,17 @@ def as_image(name: str, image: ImageLike | None, size: int) -> np.ndarray | None
 
 
 def compute_targets(
-    program: Program, weights: Weights, content: np.ndarray | None, style: np.ndarray | None
+    program: Program, params: Parameters, content: np.ndarray | None, style: np.ndarray | None
 ) -> Targets:
     """What the generated image will be compared with.
 
     Args:
         program: says which layers.
-        weights: of the network.
+        params: of the network, from `program.prepare`.
         content: (H, W, 3); None where there are no content layers.
         style: (H', W', 3), of any size; None where there are no style layers.
     """
-    functions, params = jitted(program), jax.device_put(weights.params)
+    functions = jitted(program)
     return Targets(
         functions.content_features(params, content) if program.content_layers else {},
         functions.style_grams(params, style) if program.style_layers else {},

@@ -43,8 +43,8 @@ def place(problem: Problem, precision: str | None = None) -> Placed:
     """Put a problem on the device, and compute its targets; in the settings' precision, or this."""
     program = make_program(problem.settings, problem.weights)
     program = dataclasses.replace(program, precision=precision or program.precision)
-    targets = compute_targets(program, problem.weights, problem.content, problem.style)
     params = prepare(program, problem.weights.params)
+    targets = compute_targets(program, params, problem.content, problem.style)
     arguments = (params, targets, problem.settings.loss_weights())
     return Placed(program, jnp.asarray(problem.content), jax.device_put(arguments))
 

@@ -57,10 +57,9 @@ class Measurements:
         self.image = jnp.asarray(random.random((size * 2 // 3, size, 3), np.float32))
         style = random.random((size, size, 3), np.float32)
         self.program = make_program(self.settings, self.weights)
-        targets = compute_targets(self.program, self.weights, np.array(self.image), style)
-        self.arguments = jax.device_put(
-            (prepare(self.program, self.weights.params), targets, self.settings.loss_weights())
-        )
+        params = prepare(self.program, self.weights.params)
+        targets = compute_targets(self.program, params, np.array(self.image), style)
+        self.arguments = jax.device_put((params, targets, self.settings.loss_weights()))
 
     def value_and_gradient(self) -> Callable[..., tuple[Any, jax.Array]]:
         """The losses, all terms, and the gradient with respect to the image."""

@@ -130,7 +130,7 @@ SETTINGS = Settings(lbfgs_memory=3)
 @pytest.fixture(scope="module")
 def problem(normalized, photograph, painting):
     program = make_program(SETTINGS, normalized)
-    targets = compute_targets(program, normalized, photograph, painting)
+    targets = compute_targets(program, normalized.params, photograph, painting)
     return program, normalized.params, targets
 
 

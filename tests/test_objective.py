@@ -91,9 +91,7 @@ def test_gradient_in_float64(networks, name, pooling, random, monkeypatch):
     with jax.enable_x64(True):
         exact = jax.tree.map(lambda tensor: jnp.asarray(tensor, jnp.float64), network)
         program = dataclasses.replace(make_program(settings, weights), precision="float64")
-        targets = compute_targets(
-            program, dataclasses.replace(weights, params=exact), content, style
-        )
+        targets = compute_targets(program, exact, content, style)
         loss_weights = jax.tree.map(lambda w: jnp.asarray(w, jnp.float64), settings.loss_weights())
         gradient_of = jax.jit(jax.grad(objective, argnums=1, has_aux=True), static_argnums=0)
         gradient, _ = gradient_of(program, jnp.asarray(image), exact, targets, loss_weights)

@@ -95,7 +95,7 @@ def make_ours(settings, weights, content, style, dtype=np.float32):
     weights = dataclasses.replace(weights, params=params)
     program = make_program(settings, weights)
     content, style = (None if i is None else i.astype(dtype) for i in (content, style))
-    targets = compute_targets(program, weights, content, style)
+    targets = compute_targets(program, weights.params, content, style)
     terms = LossWeights(
         settings.content_weight,
         1.0,

@@ -217,8 +217,8 @@ def test_a_budget(normalized, photograph, painting):
     assert all_at_once.lanes == 5
     fewer = Runner(job, Options(memory=all_at_once.bytes - 1)).plan
     assert fewer.lanes == 3 and fewer.bytes < all_at_once.bytes  # in even rounds, of 3 and 2
-    with pytest.raises(SettingsError, match=r"one lane needs .* 5.5 MB may be used; a --size of"):
-        Runner(job, Options(memory=5_500_000))
+    with pytest.raises(SettingsError, match=r"one lane needs .* 23 MB may be used; a --size of"):
+        Runner(job, Options(memory=23_000_000))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from reference import SAMPLES
 
 from nst_jax import NSTError, Settings, SettingsError, images, stylize
 from nst_jax.losses import Losses
-from nst_jax.program import Best, Carry, jitted, make_program, start, step
+from nst_jax.program import Best, Carry, jitted, make_program, prepare, start, step
 from nst_jax.transfer import compute_targets, initial_image, optimize
 
 # Small and quick; the same program throughout, so that it is compiled once.
@@ -177,8 +177,9 @@ def test_a_layer_that_the_network_lacks_is_refused(run):
 def problem(normalized, photograph, painting):
     """A program and the arguments of its step."""
     program = make_program(QUICK, normalized)
-    targets = compute_targets(program, normalized, photograph, painting)
-    return program, (normalized.params, targets, QUICK.loss_weights())
+    params = prepare(program, normalized.params)
+    targets = compute_targets(program, params, photograph, painting)
+    return program, (params, targets, QUICK.loss_weights())
 
 
 def advance(program, carry, arguments):
