@@ -106,11 +106,11 @@ def compute_targets(
 
     Args:
         program: says which layers.
-        params: of the network, from `program.prepare`.
+        params: of the network; plain ones, which compile sooner and are needed once, or prepared.
         content: (H, W, 3); None where there are no content layers.
         style: (H', W', 3), of any size; None where there are no style layers.
     """
-    functions = jitted(program)
+    functions, params = jitted(program), jax.device_put(params)
     return Targets(
         functions.content_features(params, content) if program.content_layers else {},
         functions.style_grams(params, style) if program.style_layers else {},

@@ -222,12 +222,11 @@ def jitted(program: Program) -> Compiled:
         bound.__name__ = function.__name__
         return bound
 
-    options = compiler_options()
     return Compiled(
-        jax.jit(bind(content_features), compiler_options=options),
-        jax.jit(bind(style_grams), compiler_options=options),
+        jax.jit(bind(content_features)),
+        jax.jit(bind(style_grams)),
         jax.jit(bind(start)),
-        jax.jit(bind(step), donate_argnums=0, compiler_options=options),
+        jax.jit(bind(step), donate_argnums=0, compiler_options=compiler_options()),
     )
 
 

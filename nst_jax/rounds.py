@@ -195,7 +195,7 @@ class Runner:
         key = (id(content), id(style), scale)
         if key not in self._targets:
             images = images_at(scale, content, style)
-            targets = compute_targets(self._job.program, self._params, *images)
+            targets = compute_targets(self._job.program, self._job.weights.params, *images)
             self._targets[key] = jax.device_get(targets)
         return self._targets[key]
 

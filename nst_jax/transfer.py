@@ -32,7 +32,7 @@ from nst_jax.scales import (
     work_done,
 )
 from nst_jax.settings import Settings
-from nst_jax.weights import Parameters, Weights
+from nst_jax.weights import Weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,8 +140,8 @@ def stylize(
     key = jax.random.key(settings.seed)
     image = initial_image(key, settings.init, *images_at(scales[0], content, style))
 
-    def targets_at(params: Parameters, scale: Scale) -> Targets:
-        return compute_targets(program, params, *images_at(scale, content, style))
+    def targets_at(scale: Scale) -> Targets:
+        return compute_targets(program, weights.params, *images_at(scale, content, style))
 
     monitor = _Monitor(scales, callback, report_every)
     return _optimize(program, image, targets_at, settings, weights, monitor, save_every)
@@ -175,13 +175,13 @@ def optimize(
     check_intervals(report_every=report_every, save_every=save_every)
     scales = schedule(dataclasses.replace(settings, scales=1), image.shape)
     monitor = _Monitor(scales, callback, report_every)
-    return _optimize(program, image, lambda *_: targets, settings, weights, monitor, save_every)
+    return _optimize(program, image, lambda _: targets, settings, weights, monitor, save_every)
 
 
 def _optimize(
     program: Program,
     image: np.ndarray | jax.Array,
-    targets_at: Callable[[Parameters, Scale], Targets],
+    targets_at: Callable[[Scale], Targets],
     settings: Settings,
     weights: Weights,
     monitor: "_Monitor",
@@ -194,7 +194,7 @@ def _optimize(
     for scale, numbers in numbered(monitor.scales):
         if numbers.start:
             carry = carry_up(functions.start, carry, scale.shape)
-        arguments = (params, jax.device_put(targets_at(params, scale)), loss_weights)
+        arguments = (params, jax.device_put(targets_at(scale)), loss_weights)
         began = time.perf_counter()
         step = functions.step.lower(carry, *arguments).compile()
         compile_seconds += time.perf_counter() - began

@@ -44,7 +44,7 @@ def place(problem: Problem, precision: str | None = None) -> Placed:
     program = make_program(problem.settings, problem.weights)
     program = dataclasses.replace(program, precision=precision or program.precision)
     params = prepare(program, problem.weights.params)
-    targets = compute_targets(program, params, problem.content, problem.style)
+    targets = compute_targets(program, problem.weights.params, problem.content, problem.style)
     arguments = (params, targets, problem.settings.loss_weights())
     return Placed(program, jnp.asarray(problem.content), jax.device_put(arguments))
 

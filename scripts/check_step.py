@@ -58,7 +58,7 @@ class Measurements:
         style = random.random((size, size, 3), np.float32)
         self.program = make_program(self.settings, self.weights)
         params = prepare(self.program, self.weights.params)
-        targets = compute_targets(self.program, params, np.array(self.image), style)
+        targets = compute_targets(self.program, self.weights.params, np.array(self.image), style)
         self.arguments = jax.device_put((params, targets, self.settings.loss_weights()))
 
     def value_and_gradient(self) -> Callable[..., tuple[Any, jax.Array]]:

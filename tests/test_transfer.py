@@ -178,7 +178,7 @@ def problem(normalized, photograph, painting):
     """A program and the arguments of its step."""
     program = make_program(QUICK, normalized)
     params = prepare(program, normalized.params)
-    targets = compute_targets(program, params, photograph, painting)
+    targets = compute_targets(program, normalized.params, photograph, painting)
     return program, (params, targets, QUICK.loss_weights())
 
 
