@@ -13,6 +13,7 @@ import jax
 
 import nst_jax
 from nst_jax import cli_reconstruct, cli_stylize, cli_sweep, cli_weights, record
+from nst_jax.compilation_cache import keep_compilations
 from nst_jax.errors import FailedLanesError, NSTError, PeerLostError
 from nst_jax.progress import accept_any_text, answer, say
 from nst_jax.weights_search import available_weights
@@ -38,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     accept_any_text()
     try:
         options = _make_parser().parse_args(arguments)
+        if folder := getattr(options, "compilation_cache", None):
+            keep_compilations(folder)
         completed = options.run(options, arguments)
     except SystemExit as stop:  # argparse has said what is wrong, or has shown its help
         return int(stop.code or 0)

@@ -122,6 +122,12 @@ def add_settings_flags(parser: argparse.ArgumentParser) -> None:
         help="use the network's filters as they are, not scaled to a mean activation of 1",
     )
     parser.add_argument(
+        "--compilation-cache",
+        metavar="DIR",
+        type=Path,
+        help="keep compiled programs there, and take them from there the next time",
+    )
+    parser.add_argument(
         "--preset", choices=PRESETS, help="paper: as Gatys et al. 2015; other flags go on top"
     )
 

@@ -1,0 +1,53 @@
+"""Compiled programs kept on disk, so that the next process need not compile them again.
+
+JAX keeps them under a key of the program, its own version and the device. That is not enough for
+CPUs: code for a newer one ends an older one's process with an illegal instruction, and entries of
+another jaxlib have crashed on loading (jax issue 38445). So each kind of machine and each pair of
+versions gets a folder of its own.
+"""
+
+import hashlib
+import platform
+from pathlib import Path
+
+import jax
+import jaxlib
+
+from nst_jax.errors import SettingsError
+
+CPUINFO = "/proc/cpuinfo"
+# Shorter compilations are not worth a file.
+LEAST_SECONDS = 0.2
+
+
+def keep_compilations(folder: Path) -> Path:
+    """Keep what is compiled from now on in this folder, and look there first.
+
+    Args:
+        folder: is made; may be shared by machines and versions.
+
+    Returns:
+        The folder inside that is for this machine and these versions.
+
+    Raises:
+        SettingsError: it cannot be made.
+    """
+    own = folder / f"jax-{jax.__version__}-jaxlib-{jaxlib.__version__}-{_machine()}"
+    try:
+        own.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"compilation cache {folder}: {error.strerror}") from error
+    jax.config.update("jax_compilation_cache_dir", str(own))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", LEAST_SECONDS)
+    return own
+
+
+def _machine() -> str:
+    """The processor's architecture, and a hash of its kind and of the instructions it knows."""
+    try:
+        lines = Path(CPUINFO).read_text().splitlines()
+        facts = sorted({line for line in lines if line.startswith(("model", "flags", "Features"))})
+    except OSError:  # no Linux
+        facts = [platform.system(), platform.processor()]
+    digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()
+    return f"{platform.machine()}-{digest[:12]}"
