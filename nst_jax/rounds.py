@@ -179,7 +179,9 @@ class Runner:
         carry = jax.eval_shape(self._programs.start, images)
         one_lane = (self._targets_of(0, scale), self._job.settings[0].loss_weights())
         arguments = lanes.shape_of_lanes(count, one_lane)
-        return self._programs.step.lower(carry, self._params, *arguments).compile()
+        step = self._programs.step.lower(carry, self._params, *arguments).compile()
+        memory.give_back()
+        return step
 
     def _step_at(self, scale: Scale) -> jax.stages.Compiled:
         """Compiled once, when the first round comes to this scale."""

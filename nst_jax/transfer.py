@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nst_jax import memory
 from nst_jax.errors import SettingsError
 from nst_jax.inputs import (
     ImageLike,
@@ -198,6 +199,7 @@ def _optimize(
         began = time.perf_counter()
         step = functions.step.lower(carry, *arguments).compile()
         compile_seconds += time.perf_counter() - began
+        memory.give_back()
         with monitor.watch:
             carry, evaluations = iterate(
                 with_arguments(step, arguments), carry, numbers, monitor.report, save_every
