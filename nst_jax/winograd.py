@@ -71,8 +71,9 @@ STRIP_BYTES = 24e6
 
 def transform_kernel(kernel: jax.Array) -> jax.Array:
     """G k Gᵀ of a kernel (3, 3, I, O): (36, I, O), as `conv3x3` wants it."""
-    turned = jnp.einsum("ia,jb,abco->jico", KERNEL, KERNEL, kernel, precision="highest")
-    return turned.reshape(PATCH * PATCH, *kernel.shape[2:]).astype(kernel.dtype)
+    columns = _combine(list(kernel), KERNEL)
+    places = _combine([columns[:, j] for j in range(3)], KERNEL)
+    return places.reshape(PATCH * PATCH, *kernel.shape[2:])
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))

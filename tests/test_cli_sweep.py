@@ -353,7 +353,7 @@ def test_image_that_is_none():
 
 def test_too_little_memory():
     """The numbers, and the remedy; nothing is left behind, not even the folder."""
-    words = ("one lane needs", "MB of memory, and 1 MB may be used", "a --size of")
+    words = ("one lane needs", "MB of memory, and 1 MB may be used", "the network")
     refused((*TWO, "--memory", "1MB"), words, chatter=True)
 
 
