@@ -158,6 +158,7 @@ def total_loss(
     targets: Targets,
     weights: LossWeights,
     convention: str = "paper",
+    grams: Features | None = None,
 ) -> Losses:
     """L = α · L_content + β · L_style + tv_weight · TV, and every term of it.
 
@@ -167,6 +168,8 @@ def total_loss(
         targets: of the content and the style image.
         weights: of the terms; a layer with weight 0 is computed and contributes nothing.
         convention: "paper", "authors" or "equations".
+        grams: {layer: (N, C, C)}, Gram matrices that are known already; `features` need not have
+            their layers then.
 
     Returns:
         Losses, each (N,).
@@ -181,7 +184,8 @@ def total_loss(
         content_layers[layer] = term
         content += weights.content_layers[layer] * term
     for layer, target in targets.style.items():
-        term = style_loss(ops.gram_matrix(features[layer]), target, convention)
+        gram = grams[layer] if grams else ops.gram_matrix(features[layer])
+        term = style_loss(gram, target, convention)
         style_layers[layer] = term
         style += weights.style_layers[layer] * term
     tv = total_variation(images)

@@ -1,10 +1,12 @@
-"""The operators of the network: 3×3 convolution, 2×2 pooling, Gram matrix.
+"""The operators of the network: 3×3 convolution, bias and ReLU, 2×2 pooling, Gram matrix.
 
 Arrays are NHWC and kernels HWIO. Everything here is pure and may be jitted, vmapped and
 differentiated (in reverse).
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -60,6 +62,73 @@ def _conv3x3_backward(precision, residuals, cotangent):
 
 
 conv3x3.defvjp(_conv3x3_forward, _conv3x3_backward)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def bias_relu(inputs: jax.Array, bias: jax.Array, kept: bool = False) -> jax.Array:
+    """Add a bias and cut off below zero.
+
+    Args:
+        inputs: (N, H, W, C), any float type; computed in float32 at the least, since bfloat16
+            would round twice, and jaxlib 0.12.0 on CPU makes NaN of that fusion.
+        bias: (C,).
+        kept: whether the outputs are in memory until their gradient is taken. If not, it needs
+            only one byte for each, which says whether it is positive.
+
+    Returns:
+        (N, H, W, C), of the inputs' type.
+    """
+    wide = jnp.promote_types(inputs.dtype, jnp.float32)
+    biased = inputs.astype(wide) + bias.astype(wide).reshape(1, 1, 1, -1)
+    return jnp.maximum(biased, 0).astype(inputs.dtype)
+
+
+def _bias_relu_forward(inputs, bias, kept):
+    # Or XLA would put the comparison off, and keep the inputs until then.
+    outputs = lax.optimization_barrier(bias_relu(inputs, bias))
+    if kept:
+        return outputs, (outputs, bias)
+    outputs, positive = lax.optimization_barrier((outputs, outputs > 0))
+    return outputs, (positive, bias)
+
+
+def _bias_relu_backward(_, residuals, cotangent):
+    outputs, bias = residuals  # or whether they are positive
+    gradient = jnp.where(outputs > 0, cotangent, 0)
+    return gradient, gradient.astype(bias.dtype).sum(axis=(0, 1, 2))
+
+
+bias_relu.defvjp(_bias_relu_forward, _bias_relu_backward)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def observe(
+    function: Callable[..., Any], inputs: jax.Array, *arguments: Any
+) -> tuple[jax.Array, Any]:
+    """Return the inputs, to go on with, and a function of them, whose gradient is taken late.
+
+    XLA may compute that gradient as soon as the function's value is known, and keep it, as large as
+    the inputs, until the gradient of all that comes after has arrived. Here it waits for that one.
+
+    Args:
+        function: (inputs, *arguments) → any tree of arrays.
+        inputs: any array.
+        arguments: any trees of arrays.
+    """
+    return inputs, function(inputs, *arguments)
+
+
+def _observe_forward(function, inputs, *arguments):
+    return observe(function, inputs, *arguments), (inputs, arguments)
+
+
+def _observe_backward(function, residuals, cotangents):
+    (inputs, arguments), (onward, observed) = lax.optimization_barrier((residuals, cotangents))
+    own, *others = jax.vjp(function, inputs, *arguments)[1](observed)
+    return onward + own, *others
+
+
+observe.defvjp(_observe_forward, _observe_backward)
 
 
 def _windows2x2(inputs: jax.Array) -> jax.Array:

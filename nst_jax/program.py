@@ -17,7 +17,14 @@ from nst_jax import ops, winograd
 from nst_jax.losses import Features, Losses, LossWeights, Targets, total_loss
 from nst_jax.optimizers import Optimizer, make_optimizer
 from nst_jax.settings import PRECISIONS, Settings
-from nst_jax.vgg import FILTERS, VGG, canonical_layer, convolutions_up_to, extract_features
+from nst_jax.vgg import (
+    FILTERS,
+    VGG,
+    canonical_layer,
+    convolutions_up_to,
+    extract_features,
+    observe_features,
+)
 from nst_jax.weights import Parameters, Weights
 
 # A loss this many times the best one counts as exploded. L-BFGS with its fixed step finds back from
@@ -140,9 +147,10 @@ def objective(
     weights: LossWeights,
 ) -> tuple[jax.Array, Losses]:
     """The total loss of one image (H, W, 3), and all its terms, scalars."""
-    layers = tuple(dict.fromkeys((*targets.style, *targets.content)))
-    features = extract_features(program.network(layers), params, image[None])
-    losses = total_loss(image[None], features, targets, weights, program.convention)
+    network = program.network(tuple(targets.content))
+    observers = dict.fromkeys(targets.style, ops.gram_matrix)
+    features, grams = observe_features(network, params, image[None], observers)
+    losses = total_loss(image[None], features, targets, weights, program.convention, grams)
     losses = jax.tree.map(lambda per_image: per_image[0], losses)
     return losses.total, losses
 

@@ -1,7 +1,7 @@
 """VGG-16 and VGG-19 as feature extractors: one table per network and one pure Flax module."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -75,6 +75,7 @@ class Convolution(nn.Module):
     filters: int
     dtype: jnp.dtype
     precision: lax.Precision
+    kept: bool = False  # see `ops.bias_relu`
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
@@ -88,10 +89,7 @@ class Convolution(nn.Module):
             kernel = self.param("kernel", nn.initializers.he_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.filters,))
         outputs = convolve(inputs, kernel.astype(self.dtype), self.precision)
-        # Not in bfloat16: it would round twice, and jaxlib 0.12.0 on CPU makes NaN of that fusion.
-        wide = jnp.promote_types(self.dtype, jnp.float32)
-        biased = outputs.astype(wide) + bias.astype(wide).reshape(1, 1, 1, -1)
-        return nn.relu(biased).astype(self.dtype)
+        return ops.bias_relu(outputs, bias, self.kept)
 
 
 class VGG(nn.Module):
@@ -118,41 +116,63 @@ class VGG(nn.Module):
     precision: lax.Precision = lax.Precision.HIGHEST
 
     @nn.compact
-    def __call__(self, images: jax.Array) -> dict[str, jax.Array]:
-        """Compute features.
+    def __call__(
+        self, images: jax.Array, observers: Mapping[str, Callable[..., Any]] | None = None
+    ) -> tuple[dict[str, jax.Array], dict[str, Any]]:
+        """Compute features, and functions of features.
 
         Args:
             images: (N, H, W, 3), sRGB in [0, 1].
+            observers: {layer: function of its features (N, h, w, C)}; see `ops.observe`.
 
         Returns:
             {layer: (N, h, w, C)} in the order of `layers`; h and w are halved, rounding down,
-            before each block but the first.
+            before each block but the first. And {layer: its observer's value}.
         """
-        if images.ndim != 4 or images.shape[-1] != 3:
-            raise SettingsError(f"images have shape {images.shape}; wanted (N, H, W, 3)")
-        if min(images.shape[1:3]) < smallest_side(self.layers):
-            raise SettingsError(
-                f"images of {images.shape[2]}×{images.shape[1]} px are too small for "
-                f"{max(self.layers)}: each side needs {smallest_side(self.layers)} px"
-            )
-        features = {}
+        observers = observers or {}
+        self._check(images, (*self.layers, *observers))
+        features, observed = {}, {}
         mean = jnp.asarray(self.mean, images.dtype).reshape(1, 1, 1, 3)
         outputs = (images - mean).astype(self.dtype)
         block = 1
-        for layer in convolutions_up_to(self.architecture, self.layers):
+        for layer in convolutions_up_to(self.architecture, (*self.layers, *observers)):
             if block_of(layer) > block:
                 outputs = POOLINGS[self.pooling](outputs)
                 block = block_of(layer)
-            convolution = Convolution(FILTERS[block - 1], self.dtype, self.precision, name=layer)
-            outputs = convolution(outputs)
+            read = layer in observers or layer in self.layers
+            outputs = Convolution(
+                FILTERS[block - 1], self.dtype, self.precision, kept=read, name=layer
+            )(outputs)
+            if layer in observers:
+                outputs, observed[layer] = ops.observe(observers[layer], outputs)
             features[layer] = outputs
-        return {layer: features[layer] for layer in self.layers}
+        return {layer: features[layer] for layer in self.layers}, observed
+
+    def _check(self, images: jax.Array, layers: tuple[str, ...]) -> None:
+        """Refuse, while tracing, what is no image or too small for the deepest layer."""
+        if images.ndim != 4 or images.shape[-1] != 3:
+            raise SettingsError(f"images have shape {images.shape}; wanted (N, H, W, 3)")
+        if min(images.shape[1:3]) < smallest_side(layers):
+            raise SettingsError(
+                f"images of {images.shape[2]}×{images.shape[1]} px are too small for "
+                f"{max(layers)}: each side needs {smallest_side(layers)} px"
+            )
 
 
 def extract_features(
     network: VGG, params: Mapping[str, Any], images: jax.Array
 ) -> dict[str, jax.Array]:
     """Features of images (N, H, W, 3) under these parameters: {layer: (N, h, w, C)}."""
-    features = network.apply({"params": params}, images)
-    assert isinstance(features, dict)  # `apply` returns a tuple only where variables are mutable
-    return features
+    return observe_features(network, params, images, {})[0]
+
+
+def observe_features(
+    network: VGG,
+    params: Mapping[str, Any],
+    images: jax.Array,
+    observers: Mapping[str, Callable[..., Any]],
+) -> tuple[dict[str, jax.Array], dict[str, Any]]:
+    """Features, and {layer: the value of its observer}; as `VGG` returns both."""
+    features, observed = network.apply({"params": params}, images, observers)
+    assert isinstance(features, dict)  # else mutable variables, of which there are none
+    return features, observed  # type: ignore[return-value]

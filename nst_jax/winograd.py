@@ -115,18 +115,31 @@ def _convolve(
     """The convolution, or, `turned`, that with the kernel turned by 180° from O to I channels."""
     count, height, width, _ = inputs.shape
     down, along = -(-height // TILE), -(-width // TILE)
-    padding = (1, TILE * down + 1 - height), (1, TILE * along + 1 - width)
-    padded = lax.optimization_barrier(jnp.pad(inputs, ((0, 0), *padding, (0, 0))))
     row_bytes = PATCH**2 * count * along * max(kernel.shape[1:]) * inputs.dtype.itemsize
     strips = min(down, -(-down * row_bytes // int(STRIP_BYTES)))
     edges = [TILE * (down * strip // strips) for strip in range(strips + 1)]
-    outputs: list[jax.Array] = []
-    for top, bottom in zip(edges, edges[1:], strict=False):
-        strip = padded[:, top : bottom + PATCH - TILE]
-        if outputs:  # one strip after the other, in the same memory
-            strip, outputs[-1] = lax.optimization_barrier((strip, outputs[-1]))
-        outputs.append(lax.optimization_barrier(_strip(strip, kernel, precision, turned)))
-    return jnp.concatenate(outputs, axis=1)[:, :height, :width]
+
+    def strip_of(top: int, bottom: int) -> jax.Array:
+        strip = _strip(_patches(inputs, top, bottom, along), kernel, precision, turned)
+        return strip[:, : height - top, :width]
+
+    first = strip_of(0, edges[1])
+    outputs = jnp.pad(first, ((0, 0), (0, height - first.shape[1]), (0, 0), (0, 0)))
+    for top, bottom in zip(edges[1:], edges[2:], strict=False):
+        # One strip after the other, in the same memory.
+        inputs, outputs = lax.optimization_barrier((inputs, outputs))
+        outputs = lax.dynamic_update_slice(outputs, strip_of(top, bottom), (0, top, 0, 0))
+    return lax.optimization_barrier(outputs)
+
+
+def _patches(inputs: jax.Array, top: int, bottom: int, along: int) -> jax.Array:
+    """The rows that the tiles from `top` to `bottom` see, with zeros around the image."""
+    height, width = inputs.shape[1:3]
+    first, last = max(top - 1, 0), min(bottom + 1, height)
+    rows = (first - (top - 1), bottom + 1 - last)
+    columns = (1, TILE * along + 1 - width)
+    strip = lax.optimization_barrier(inputs[:, first:last])
+    return lax.optimization_barrier(jnp.pad(strip, ((0, 0), rows, columns, (0, 0))))
 
 
 def _strip(

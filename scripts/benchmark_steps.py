@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from benchmark_problem import Problem
 
+from nst_jax import memory
 from nst_jax.inputs import compute_targets
 from nst_jax.program import (
     Carry,
@@ -58,7 +59,7 @@ def gradient_of(program: Program) -> Callable[..., Any]:
 def evaluation(problem: Problem) -> Callable[[], Any]:
     """One loss-and-gradient."""
     program, image, arguments = place(problem)
-    function = gradient_of(program)
+    function = _compiled(gradient_of(program), image, *arguments)
     return lambda: function(image, *arguments)
 
 
@@ -75,14 +76,21 @@ def lbfgs_step(problem: Problem) -> Callable[[], Any]:
 
 
 def _advance(placed: Placed, carry: Carry) -> Callable[[], Any]:
-    functions = jitted(placed.program)
+    take_step = _compiled(jitted(placed.program).step, carry, *placed.arguments)
 
     def advance():
         nonlocal carry
-        carry, losses = functions.step(carry, *placed.arguments)
+        carry, losses = take_step(carry, *placed.arguments)
         return carry.image, losses
 
     return advance
+
+
+def _compiled(function: Any, *arguments: Any) -> Any:
+    """As `transfer` does it: what compiling leaves behind is given back before the first step."""
+    compiled = function.lower(*arguments).compile()
+    memory.give_back()
+    return compiled
 
 
 def filled(placed: Placed, state: Any) -> Any:

@@ -52,6 +52,61 @@ def test_conv3x3_under_vmap_and_scan(random):
     assert np.asarray(scanned) == pytest.approx(each, abs=1e-5)
 
 
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_bias_relu(random, kept, dtype):
+    inputs = jnp.asarray(random.standard_normal((2, 3, 4, 5)), dtype)
+    bias = jnp.asarray(random.standard_normal(5), dtype)
+    got = jax.jit(ops.bias_relu, static_argnums=2)(inputs, bias, kept)
+    wide = np.asarray(inputs, np.float64) + np.asarray(bias, np.float64)
+    assert got.dtype == dtype
+    assert np.asarray(got, np.float64) == pytest.approx(
+        np.maximum(wide, 0), rel=float(jnp.finfo(dtype).eps)
+    )
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_bias_relu_gradients(random, kept):
+    """In float64, away from the edge; of lanes, too."""
+    with jax.enable_x64(True):
+        inputs = jnp.asarray(random.uniform(0.1, 1, (2, 3, 4, 5)))
+        inputs *= jnp.asarray(random.choice([-1.0, 1.0], inputs.shape))
+        bias = jnp.asarray(random.uniform(-0.05, 0.05, 5))
+
+        def activate(inputs, bias):
+            return ops.bias_relu(inputs, bias, kept)
+
+        check_grads(activate, (inputs, bias), order=1, modes=["rev"], atol=1e-6, rtol=1e-6)
+        lanes = jax.vmap(jax.grad(lambda x: activate(x, bias).sum()))(inputs[:, None])
+        expected = np.float64(np.asarray(inputs) + np.asarray(bias) > 0)
+        assert np.asarray(lanes[:, 0]) == pytest.approx(expected, abs=0)
+
+
+def test_the_edge_of_the_relu_has_no_gradient():
+    """As in Caffe, PyTorch and the paper's eq. 2 for F = 0."""
+    gradient = jax.grad(lambda x: ops.bias_relu(x, jnp.zeros(1)).sum())(jnp.zeros((1, 1, 1, 1)))
+    assert float(gradient.squeeze()) == 0
+
+
+@pytest.mark.parametrize("lanes", [False, True])
+def test_what_is_observed_changes_neither_values_nor_gradients(random, lanes):
+    """Σ sin(x) + Σ (x·w)²: the gradient in x and w is a closed form."""
+    with jax.enable_x64(True):
+        x, w = random.standard_normal((2, 3, 4)), random.standard_normal((2, 4))
+
+        def loss(x, w):
+            onward, product = ops.observe(lambda x, w: jnp.dot(x, w), x, w)
+            return jnp.sum(jnp.sin(onward)) + jnp.sum(product**2)
+
+        gradient = jax.grad(loss, argnums=(0, 1))
+        got = jax.vmap(gradient)(x, w) if lanes else [np.stack(g) for g in zip(
+            *(gradient(*one) for one in zip(x, w, strict=True)), strict=True)]  # fmt: skip
+    product = np.einsum("nij,nj->ni", x, w)
+    expected = np.cos(x) + 2 * product[:, :, None] * w[:, None]
+    assert np.asarray(got[0]) == pytest.approx(expected, abs=1e-12)
+    assert np.asarray(got[1]) == pytest.approx(2 * np.einsum("ni,nij->nj", product, x), abs=1e-12)
+
+
 POOLS = [("average", ops.average_pool2x2), ("max", ops.max_pool2x2)]
 
 
