@@ -13,6 +13,7 @@ import numpy as np
 
 from nst_jax import images
 from nst_jax.errors import ImageError, SettingsError
+from nst_jax.image_writing import MOST_DPI, PLAIN, SaveOptions
 from nst_jax.loop import check_intervals
 from nst_jax.losses import CONVENTIONS, Losses
 from nst_jax.program import make_program
@@ -182,7 +183,7 @@ def add_command(commands: Any) -> None:
         "--output",
         metavar="OUT",
         type=Path,
-        help=".png or .jpg to write (default: CONTENT-STYLE.png here)",
+        help=".png, .tif or .jpg to write (default: CONTENT-STYLE.png here)",
     )
     add_settings_flags(parser)
     add_output_flags(parser)
@@ -203,6 +204,54 @@ def add_output_flags(parser: argparse.ArgumentParser) -> None:
         default=10,
         help="steps between entries of the record's history (default: 10)",
     )
+    group.add_argument(
+        "--bits",
+        type=int,
+        metavar="8|16",
+        default=PLAIN.bits,
+        help=f"per channel; 16 in a PNG or TIFF (default: {PLAIN.bits})",
+    )
+    group.add_argument(
+        "--dpi",
+        type=int,
+        metavar="N",
+        help=f"resolution for printing, in pixels per inch, 1 to {MOST_DPI} (default: not said)",
+    )
+    group.add_argument(
+        "--copy-exif",
+        action="store_true",
+        help="copy the photograph's EXIF data, the place included; not orientation and thumbnail",
+    )
+
+
+def save_options(options: argparse.Namespace) -> SaveOptions:
+    """What the flags say of the files, but for the EXIF data.
+
+    Raises:
+        SettingsError: bits or dpi is out of range.
+    """
+    return SaveOptions(bits=options.bits, dpi=options.dpi)
+
+
+def with_exif(saving: SaveOptions, options: argparse.Namespace, photograph: str) -> SaveOptions:
+    """With the photograph's EXIF data, where it was asked for; say so where there is none.
+
+    Raises:
+        ImageError: the photograph cannot be read.
+    """
+    if not options.copy_exif:
+        return saving
+    exif = images.read_exif(photograph)
+    if exif is None:
+        say(f"{photograph}: has no EXIF data to copy")
+    return dataclasses.replace(saving, exif=exif)
+
+
+def output_flags_of(options: argparse.Namespace) -> list[str]:
+    """The flags that say the same of the files, where it is not the default."""
+    bits = [] if options.bits == PLAIN.bits else ["--bits", str(options.bits)]
+    dpi = [] if options.dpi is None else ["--dpi", str(options.dpi)]
+    return [*bits, *dpi, *(["--copy-exif"] if options.copy_exif else [])]
 
 
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
@@ -211,8 +260,10 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     check_transfer(settings)
     check_intervals(report_every=options.report_every, save_every=options.save_every)
     output = options.output or Path(f"{Path(options.content).stem}-{Path(options.style).stem}.png")
-    _check_outputs(output, options, settings)
+    saving = save_options(options)
+    _check_outputs(output, options, settings, saving)
     content, style, weights = _read_inputs(options, settings)
+    saving = with_exif(saving, options, options.content)
     inputs = input_facts(
         content=options.content,
         style=options.style,
@@ -228,12 +279,12 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
                 style,
                 settings,
                 weights=weights,
-                callback=_make_callback(output, interruption, bar, scales[-1].shape),
+                callback=_make_callback(output, saving, interruption, bar, scales[-1].shape),
                 report_every=options.report_every,
                 save_every=options.save_every,
             )
         interruption.saving = True
-        save_result(result, output, shlex.join(["nst-jax", *arguments]), inputs)
+        save_result(result, output, saving, shlex.join(["nst-jax", *arguments]), inputs)
     return result.completed
 
 
@@ -247,14 +298,18 @@ def say_scales(settings: Settings, scales: Sequence[Scale]) -> None:
 
 
 def _make_callback(
-    output: Path, interruption: Interruption, bar: StepsBar, shape: tuple[int, int]
+    output: Path,
+    saving: SaveOptions,
+    interruption: Interruption,
+    bar: StepsBar,
+    shape: tuple[int, int],
 ) -> Callback:
     def callback(progress: Progress) -> None:
         interruption.stoppable = True
         bar.show(progress)
         if progress.image is not None and 0 < progress.step < progress.steps:
             path = intermediate_path(output, progress.step)
-            images.save_image(enlarge(progress.image, shape), path)
+            images.save_image(enlarge(progress.image, shape), path, options=saving)
             answer(path)
         if interruption.requested:
             raise StopIteration
@@ -272,9 +327,11 @@ def intermediate_path(output: Path, step: int) -> Path:
     return output.with_stem(f"{output.stem}-{step:05d}")
 
 
-def _check_outputs(output: Path, options: argparse.Namespace, settings: Settings) -> None:
+def _check_outputs(
+    output: Path, options: argparse.Namespace, settings: Settings, saving: SaveOptions
+) -> None:
     """Refuse, before any work is done, to write over a result, an input or a folder."""
-    images.check_writable(output, options.overwrite)
+    images.check_writable(output, options.overwrite, saving)
     every = options.save_every or max(settings.steps, 1)
     intermediates = (intermediate_path(output, n) for n in range(every, settings.steps, every))
     inputs = [options.content, options.style, settings.init]
@@ -306,10 +363,12 @@ def _read_inputs(
     return content, style, weights
 
 
-def save_result(result: Result, output: Path, command: str, inputs: Mapping[str, Any]) -> None:
+def save_result(
+    result: Result, output: Path, saving: SaveOptions, command: str, inputs: Mapping[str, Any]
+) -> None:
     """Write the image and its record, and answer with the image's path."""
-    record = make_record(result, command, inputs)
-    images.save_image(result.image, output, image_text(record))
+    record = make_record(result, command, inputs, saving)
+    images.save_image(result.image, output, image_text(record), saving)
     save_record(record, record_path(output))
     timing, begun = record["timing"], _first_at_this_size(result)
     at_size = f" at {record['result']['size']} px" if "size" in record["result"] else ""

@@ -516,10 +516,10 @@ def test_full_disk_after_the_first_picture(monkeypatch):
     lanes = folder.take_up(False)
     save = images.save_image
 
-    def fail_at_the_last(image, path, text=None):
+    def fail_at_the_last(image, path, *rest):
         if path.name == "ratio-1e-3.png":
             raise ImageError(f"{path}: cannot be written (No space left on device)")
-        save(image, path, text)
+        save(image, path, *rest)
 
     with monkeypatch.context() as patch, pytest.raises(ImageError, match="No space"):
         patch.setattr(images, "save_image", fail_at_the_last)
