@@ -13,15 +13,8 @@ from pathlib import Path
 import jax
 
 from nst_jax import distributed, images
-from nst_jax.cli_stylize import (
-    as_far_as_possible,
-    intermediate_path,
-    output_flags_of,
-    read_settings,
-    save_options,
-    say_scales,
-    with_exif,
-)
+from nst_jax.cli_output import output_flags_of, save_options, with_exif
+from nst_jax.cli_stylize import as_far_as_possible, intermediate_path, read_settings, say_scales
 from nst_jax.errors import FailedLanesError, SettingsError
 from nst_jax.folder import SweepFolder
 from nst_jax.grid import Grid, Lane, Source

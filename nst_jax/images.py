@@ -81,8 +81,11 @@ def read_exif(path: PathLike) -> Exif | None:
         with warnings.catch_warnings(action="ignore"):
             _check_file(Path(path))
             with Image.open(path, formats=_read_formats()) as image:
-                data = image.info.get("exif", b"")
-                return parse_exif(Path(path).read_bytes() if image.format == "TIFF" else data)
+                if image.format == "TIFF":
+                    return parse_exif(Path(path).read_bytes())
+                if image.format == "PNG":  # its EXIF data may follow the pixels
+                    image.load()
+                return parse_exif(image.info.get("exif", b""))
     except Exception as error:
         raise ImageError(f"{path}: {_explain(error)}") from error
 

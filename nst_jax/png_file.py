@@ -1,6 +1,6 @@
 """A writer of PNG files with 8 or 16 bits per channel, which Pillow has not for 16 in colour.
 
-Source: Portable Network Graphics Specification (Third Edition), W3C 2025; sections are given.
+Source: Portable Network Graphics Specification (Third Edition), W3C 2025; sections by title.
 """
 
 import struct
@@ -11,8 +11,8 @@ from typing import BinaryIO
 import numpy as np
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-RGB = 2  # colour type, section 11.2.1
-PER_METRE = 1  # unit of pHYs, section 11.3.4.3
+RGB = 2  # colour type ("IHDR image header")
+PER_METRE = 1  # unit ("pHYs physical pixel dimensions")
 INCH = 0.0254  # metres
 BAND = 64  # rows that are filtered and compressed together
 
@@ -31,7 +31,7 @@ def write_png(
     Args:
         stream: to write to.
         pixels: (H, W, 3) uint8 or uint16.
-        profile: ICC; there is no sRGB chunk beside it, as section 11.3.2.3 recommends.
+        profile: ICC; without an sRGB chunk beside it ("iCCP embedded ICC profile": at most one).
         text: {keyword: text}, each in an iTXt chunk.
         dpi: pixels per inch; None says nothing.
         exif: without a prefix; None says nothing.
@@ -54,20 +54,20 @@ def write_png(
 
 
 def _write_chunk(stream: BinaryIO, kind: bytes, data: bytes) -> None:
-    """Length, type, data, CRC (section 5.3)."""
+    """Length, type, data, CRC ("Chunk layout")."""
     stream.write(struct.pack(">I", len(data)) + kind + data)
     stream.write(struct.pack(">I", zlib.crc32(data, zlib.crc32(kind))))
 
 
 def _international_text(keyword: str, value: str) -> bytes:
-    """Not compressed, of no language (section 11.3.3.4)."""
+    """Not compressed, of no language ("iTXt international textual data")."""
     name = keyword.encode("latin-1", "replace")[:79]
     return name + b"\0\0\0\0\0" + value.encode("utf-8", "backslashreplace")
 
 
 def _compressed(pixels: np.ndarray) -> Iterator[bytes]:
     """The filtered rows, as one zlib stream in pieces."""
-    compressor = zlib.compressobj()
+    compressor = zlib.compressobj(strategy=zlib.Z_FILTERED)
     step = 3 * pixels.itemsize  # bytes of a pixel
     above = np.zeros((1, pixels.shape[1] * step), np.uint8)
     for top in range(0, len(pixels), BAND):
@@ -81,7 +81,7 @@ def _compressed(pixels: np.ndarray) -> Iterator[bytes]:
 
 
 def _filter(rows: np.ndarray, above: np.ndarray, step: int) -> np.ndarray:
-    """Filter each row in the way that makes the least sum of differences (section 12.7).
+    """Filter each row in the way that makes the least sum of differences ("Filter selection").
 
     Args:
         rows: (n, m) bytes.
@@ -107,7 +107,7 @@ def _shifted(rows: np.ndarray, step: int) -> np.ndarray:
 
 
 def _paeth(left: np.ndarray, above: np.ndarray, corner: np.ndarray) -> np.ndarray:
-    """Of the three bytes the nearest to left + above − corner (section 9.4)."""
+    """Of the three bytes the nearest to left + above − corner ("Filter type 4: Paeth")."""
     to_left = np.abs(above.astype(np.int16) - corner)
     to_above = np.abs(left.astype(np.int16) - corner)
     to_corner = np.abs(left.astype(np.int16) + above - 2 * corner.astype(np.int16))
