@@ -93,7 +93,8 @@ def _filter(rows: np.ndarray, above: np.ndarray, step: int) -> np.ndarray:
     """
     left, corner = _shifted(rows, step), _shifted(above, step)
     average = ((left.astype(np.uint16) + above) // 2).astype(np.uint8)
-    predictions = [np.uint8(0), left, above, average, _paeth(left, above, corner)]
+    none = np.zeros_like(rows)
+    predictions = [none, left, above, average, _paeth(left, above, corner)]
     results = np.stack([rows - prediction for prediction in predictions])  # modulo 256
     costs = np.abs(results.view(np.int8).astype(np.int16)).sum(axis=2, dtype=np.int64)
     best = costs.argmin(axis=0)
