@@ -3,6 +3,7 @@
 Tags and their meaning: EXIF 2.32 (CIPA DC-008-2019), sections 4.6.4 to 4.6.6.
 """
 
+import struct
 from typing import NamedTuple
 
 from nst_jax.ifd import (
@@ -77,8 +78,8 @@ def _child(data: bytes, main: Directory, tag: int, order: str) -> Directory:
     """The directory that a field points to; an empty one where there is none."""
     if tag not in main or len(main[tag].data) != 4:
         return {}
-    byte_order = "little" if order == "<" else "big"
-    return read_directory(data, int.from_bytes(main[tag].data, byte_order), order)
+    (at,) = struct.unpack(f"{order}I", main[tag].data)
+    return read_directory(data, at, order)
 
 
 def _small(directory: Directory) -> Directory:

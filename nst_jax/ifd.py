@@ -23,12 +23,12 @@ class Field(NamedTuple):
 
     Attributes:
         kind: its type, one of `SIZES`.
-        count: of the values, of characters in a text.
+        number: of the values; of a text, of its bytes.
         data: all of them, in the file's byte order.
     """
 
     kind: int
-    count: int
+    number: int
     data: bytes
 
 

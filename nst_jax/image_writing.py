@@ -20,7 +20,7 @@ from nst_jax.tiff_file import write_tiff
 DEPTHS = (8, 16)
 MOST_DPI = 65535  # a JPEG's resolution has 16 bits (JFIF 1.02)
 JPEG_QUALITY = 95
-JPEG_COMMENT_BYTES = 60_000  # a marker holds 65533, but then Pillow 10's buffer is too small
+JPEG_TEXT_BYTES = 60_000  # EXIF and comment; with more, Pillow 10's buffer is too small
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,14 +110,16 @@ def _write_jpeg(
     stream: BinaryIO, pixels: np.ndarray, text: Mapping[str, str], options: SaveOptions
 ) -> None:
     """Always with EXIF: its colour space is what some programs look at."""
+    exif = PREFIX + exif_bytes(_exif(pixels, options))
+    comment = _as_lines(text).encode("utf-8", "backslashreplace")
     Image.fromarray(pixels).save(
         stream,
         "JPEG",
         quality=JPEG_QUALITY,
         subsampling="4:4:4",
         icc_profile=SRGB_PROFILE,
-        exif=PREFIX + exif_bytes(_exif(pixels, options)),
-        comment=_as_lines(text).encode("utf-8", "backslashreplace")[:JPEG_COMMENT_BYTES],
+        exif=exif,
+        comment=comment[: JPEG_TEXT_BYTES - len(exif)],
         **({} if options.dpi is None else {"dpi": (options.dpi, options.dpi)}),
     )
 

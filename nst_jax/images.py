@@ -126,8 +126,8 @@ def save_image(
         path: .png; .tif or .tiff (not compressed); .jpg or .jpeg (quality 95, colours at full
             resolution, 8 bits).
         text: goes into a PNG as one iTXt chunk for each key; into a TIFF as its description and
-            into a JPEG as its comment, one "key: value" a line, the comment cut at 60000 bytes.
-            All UTF-8.
+            into a JPEG as its comment, one "key: value" a line, the comment cut at 60000 bytes
+            less the EXIF data's. All UTF-8.
         options: bits, resolution, EXIF data.
 
     Raises:

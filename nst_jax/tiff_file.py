@@ -46,7 +46,7 @@ def write_tiff(
     end = HEADER_BYTES + sum(sizes)
     stream.write(ifd.header(order, end + end % 2))
     for strip in strips:
-        stream.write(strip.astype(strip.dtype.newbyteorder(order)).tobytes())
+        stream.write(strip.astype(f"{order}u{strip.itemsize}").tobytes())
     stream.write(bytes(end % 2))
     fields = exif.image | _layout(pixels, rows, sizes, order) | _resolution(dpi, order)
     fields[PROFILE] = Field(UNDEFINED, len(profile), profile)

@@ -272,7 +272,7 @@ def test_record_and_image(folder):
         assert (image.size, image.mode, image.format) == ((32, 24), "RGB", "PNG")
         text = json.loads(image.text["nst_jax"])
     assert text == {key: record[key] for key in text}
-    assert set(text) == {"command", "inputs", "settings", "weights", "versions", "result"}
+    assert set(text) == {"command", "inputs", "settings", "output", "weights", "versions", "result"}
 
 
 def test_other_losses_and_optimiser(folder):

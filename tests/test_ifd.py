@@ -86,7 +86,7 @@ def test_entries_are_sorted_and_words_even(order):
 
 
 def test_any_text():
-    assert ifd.text("Zoë").data == "Zoë\0".encode() and ifd.text("Zoë").count == 5
+    assert ifd.text("Zoë").data == "Zoë\0".encode() and ifd.text("Zoë").number == 5
     assert ifd.text("\udcff").data == rb"\udcff" + b"\0"
 
 

@@ -166,7 +166,7 @@ def test_exif_is_read_from(tmp_path, name):
     data = b"Exif\0\0" + camera_exif("<")
     Image.fromarray(picture(40, 64)).save(tmp_path / name, exif=data)
     exif = read_exif(tmp_path / name)
-    assert exif.image[271].data == b"Canon\0" and exif.photo[0x9003].count == 20
+    assert exif.image[271].data == b"Canon\0" and exif.photo[0x9003].number == 20
     assert not {ORIENTATION, 256, 273, 282} & set(exif.image)  # a TIFF's layout is not copied
 
 
