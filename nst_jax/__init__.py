@@ -7,7 +7,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from nst_jax.errors import ImageError, NSTError, SettingsError, WeightsError
-    from nst_jax.images import load_image, save_image
+    from nst_jax.image_writing import SaveOptions
+    from nst_jax.images import load_image, read_exif, save_image
     from nst_jax.record import make_record
     from nst_jax.rounds import SweepProgress
     from nst_jax.settings import PRESETS, Settings
@@ -25,6 +26,7 @@ _MODULES = {
     "PRESETS": "settings",
     "Progress": "transfer",
     "Result": "transfer",
+    "SaveOptions": "image_writing",
     "Settings": "settings",
     "SettingsError": "errors",
     "SweepProgress": "rounds",
@@ -35,6 +37,7 @@ _MODULES = {
     "load_weights": "weights_file",
     "make_record": "record",
     "normalize": "weights",
+    "read_exif": "images",
     "save_image": "images",
     "stylize": "transfer",
     "sweep": "sweeps",
@@ -45,6 +48,7 @@ __all__ = [  # noqa: F822
     "NSTError",
     "Progress",
     "Result",
+    "SaveOptions",
     "Settings",
     "SettingsError",
     "SweepProgress",
@@ -55,6 +59,7 @@ __all__ = [  # noqa: F822
     "load_weights",
     "make_record",
     "normalize",
+    "read_exif",
     "save_image",
     "stylize",
     "sweep",

@@ -13,6 +13,7 @@ from pathlib import Path
 import jax
 
 from nst_jax import distributed, images
+from nst_jax.cli_output import output_flags_of, save_options, with_exif
 from nst_jax.cli_stylize import as_far_as_possible, intermediate_path, read_settings, say_scales
 from nst_jax.errors import FailedLanesError, SettingsError
 from nst_jax.folder import SweepFolder
@@ -102,16 +103,19 @@ def paint(plan: Plan, options: argparse.Namespace, arguments: Sequence[str]) -> 
     how = Options(None, options.report_every, options.save_every, options.lanes, options.memory)
     if how.save_every and jax.process_count() > 1:
         raise SettingsError("--save-every works in one process only; leave out --distributed")
-    settings = read_settings(options)
+    settings, saving = read_settings(options), save_options(options)
     weights = load_weights(find_weights(settings.weights))
     grid = plan.make_grid(as_far_as_possible(settings, weights))
     weights = choose_weights(grid.lanes[0].settings, weights)
+    saving = with_exif(saving, options, grid.sources[0].file)
     again = {
-        lane.name: shlex.join(["nst-jax", *plan.command_for_one(lane, grid.sources)])
+        lane.name: shlex.join(
+            ["nst-jax", *plan.command_for_one(lane, grid.sources), *output_flags_of(options)]
+        )
         for lane in grid.lanes
     }
     command = shlex.join(["nst-jax", *arguments])
-    folder = SweepFolder(plan.output, grid, weights, command, again)
+    folder = SweepFolder(plan.output, grid, weights, command, again, saving)
     lanes = distributed.decided_by_first(lambda: folder.take_up(options.overwrite))
     if len(lanes) < len(grid.lanes):
         say(f"{plan.output}: {len(grid.lanes) - len(lanes)} of {len(grid.lanes)} are finished")
@@ -214,7 +218,7 @@ def _make_callback(
             pictures = enlarge(progress.images, job.scales[-1].shape)
             for number, image in zip(progress.lanes, pictures, strict=True):
                 path = intermediate_path(folder.file_of(lanes[number]), progress.step)
-                images.save_image(image, path)
+                images.save_image(image, path, options=folder.saving)
                 answer(path)
         if interruption.requested:
             raise StopIteration

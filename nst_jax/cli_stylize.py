@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from nst_jax import images
+from nst_jax.cli_output import add_file_flags, save_options, with_exif
 from nst_jax.errors import ImageError, SettingsError
+from nst_jax.image_writing import SaveOptions
 from nst_jax.inputs import read_images
 from nst_jax.layer_weights import LAYER_WEIGHTS
 from nst_jax.loop import check_intervals
@@ -237,7 +239,7 @@ def add_command(commands: Any) -> None:
         "--output",
         metavar="OUT",
         type=Path,
-        help=".png or .jpg to write (default: CONTENT-STYLE.png here)",
+        help=".png, .tif or .jpg to write (default: CONTENT-STYLE.png here)",
     )
     add_settings_flags(parser)
     add_output_flags(parser)
@@ -258,6 +260,7 @@ def add_output_flags(parser: argparse.ArgumentParser) -> None:
         default=10,
         help="steps between entries of the record's history (default: 10)",
     )
+    add_file_flags(group)
 
 
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
@@ -267,8 +270,10 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     check_intervals(report_every=options.report_every, save_every=options.save_every)
     output = options.output or default_output(options.content, options.styles)
     styles = files_of(options.styles)
-    _check_outputs(output, options, settings, [options.content, *styles, settings.init])
+    saving = save_options(options)
+    _check_outputs(output, options, saving, settings, [options.content, *styles, settings.init])
     content, paintings, weights = _read_inputs(options.content, styles, settings)
+    saving = with_exif(saving, options, options.content)
     inputs = input_facts(
         content=options.content,
         **style_roles(styles),
@@ -284,12 +289,12 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
                 paintings,
                 settings,
                 weights=weights,
-                callback=_make_callback(output, interruption, bar, scales[-1].shape),
+                callback=_make_callback(output, saving, interruption, bar, scales[-1].shape),
                 report_every=options.report_every,
                 save_every=options.save_every,
             )
         interruption.saving = True
-        save_result(result, output, shlex.join(["nst-jax", *arguments]), inputs)
+        save_result(result, output, saving, shlex.join(["nst-jax", *arguments]), inputs)
     return result.completed
 
 
@@ -303,14 +308,18 @@ def say_scales(settings: Settings, scales: Sequence[Scale]) -> None:
 
 
 def _make_callback(
-    output: Path, interruption: Interruption, bar: StepsBar, shape: tuple[int, int]
+    output: Path,
+    saving: SaveOptions,
+    interruption: Interruption,
+    bar: StepsBar,
+    shape: tuple[int, int],
 ) -> Callback:
     def callback(progress: Progress) -> None:
         interruption.stoppable = True
         bar.show(progress)
         if progress.image is not None and 0 < progress.step < progress.steps:
             path = intermediate_path(output, progress.step)
-            images.save_image(enlarge(progress.image, shape), path)
+            images.save_image(enlarge(progress.image, shape), path, options=saving)
             answer(path)
         if interruption.requested:
             raise StopIteration
@@ -337,10 +346,14 @@ def intermediate_path(output: Path, step: int) -> Path:
 
 
 def _check_outputs(
-    output: Path, options: argparse.Namespace, settings: Settings, inputs: Sequence[str]
+    output: Path,
+    options: argparse.Namespace,
+    saving: SaveOptions,
+    settings: Settings,
+    inputs: Sequence[str],
 ) -> None:
     """Refuse, before any work is done, to write over a result, an input or a folder."""
-    images.check_writable(output, options.overwrite)
+    images.check_writable(output, options.overwrite, saving)
     every = options.save_every or max(settings.steps, 1)
     intermediates = (intermediate_path(output, n) for n in range(every, settings.steps, every))
     for path in (output, record_path(output), *intermediates):
@@ -371,10 +384,12 @@ def _read_inputs(
     return photograph, paintings, weights
 
 
-def save_result(result: Result, output: Path, command: str, inputs: Mapping[str, Any]) -> None:
+def save_result(
+    result: Result, output: Path, saving: SaveOptions, command: str, inputs: Mapping[str, Any]
+) -> None:
     """Write the image and its record, and answer with the image's path."""
-    record = make_record(result, command, inputs)
-    images.save_image(result.image, output, image_text(record))
+    record = make_record(result, command, inputs, saving)
+    images.save_image(result.image, output, image_text(record), saving)
     save_record(record, record_path(output))
     timing, begun = record["timing"], _first_at_this_size(result)
     at_size = f" at {record['result']['size']} px" if "size" in record["result"] else ""

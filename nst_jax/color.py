@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from nst_jax.errors import ImageError
+from nst_jax.srgb_profile import SRGB_PROFILE
 
 # One grey channel of more than 8 bits. Pillow has no deep colour: 16-bit RGB, RGBA and grey with
 # alpha reach us as 8 bits.
@@ -91,7 +92,7 @@ def _white_level(image: Image.Image, grey: np.ndarray) -> float:
 
 def _to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Convert an image without alpha to RGB, by its profile if that can be used."""
-    if profile is not None:
+    if profile is not None and profile != SRGB_PROFILE:  # ours; its pixels stay as they are
         try:
             return _apply_profile(image, profile)
         except (OSError, ImageCms.PyCMSError):

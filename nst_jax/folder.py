@@ -20,6 +20,7 @@ from nst_jax.errors import ImageError, SettingsError
 from nst_jax.files import write_bytes
 from nst_jax.gallery import beside, lay_out, source_key
 from nst_jax.grid import Grid, Lane
+from nst_jax.image_writing import PLAIN, SaveOptions
 from nst_jax.job import Job
 from nst_jax.page import PREVIEW_SIDE, make_page
 from nst_jax.record import (
@@ -49,11 +50,18 @@ class SweepFolder:
         path: of the folder.
         grid: of the sweep.
         keys: {lane's name: key}.
+        saving: how the pictures are written, those that are saved on the way as well.
         overwriting: whether what an earlier run left is of no use.
     """
 
     def __init__(
-        self, path: Path, grid: Grid, weights: Weights, command: str, again: Mapping[str, str]
+        self,
+        path: Path,
+        grid: Grid,
+        weights: Weights,
+        command: str,
+        again: Mapping[str, str],
+        saving: SaveOptions = PLAIN,
     ):
         """Look at what is there, without changing anything.
 
@@ -63,11 +71,12 @@ class SweepFolder:
             weights: as the network will use them.
             command: as it was typed.
             again: {lane's name: the command that makes it alone}.
+            saving: how the pictures are written; the sheet is always plain.
 
         Raises:
             ImageError: an input cannot be read, or the folder's name is taken by a file.
         """
-        self.path, self.grid = path, grid
+        self.path, self.grid, self.saving = path, grid, saving
         self.overwriting = False
         self._command, self._again = command, again
         self._outdated: list[Path] = []
@@ -103,7 +112,7 @@ class SweepFolder:
             return lanes
         earlier = self._read_records()
         foreign = set(earlier) - set(self.keys)
-        differing = [n for n in earlier if n in self.keys and earlier[n]["key"] != self.keys[n]]
+        differing = [n for n in earlier if n in self.keys and self._is_other(n, earlier[n])]
         if foreign or differing:
             raise SettingsError(self._why_another(sorted(foreign), differing, earlier))
         for lane in lanes:
@@ -159,7 +168,7 @@ class SweepFolder:
         for name, record in records.items():
             if record["error"] is None:
                 path = self.file_of(by_name[name])
-                images.save_image(results[name].image, path, image_text(record))
+                images.save_image(results[name].image, path, image_text(record), self.saving)
                 paths.append(path)
         self._save_records(records)
         return paths
@@ -260,7 +269,7 @@ class SweepFolder:
         return {
             **self._place_of(lane),
             "error": why_not_finite(result.history[-1][1]) if failed else None,
-            **make_record(result, self._command, self._inputs[lane.name]),
+            **make_record(result, self._command, self._inputs[lane.name], self.saving),
         }
 
     def _place_of(self, lane: Lane) -> dict[str, Any]:
@@ -322,11 +331,15 @@ class SweepFolder:
                 f"{path}: is no record of a sweep; choose another folder or add --overwrite"
             ) from error
 
+    def _is_other(self, name: str, record: dict[str, Any]) -> bool:
+        """Whether an earlier record is of another picture, or of one that is written otherwise."""
+        return record["key"] != self.keys[name] or _output_of(record) != self.saving.facts()
+
     def _why_another(self, foreign: list[str], differing: list[str], earlier: dict) -> str:
         reason = f"it has the lane {foreign[0]}" if foreign else ""
         if differing:
             lane = next(one for one in self.grid.lanes if one.name == differing[0])
-            reason = f"there {lane.name} has {_difference(earlier[lane.name], lane)}"
+            reason = f"there {lane.name} has {_difference(earlier[lane.name], lane, self.saving)}"
         return f"{self.path} holds another sweep ({reason}); choose another or add --overwrite"
 
 
@@ -343,10 +356,15 @@ def _later_defaults() -> dict[str, Any]:
     return {name: getattr(Settings, name) for name in LATER}
 
 
-def _difference(earlier: dict[str, Any], lane: Lane) -> str:
+def _output_of(record: dict[str, Any]) -> dict[str, Any]:
+    """How a lane's picture was written; old records lack it."""
+    return record.get("output", PLAIN.facts())
+
+
+def _difference(earlier: dict[str, Any], lane: Lane, saving: SaveOptions) -> str:
     """The first setting that is another than in the earlier record, for people."""
-    now = json.loads(json.dumps(settings_facts(lane.settings)))
-    then = json.loads(json.dumps(_later_defaults())) | earlier["settings"]
+    now = json.loads(json.dumps(settings_facts(lane.settings))) | saving.facts()
+    then = json.loads(json.dumps(_later_defaults())) | earlier["settings"] | _output_of(earlier)
     for name, value in now.items():
         if then.get(name) != value:
             return f"{name} {then.get(name)}, not {value}"

@@ -1,4 +1,4 @@
-"""The only reader and writer of image files.
+"""The only reader and writer of image files; the formats written are in `image_writing`.
 
 In memory an image is float32 sRGB in [0, 1], (H, W, 3). A file without an ICC profile counts as
 sRGB; PNG's gAMA and cHRM chunks are ignored, as image editors do.
@@ -13,25 +13,24 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from nst_jax import color
 from nst_jax.errors import ImageError
+from nst_jax.exif import Exif, parse_exif
 from nst_jax.files import replacing
 from nst_jax.geometry import MAX_PIXELS, check_sides, fit_size, resize, too_large, upright
+from nst_jax.image_writing import PLAIN, SaveOptions, quantize, writer_of
 
 # Pictures only: some of Pillow's other plugins run programs (EPS), accept nearly anything, or read
 # files that are cut short (JPEG2000).
 READ_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "BMP", "GIF", "PPM")
-WRITE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 # A JPEG may be decoded at 1/2, 1/4 or 1/8 if that leaves at least this many times the wanted size;
 # at 3 or more it cannot be told from a full decode (Pillow's documentation of `reducing_gap`).
 DRAFT_GAP = 3
-JPEG_COMMENT_BYTES = 60_000  # a marker holds 65533, but then Pillow 10's buffer is too small
 
 EXIF_ORIENTATION = 0x0112
-EXIF_IFD, EXIF_COLOR_SPACE, EXIF_SRGB = 0x8769, 0xA001, 1
 
 PathLike = str | os.PathLike[str]
 Box = tuple[float, float, float, float]
@@ -82,15 +81,41 @@ def images_in(folder: PathLike) -> list[Path]:
     return found
 
 
-def check_writable(path: PathLike, overwrite: bool) -> None:
+def read_exif(path: PathLike) -> Exif | None:
+    """What can be copied of a photograph's EXIF data; None where there is nothing.
+
+    Args:
+        path: a file that `load_image` can read.
+
+    Returns:
+        all that tells of the scene, the camera, the exposure, the author and the place; not the
+        orientation, the thumbnail, the maker's notes and what describes the file.
+
+    Raises:
+        ImageError: the file is missing, or not a picture.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            _check_file(Path(path))
+            with Image.open(path, formats=_read_formats()) as image:
+                if image.format == "TIFF":
+                    return parse_exif(Path(path).read_bytes())
+                if image.format == "PNG":  # its EXIF data may follow the pixels
+                    image.load()
+                return parse_exif(image.info.get("exif", b""))
+    except Exception as error:
+        raise ImageError(f"{path}: {_explain(error)}") from error
+
+
+def check_writable(path: PathLike, overwrite: bool, options: SaveOptions = PLAIN) -> None:
     """Make sure, before any work is done, that `save_image` will be able to write `path`.
 
     Raises:
-        ImageError: the suffix is unknown, the path is a folder, its folder is missing or cannot be
-            written, or the file exists and `overwrite` is false.
+        ImageError: the suffix is unknown or has no such options, the path is a folder, its folder
+            is missing or cannot be written, or the file exists and `overwrite` is false.
     """
     path = Path(path)
-    _write_format(path)
+    writer_of(path, options)
     if path.is_dir():
         raise ImageError(f"{path}: is a folder; add a file name such as result.png")
     if not path.parent.is_dir():
@@ -103,24 +128,35 @@ def check_writable(path: PathLike, overwrite: bool) -> None:
         raise ImageError(_unwritable(path, error)) from error
 
 
-def save_image(image: np.ndarray, path: PathLike, text: dict[str, str] | None = None) -> None:
+def save_image(
+    image: np.ndarray,
+    path: PathLike,
+    text: dict[str, str] | None = None,
+    options: SaveOptions = PLAIN,
+) -> None:
     """Write an image whole or not at all; one that exists is replaced.
 
+    The same arguments give the same bytes. Every file carries the ICC profile of sRGB.
+
     Args:
-        image: (H, W, 3) float sRGB; clipped to [0, 1] and rounded to 8 bits, halves to even.
-        path: .png, or .jpg and .jpeg (quality 95, colours at full resolution).
-        text: goes into a PNG as one iTXt chunk for each key, into a JPEG as its comment, one
-            "key: value" a line, cut at 60000 bytes; both UTF-8.
+        image: (H, W, 3) float sRGB; clipped to [0, 1] and rounded to 8 or 16 bits, halves to even.
+        path: .png; .tif or .tiff (not compressed); .jpg or .jpeg (quality 95, colours at full
+            resolution, 8 bits).
+        text: goes into a PNG as one iTXt chunk for each key; into a TIFF as its description and
+            into a JPEG as its comment, one "key: value" a line, the comment cut at 60000 bytes
+            less the EXIF data's. All UTF-8.
+        options: bits, resolution, EXIF data.
 
     Raises:
-        ImageError: the image is not (H, W, 3) or not finite, or the file cannot be written.
+        ImageError: the image is not (H, W, 3) or not finite, the format has no such options, or
+            the file cannot be written.
     """
     path = Path(path)
-    pixels = Image.fromarray(_to_bytes(path, np.asarray(image, np.float32)))
-    options = _png_options if _write_format(path) == "PNG" else _jpeg_options
+    write = writer_of(path, options)
+    pixels = quantize(_checked(path, np.asarray(image, np.float32)), options.bits)
     try:
-        with replacing(path) as temporary:
-            pixels.save(temporary, _write_format(path), **options(text or {}))
+        with replacing(path) as temporary, open(temporary, "wb") as stream:
+            write(stream, pixels, text or {}, options)
     except OSError as error:
         raise ImageError(_unwritable(path, error)) from error
 
@@ -210,14 +246,6 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _write_format(path: Path) -> str:
-    """Pillow's name of the format that the suffix asks for."""
-    if path.suffix.lower() not in WRITE_FORMATS:
-        wanted = ", ".join(WRITE_FORMATS)
-        raise ImageError(f"{path}: cannot write the suffix '{path.suffix}'; use one of {wanted}")
-    return WRITE_FORMATS[path.suffix.lower()]
-
-
 def _try_to_write(path: Path) -> None:
     """Make and remove a file beside `path` under the kind of name that `replacing` will use."""
     prefix = f".{path.stem}-"
@@ -231,8 +259,8 @@ def _unwritable(path: Path, error: OSError) -> str:
     return f"{path}: cannot be written ({reason}); free space or choose another folder or name"
 
 
-def _to_bytes(path: Path, image: np.ndarray) -> np.ndarray:
-    """Check (H, W, 3) float32 and round it to uint8."""
+def _checked(path: Path, image: np.ndarray) -> np.ndarray:
+    """The image, if it is (H, W, 3) and finite."""
     if image.ndim != 3 or image.shape[2] != 3:
         raise ImageError(f"{path}: cannot write an array of shape {image.shape}; give (H, W, 3)")
     if not np.isfinite(image).all():
@@ -240,22 +268,4 @@ def _to_bytes(path: Path, image: np.ndarray) -> np.ndarray:
             f"{path}: not written, because the image has values that are not finite; "
             "lower the weights or the learning rate, or compute in float32"
         )
-    return np.rint(image.clip(0, 1) * 255).astype(np.uint8)
-
-
-def _png_options(text: dict[str, str]) -> dict:
-    """Pillow's options for a PNG: the text, and the chunk that says sRGB."""
-    chunks = PngImagePlugin.PngInfo()
-    chunks.add(b"sRGB", b"\0")
-    for key, value in text.items():
-        chunks.add_itxt(key, value.encode("utf-8", "backslashreplace"))
-    return {"pnginfo": chunks}
-
-
-def _jpeg_options(text: dict[str, str]) -> dict:
-    """Pillow's options for a JPEG: quality, the text, and the EXIF tag that says sRGB."""
-    exif = Image.Exif()
-    exif[EXIF_IFD] = {EXIF_COLOR_SPACE: EXIF_SRGB}
-    comment = "\n".join(f"{key}: {value}" for key, value in text.items())
-    data = comment.encode("utf-8", "backslashreplace")[:JPEG_COMMENT_BYTES]
-    return {"quality": 95, "subsampling": "4:4:4", "exif": exif.tobytes(), "comment": data}
+    return image

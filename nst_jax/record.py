@@ -14,6 +14,7 @@ import jax
 import nst_jax
 from nst_jax.errors import ImageError
 from nst_jax.files import sha256_of, write_bytes
+from nst_jax.image_writing import PLAIN, SaveOptions
 from nst_jax.losses import Losses
 from nst_jax.scales import scale_at
 from nst_jax.settings import Settings
@@ -44,7 +45,10 @@ def device_facts() -> dict[str, Any]:
 
 
 def make_record(
-    result: Result, command: str = "", inputs: Mapping[str, Any] | None = None
+    result: Result,
+    command: str = "",
+    inputs: Mapping[str, Any] | None = None,
+    saving: SaveOptions = PLAIN,
 ) -> dict[str, Any]:
     """The record of one run.
 
@@ -52,15 +56,17 @@ def make_record(
         result: of the run.
         command: as it was typed, or whatever made the call.
         inputs: from `input_facts`.
+        saving: how the image is written.
 
     Returns:
-        `command`, `inputs` (several paintings are style, style_2, …), `settings`, `weights`,
-        `versions`, `device`, `timing` (seconds, of all the `lanes` that ran together),
-        `evaluations`, `completed`, `history` (a list, the initial image first) and `result` (the
-        image of least loss, before it was clipped to [0, 1]). Losses are terms before α, β and w_l;
-        `style` is Σ w_l · term; one that is not finite is null. Where there were several scales
-        also `scales`, the size and the steps of each, and the `size` that each entry of `history`,
-        and `result`, was evaluated at.
+        `command`, `inputs` (several paintings are style, style_2, …), `settings`, `output` (how the
+        image is written: `bits`; `dpi`, null if not said; `copy_exif`, whether there was EXIF data
+        to copy), `weights`, `versions`, `device`, `timing` (seconds, of all the `lanes` that ran
+        together), `evaluations`, `completed`, `history` (a list, the initial image first) and
+        `result` (the image of least loss, before it was clipped to [0, 1]). Losses are terms before
+        α, β and w_l; `style` is Σ w_l · term; one that is not finite is null. Where there were
+        several scales also `scales`, the size and the steps of each, and the `size` that each entry
+        of `history`, and `result`, was evaluated at.
     """
     scales = result.scales if len(result.scales) > 1 else ()
 
@@ -72,6 +78,7 @@ def make_record(
         "command": command,
         "inputs": dict(inputs or {}),
         "settings": settings_facts(result.settings),
+        "output": saving.facts(),
         "weights": weights_facts(result.weights),
         "versions": versions(),
         "device": device_facts(),
@@ -147,7 +154,7 @@ def image_text(record: dict[str, Any]) -> dict[str, str]:
     """What is written inside the image: the record without what is long or differs each time."""
     short = {
         key: record[key]
-        for key in ("command", "inputs", "settings", "weights", "versions", "result")
+        for key in ("command", "inputs", "settings", "output", "weights", "versions", "result")
     }
     return {"Software": f"nst_jax {nst_jax.__version__}", "nst_jax": json.dumps(short)}
 

@@ -15,7 +15,7 @@ from command import draw, listing, nst, refused
 from PIL import Image
 from safetensors.numpy import save_file
 
-from nst_jax import PRESETS, Settings, cli_stylize, geometry, images
+from nst_jax import PRESETS, Settings, cli_stylize, geometry, image_writing, images
 from nst_jax.weights_search import embedded_path
 
 LOSS = 1e-5  # relative: a few float32 additions
@@ -258,7 +258,7 @@ def test_record_and_image(folder):
 
     record = read_record("out.json")
     assert list(record) == (
-        ["command", "inputs", "settings", "weights", "versions", "device", "timing"]
+        ["command", "inputs", "settings", "output", "weights", "versions", "device", "timing"]
         + ["evaluations", "completed", "history", "result"]
     )
     photo = hashlib.sha256(Path("photo.png").read_bytes()).hexdigest()
@@ -289,7 +289,7 @@ def test_record_and_image(folder):
         assert (image.size, image.mode, image.format) == ((32, 24), "RGB", "PNG")
         text = json.loads(image.text["nst_jax"])
     assert text == {key: record[key] for key in text}
-    assert set(text) == {"command", "inputs", "settings", "weights", "versions", "result"}
+    assert set(text) == {"command", "inputs", "settings", "output", "weights", "versions", "result"}
 
 
 def test_other_losses_and_optimiser(folder):
@@ -553,11 +553,11 @@ def full_disk(*_, **__):
 
 
 def test_no_room_for_the_image(folder, monkeypatch):
-    def save(_, path, *__, **___):
-        Path(path).write_bytes(b"\x89PNG half an ima")
+    def write_a_little(stream, *_):
+        stream.write(b"\x89PNG half an ima")
         full_disk()
 
-    monkeypatch.setattr(Image.Image, "save", save)
+    monkeypatch.setitem(image_writing.WRITERS, ".png", write_a_little)
     words = ("out.png: cannot be written", "No space left on device", "free space")
     refused((*SHORT, "-o", "out.png"), words, chatter=True)
     refused((*SHORT, "-o", "out.png", "--save-every", 1), ("out-00001.png",), chatter=True)

@@ -529,10 +529,10 @@ def test_full_disk(monkeypatch):
     """What was not saved is done again by the same command."""
     save = images.save_image
 
-    def fail(image, path, text=None):
+    def fail(image, path, *rest):
         if Path(path).name == "ratio-1e-3.png":
             raise ImageError(f"{path}: cannot be written (No space left on device)")
-        save(image, path, text)
+        save(image, path, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(images, "save_image", fail)

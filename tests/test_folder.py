@@ -14,6 +14,7 @@ from PIL import Image
 from nst_jax import ImageError, Settings, SettingsError, grid, images
 from nst_jax.folder import NEEDED, SweepFolder
 from nst_jax.grid import Source, make_grid
+from nst_jax.image_writing import PLAIN, SaveOptions
 from nst_jax.losses import Losses
 from nst_jax.rounds import Round
 from nst_jax.transfer import Result
@@ -34,12 +35,18 @@ def home(tmp_path, monkeypatch):
     draw("photo.png"), draw("my painting.png", 40, 40, seed=1)
 
 
-def open_folder(ratios=(1e-4, 1e-3), settings=SETTINGS, weights=WEIGHTS, style="my painting.png"):
+def open_folder(
+    ratios=(1e-4, 1e-3),
+    settings=SETTINGS,
+    weights=WEIGHTS,
+    style="my painting.png",
+    saving=PLAIN,
+):
     """As a run of the command does before it computes anything."""
     sources = (Source("content", "photo.png"), Source("style", style))
     made = make_grid(settings, sources, (grid.ratio_axis(ratios),))
     again = {lane.name: f"nst-jax stylize … -o {lane.name}.png" for lane in made.lanes}
-    return SweepFolder(OUT, made, weights, COMMAND, again)
+    return SweepFolder(OUT, made, weights, COMMAND, again, saving)
 
 
 def losses_of(loss):
@@ -128,6 +135,19 @@ def test_folders_from_before_there_were_these_settings():
     refused(lambda: scaled.take_up(False), "ratio-1e-4 has scales 1, not 2")
     larger = open_folder(settings=dataclasses.replace(SETTINGS, style_scale=(0.5, 1)))
     refused(lambda: larger.take_up(False), r"ratio-1e-4 has style_scale \[1.0\], not \[0.5, 1.0\]")
+
+
+def test_folders_from_before_there_was_a_choice_of_files():
+    """Their pictures are plain; with others asked for they are not taken for what is wanted."""
+    finish(open_folder())
+    sweep = read_sweep()
+    for lane in sweep["lanes"]:
+        assert lane.pop("output") == {"bits": 8, "dpi": None, "copy_exif": False}
+    (OUT / "sweep.json").write_text(json.dumps(sweep))
+    assert still_to_do(open_folder()) == []
+    deep = open_folder(saving=SaveOptions(bits=16))
+    assert deep.keys == open_folder().keys
+    refused(lambda: deep.take_up(False), "ratio-1e-4 has bits 8, not 16")
 
 
 # ---- What is written
@@ -527,10 +547,10 @@ def test_full_disk_after_the_first_picture(monkeypatch):
     lanes = folder.take_up(False)
     save = images.save_image
 
-    def fail_at_the_last(image, path, text=None):
+    def fail_at_the_last(image, path, *rest):
         if path.name == "ratio-1e-3.png":
             raise ImageError(f"{path}: cannot be written (No space left on device)")
-        save(image, path, text)
+        save(image, path, *rest)
 
     with monkeypatch.context() as patch, pytest.raises(ImageError, match="No space"):
         patch.setattr(images, "save_image", fail_at_the_last)
