@@ -12,6 +12,7 @@ from nst_jax import geometry, images
 from nst_jax.errors import ImageError, SettingsError
 from nst_jax.losses import Targets
 from nst_jax.program import Program, jitted
+from nst_jax.recolor import to_grey
 from nst_jax.settings import Settings
 from nst_jax.weights import Parameters, Weights, cannot_normalize, normalize
 from nst_jax.weights_file import load_weights
@@ -125,7 +126,11 @@ def canvas(content: np.ndarray | None, style: np.ndarray | None) -> np.ndarray:
 
 
 def initial_image(
-    key: jax.Array, init: str, content: np.ndarray | None, style: np.ndarray | None
+    key: jax.Array,
+    init: str,
+    content: np.ndarray | None,
+    style: np.ndarray | None,
+    grey: bool = False,
 ) -> np.ndarray | jax.Array:
     """The image that the optimisation starts from.
 
@@ -135,14 +140,17 @@ def initial_image(
             content's shape; or the path of an image, likewise.
         content: (H, W, 3); None where the style alone is reconstructed.
         style: (H', W', 3); None where the content alone is.
+        grey: whether noise and files are to be grey; the other two are as they come.
 
     Returns:
         (H, W, 3), float32.
     """
     shape = canvas(content, style).shape
     if init == "noise":
-        return jax.random.uniform(key, shape, jnp.float32)
+        noise = jax.random.uniform(key, (*shape[:2], 1) if grey else shape, jnp.float32)
+        return jnp.broadcast_to(noise, shape)
     source = {"content": content, "style": style}.get(init)
     if source is None:
         source = images.load_image(init)
+        source = to_grey(source) if grey else source
     return source if source.shape == shape else geometry.cover(source, shape[:2])

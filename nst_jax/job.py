@@ -1,7 +1,7 @@
 """What a sweep is to do: settings, images and weights, read once and checked to go together."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from nst_jax.errors import ImageError, SettingsError
 from nst_jax.images import load_image
 from nst_jax.inputs import ImageLike, as_image, canvas, check_given, choose_weights
+from nst_jax.palette import recolor_content, recolor_style
 from nst_jax.program import Program, make_program
 from nst_jax.scales import Scale, schedule
 from nst_jax.settings import INITS, Settings
@@ -27,6 +28,8 @@ VARYING = (
     "tv_weight",
     "seed",
     "init",
+    "colors",
+    "color_map",
 )
 
 
@@ -36,8 +39,10 @@ class Job:
 
     Attributes:
         settings: of each lane.
-        contents: (H, W, 3) of each, all of one shape, or None. Lanes may share an array.
-        styles: (H', W', 3) of each, or None.
+        contents: (H, W, 3) of each as the network is shown it, all of one shape, or None. Lanes may
+            share an array.
+        styles: (H', W', 3) of each as the network is shown it, or None.
+        photographs: (H, W, 3) of each in its own colours, or None.
         weights: of the network, normalised where the settings say so.
         program: what is compiled.
     """
@@ -45,6 +50,7 @@ class Job:
     settings: tuple[Settings, ...]
     contents: tuple[np.ndarray | None, ...]
     styles: tuple[np.ndarray | None, ...]
+    photographs: tuple[np.ndarray | None, ...]
     weights: Weights
     program: Program
 
@@ -79,7 +85,9 @@ def prepare(
     _check_sizes(first, (*contents, *styles))
     for init in {one.init for one in settings} - set(INITS):
         load_image(init)  # so that a mistake shows before the first round, not after
-    return Job(settings, contents, styles, weights, program)
+    seen = _recolor_each(recolor_content, settings, contents)
+    styles = _recolor_each(recolor_style, settings, contents, styles)
+    return Job(settings, seen, styles, contents, weights, program)
 
 
 def _read_each(name: str, given: Images, count: int, size: int) -> tuple[np.ndarray | None, ...]:
@@ -97,6 +105,21 @@ def _read_each(name: str, given: Images, count: int, size: int) -> tuple[np.ndar
         if key not in read:
             read[key] = as_image(name, image, size)
     return tuple(read[key] for key in keys)
+
+
+def _recolor_each(
+    recolor: Callable[..., np.ndarray | None],
+    settings: tuple[Settings, ...],
+    *images: tuple[np.ndarray | None, ...],
+) -> tuple[np.ndarray | None, ...]:
+    """One image for each lane; lanes of the same images and colours share it."""
+    made: dict[Any, np.ndarray | None] = {}
+    lanes = list(zip(settings, *images, strict=True))
+    keys = [(one.colors, one.color_map, *map(id, given)) for one, *given in lanes]
+    for key, lane in zip(keys, lanes, strict=True):
+        if key not in made:
+            made[key] = recolor(*lane)
+    return tuple(made[key] for key in keys)
 
 
 def _check_alike(settings: tuple[Settings, ...]) -> None:

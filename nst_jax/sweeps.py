@@ -32,7 +32,7 @@ def sweep(
             `stylize`.
         style: likewise; of any shapes.
         settings: one for each lane. They may differ in ratio, content_layer_weights,
-            style_layer_weights, tv_weight, seed and init.
+            style_layer_weights, tv_weight, seed, init, colors and color_map.
         weights: of the network; None finds `settings[0].weights`.
         callback: called after every step with a SweepProgress. It may raise StopIteration to end
             the sweep there.

@@ -1,0 +1,59 @@
+"""Whose colours a picture has: what the network is shown, and what its image is made into.
+
+"style": the painting's, as it comes. "match": the painting is moved to the photograph's colours
+first. "luminance": both are shown in grey, and the result gets the photograph's chroma.
+"""
+
+import numpy as np
+
+from nst_jax.geometry import resize
+from nst_jax.recolor import join_luminance, match_colors, match_luminance, to_grey
+from nst_jax.settings import Settings
+
+
+def recolor_content(settings: Settings, content: np.ndarray | None) -> np.ndarray | None:
+    """The photograph as the network is shown it.
+
+    Args:
+        settings: `colors`.
+        content: (H, W, 3) in [0, 1]; None in reconstructions, whose colours are "style".
+    """
+    return to_grey(content) if content is not None and settings.colors == "luminance" else content
+
+
+def recolor_style(
+    settings: Settings, content: np.ndarray | None, style: np.ndarray | None
+) -> np.ndarray | None:
+    """One painting as the network is shown it.
+
+    What leaves [0, 1] is clipped, as in the authors' code: no picture can show it, Gram matrices of
+    it would pull the image out of the range, and resizing for a coarser scale clips it anyway.
+
+    Args:
+        settings: `colors` and `color_map`.
+        content: (H, W, 3) in [0, 1], the photograph in its own colours.
+        style: (H', W', 3) in [0, 1].
+    """
+    if content is None or style is None or settings.colors == "style":
+        return style
+    if settings.colors == "luminance":
+        return match_luminance(style, content).clip(0, 1)
+    return match_colors(style, content, settings.color_map).clip(0, 1)
+
+
+def finish_image(settings: Settings, content: np.ndarray | None, image: np.ndarray) -> np.ndarray:
+    """What is saved of an image that the optimiser made.
+
+    Args:
+        settings: `colors`.
+        content: (H, W, 3) in [0, 1], the photograph in its own colours, at the full size.
+        image: (h, w, 3), of any range, at the size of any scale.
+
+    Returns:
+        (h, w, 3) float32 in [0, 1].
+    """
+    if content is None or settings.colors != "luminance":
+        return image.clip(0.0, 1.0)
+    if content.shape != image.shape:
+        content = resize(content, (image.shape[0], image.shape[1]))
+    return join_luminance(image, content)
