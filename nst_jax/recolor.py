@@ -36,7 +36,7 @@ def match_colors(style: np.ndarray, content: np.ndarray, method: str) -> np.ndar
     Returns:
         (H, W, 3) float32; it may leave [0, 1].
 
-    Source: Gatys et al. 2016, section 3, "Color Matching".
+    Source: Gatys et al. 2016, colour histogram matching.
     """
     mean, covariance = _statistics(style)
     wanted_mean, wanted_covariance = _statistics(content)
@@ -91,7 +91,8 @@ def match_luminance(style: np.ndarray, content: np.ndarray) -> np.ndarray:
     Returns:
         (H, W, 3) float32, its channels equal; it may leave [0, 1].
 
-    Source: Gatys et al. 2016, section 4, after Hertzmann et al. 2001, "Image Analogies".
+    Source: Gatys et al. 2016, luminance-only transfer, after Hertzmann et al. 2001, "Image
+    Analogies".
     """
     own, wanted = _luminance(style), _luminance(content)
     scale = wanted.std() / own.std() if own.std() > LEAST_SPREAD else 0.0

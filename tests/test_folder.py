@@ -103,20 +103,25 @@ def refused(open_or_take, words, error=SettingsError):
     assert listing() == before
 
 
-def test_folders_from_before_there_were_scales():
-    """Their lanes have the same keys; with scales they are others, and it is said how."""
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [("scales", 2, "scales 1, not 2"), ("colors", "match", "colors style, not match")],
+)
+def test_folders_from_before_there_was_a_setting(name, value, words):
+    """Their lanes have the same keys; with another value they are others, and it is said how."""
     finish(open_folder())
     text = (OUT / "sweep.json").read_text()
-    assert text.count('"scales": 1') == 2
-    old = re.sub(r',\s*"scales": 1', "", text)
+    younger = r',\s*"(scales": 1|colors": "style"|color_map": "pca")'
+    old, count = re.subn(younger, "", text)
+    assert count == 2 * 3
     (OUT / "sweep.json").write_text(old)
     facts = {"settings": json.loads(old)["lanes"][0]["settings"], "weights": ["", False]}
     facts["inputs"] = {"content": sha256_of("photo.png"), "style": sha256_of("my painting.png")}
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     assert open_folder().keys["ratio-1e-4"] == digest
     assert still_to_do(open_folder()) == []
-    scaled = open_folder(settings=dataclasses.replace(SETTINGS, scales=2))
-    refused(lambda: scaled.take_up(False), "ratio-1e-4 has scales 1, not 2")
+    other = open_folder(settings=dataclasses.replace(SETTINGS, **{name: value}))
+    refused(lambda: other.take_up(False), f"ratio-1e-4 has {words}")
 
 
 # ---- What is written
