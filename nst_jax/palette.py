@@ -26,8 +26,9 @@ def recolor_style(
 ) -> np.ndarray | None:
     """One painting as the network is shown it.
 
-    What leaves [0, 1] is clipped, as in the authors' code: no picture can show it, Gram matrices of
-    it would pull the image out of the range, and resizing for a coarser scale clips it anyway.
+    What leaves [0, 1] is clipped, as in the authors' code. No picture can show it; Gram matrices of
+    it would pull the image out of the range, and by eye its bright parts burn out and get specks.
+    Resizing for a coarser scale clips it, too.
 
     Args:
         settings: `colors` and `color_map`.

@@ -340,7 +340,8 @@ def test_the_photograph_keeps_its_chroma(folder):
     for name in out.splitlines():
         change = read(name) - (coarser if name == "out-00001.png" else photograph)
         away = np.abs(change - change.mean(axis=-1, keepdims=True))
-        assert away.max() < 2 * ROUNDING and np.abs(change).max() > 0.1
+        assert away.max() < 2 * ROUNDING
+    assert np.abs(change).max() > 4 * ROUNDING  # of the result: something happened
     assert read_record("out.json")["settings"]["colors"] == "luminance"
 
 
