@@ -13,23 +13,26 @@ import numpy as np
 from nst_jax import memory
 from nst_jax.errors import SettingsError
 from nst_jax.inputs import (
-    ImageLike,
     canvas,
     choose_weights,
     compute_targets,
+    first_image,
     initial_image,
     read_images,
 )
 from nst_jax.loop import Stopwatch, check_intervals, iterate, with_arguments
 from nst_jax.losses import Losses, Targets
-from nst_jax.palette import finish_image, recolor_content, recolor_style
+from nst_jax.paintings import ImageLike, StyleLike
+from nst_jax.palette import Palette, finish_image
 from nst_jax.program import Carry, Program, jitted, make_program, prepare
 from nst_jax.scales import (
     Scale,
     carry_up,
     enlarge,
+    image_at,
     images_at,
     numbered,
+    paintings_at,
     scale_at,
     schedule,
     work_done,
@@ -104,7 +107,7 @@ class Result:
 
 def stylize(
     content: ImageLike | None,
-    style: ImageLike | None,
+    style: StyleLike | None,
     settings: Settings | None = None,
     *,
     weights: Weights | None = None,
@@ -118,7 +121,9 @@ def stylize(
         content: path, or (H, W, 3) sRGB in [0, 1]. A file is resized so that its long side is
             `settings.size`; an array is taken as it is. May be None where there are no content
             layers: the style alone is reconstructed.
-        style: likewise, with `settings.style_size`; None reconstructs the content alone.
+        style: likewise, with `settings.style_size`; or several of these, whose Gram matrices are
+            mixed as style_blend and layers_per_style say. The path of a folder stands for its
+            images, by name. None reconstructs the content alone.
         settings: of the run; None takes the defaults.
         weights: of the network; None finds `settings.weights`.
         callback: called after every step; what it returns does not matter. It may raise
@@ -139,16 +144,19 @@ def stylize(
     check_intervals(report_every=report_every, save_every=save_every)
     weights = choose_weights(settings, weights)
     program = make_program(settings, weights)
-    content, style = read_images(settings, content, style)
-    seen = recolor_content(settings, content), recolor_style(settings, content, style)
-    scales = schedule(settings, canvas(*seen).shape)
-    key, grey = jax.random.key(settings.seed), settings.colors == "luminance"
-    image = initial_image(key, settings.init, *images_at(scales[0], *seen), grey=grey)
+    photograph, paintings = read_images(settings, content, style)
+    shown, paintings = Palette().recolor(settings, photograph, paintings)
+    shares, first = settings.style_shares(len(paintings)), first_image(paintings)
+    scales = schedule(settings, canvas(shown, first).shape)
+    key, coarsest = jax.random.key(settings.seed), images_at(scales[0], shown, first)
+    grey = settings.colors == "luminance"
+    image = initial_image(key, settings.init, *coarsest, settings.init_noise, grey)
 
     def targets_at(scale: Scale) -> Targets:
-        return compute_targets(program, weights.params, *images_at(scale, *seen))
+        pictures = image_at(scale, shown), paintings_at(scale, paintings)
+        return compute_targets(program, weights.params, *pictures, shares)
 
-    finish = partial(finish_image, settings, content)
+    finish = partial(finish_image, settings, photograph)
     monitor = _Monitor(scales, finish, callback, report_every)
     return _optimize(program, image, targets_at, settings, weights, monitor, save_every)
 

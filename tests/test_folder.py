@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import re
 from pathlib import Path
 
 import numpy as np
@@ -103,25 +102,36 @@ def refused(open_or_take, words, error=SettingsError):
     assert listing() == before
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "words"),
-    [("scales", 2, "scales 1, not 2"), ("colors", "match", "colors style, not match")],
-)
-def test_folders_from_before_there_was_a_setting(name, value, words):
-    """Their lanes have the same keys; with another value they are others, and it is said how."""
+# Settings that came later, at their defaults, as a record has them.
+LATER = {
+    "scales": 1,
+    "style_blend": None,
+    "style_scale": [1.0],
+    "layers_per_style": None,
+    "init_noise": 0.0,
+    "colors": "style",
+    "color_map": "pca",
+}
+
+
+def test_folders_from_before_there_were_these_settings():
+    """Their lanes have the same keys; with scales they are others, and it is said how."""
     finish(open_folder())
-    text = (OUT / "sweep.json").read_text()
-    younger = r',\s*"(scales": 1|colors": "style"|color_map": "pca")'
-    old, count = re.subn(younger, "", text)
-    assert count == 2 * 3
-    (OUT / "sweep.json").write_text(old)
-    facts = {"settings": json.loads(old)["lanes"][0]["settings"], "weights": ["", False]}
+    sweep = read_sweep()
+    for lane in sweep["lanes"]:
+        assert {name: lane["settings"].pop(name) for name in LATER} == LATER
+    (OUT / "sweep.json").write_text(json.dumps(sweep))
+    facts = {"settings": sweep["lanes"][0]["settings"], "weights": ["", False]}
     facts["inputs"] = {"content": sha256_of("photo.png"), "style": sha256_of("my painting.png")}
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     assert open_folder().keys["ratio-1e-4"] == digest
     assert still_to_do(open_folder()) == []
-    other = open_folder(settings=dataclasses.replace(SETTINGS, **{name: value}))
-    refused(lambda: other.take_up(False), f"ratio-1e-4 has {words}")
+    scaled = open_folder(settings=dataclasses.replace(SETTINGS, scales=2))
+    refused(lambda: scaled.take_up(False), "ratio-1e-4 has scales 1, not 2")
+    matched = open_folder(settings=dataclasses.replace(SETTINGS, colors="match"))
+    refused(lambda: matched.take_up(False), "ratio-1e-4 has colors style, not match")
+    larger = open_folder(settings=dataclasses.replace(SETTINGS, style_scale=(0.5, 1)))
+    refused(lambda: larger.take_up(False), r"ratio-1e-4 has style_scale \[1.0\], not \[0.5, 1.0\]")
 
 
 # ---- What is written

@@ -189,7 +189,7 @@ def test_colours_are_lanes(together, normalized, photograph, painting):
 def test_lanes_of_the_same_colours_share_their_images(normalized, photograph, painting):
     job = prepare(photograph, painting, [*COLORS, *COLORS], normalized)
     assert len({id(image) for image in job.contents}) == 2
-    assert len({id(image) for image in job.styles}) == 4
+    assert len({id(lane[0].image) for lane in job.styles}) == 4
     assert all(image is photograph for image in job.photographs)
 
 

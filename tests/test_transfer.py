@@ -337,18 +337,31 @@ def luminance_of(image):
     return np.repeat((image.astype(np.float64) @ (0.299, 0.587, 0.114))[..., None], 3, axis=-1)
 
 
-def test_matched_colours_are_a_run_with_a_painting_of_these_colours(run, photograph, painting):
-    """The map is that of Gatys et al., (Σ_C)^½ (Σ_S)^−½; what leaves [0, 1] is clipped."""
+def moved_colors(style, content):
+    """By the map of Gatys et al. 2016, Σ_C^½ Σ_S^−½, in float64, clipped."""
     (mean, root), (own_mean, own_root) = (
         (colors.mean(axis=0), sqrtm(np.cov(colors.T, bias=True)))
-        for colors in (photograph.astype(float).reshape(-1, 3), painting.reshape(-1, 3))
+        for colors in (image.astype(float).reshape(-1, 3) for image in (content, style))
     )
-    moved = (painting - own_mean) @ np.linalg.inv(own_root) @ root + mean
+    moved = (style - own_mean) @ np.linalg.inv(own_root) @ root + mean
+    return moved.clip(0, 1).astype(np.float32)
+
+
+def test_matched_colours_are_a_run_with_a_painting_of_these_colours(run, photograph, painting):
     result = run(recolored("match"))
-    expected = run(recolored("style"), style=moved.clip(0, 1))
+    expected = run(recolored("style"), style=moved_colors(painting, photograph))
     assert result.losses.total == pytest.approx(expected.losses.total, rel=COLORED)
     assert np.abs(result.image - expected.image).max() < COLORED
     assert result.losses.total != pytest.approx(run(recolored("style")).losses.total, rel=0.1)
+
+
+def test_several_paintings_are_matched_each_by_itself(run, photograph, painting):
+    paintings = (painting, np.flip(photograph, axis=-1) ** 2)
+    settings = dataclasses.replace(recolored("match"), style_blend=(1, 3), steps=0)
+    result = run(settings, style=paintings)
+    moved = tuple(moved_colors(each, photograph) for each in paintings)
+    expected = run(dataclasses.replace(settings, colors="style"), style=moved)
+    assert result.losses.style == pytest.approx(expected.losses.style, rel=COLORED)
 
 
 def test_luminance_is_a_run_in_grey_with_the_chroma_of_the_photograph(run, photograph, painting):
@@ -397,26 +410,27 @@ def test_colours_of_grey_images(run, photograph, painting, colors, grey):
         assert np.abs(chroma_of(result.image) - chroma_of(content)).max() < CHROMA
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.25])
 @pytest.mark.parametrize("init", ["noise", "style", "start.png"])
 def test_initial_images_of_luminance_are_grey(
-    run, photograph, painting, tmp_path, monkeypatch, init
+    run, photograph, painting, tmp_path, monkeypatch, init, noise
 ):
     """Seen with a grey photograph, whose chroma of 0 hides nothing."""
     monkeypatch.chdir(tmp_path)
     images.save_image(np.flip(photograph, axis=1), "start.png")
     grey = np.repeat(photograph[..., :1], 3, axis=-1)
-    settings = dataclasses.replace(recolored("luminance", init=init), steps=0)
+    settings = dataclasses.replace(recolored("luminance", init=init, init_noise=noise), steps=0)
     image = run(settings, grey).image
     assert np.ptp(image, axis=-1).max() < CHROMA
+    white = run(dataclasses.replace(settings, init="noise"), grey).image
+    assert np.ptp(white, axis=-1).max() < CHROMA
+    assert white.std() == pytest.approx(12**-0.5, abs=0.01)  # not the sum of three channels
     wanted = {
-        "noise": lambda: np.asarray(initial_image(jax.random.key(0), init, grey, painting, True)),
+        "noise": lambda: white,
         "style": lambda: cover(match_luminance(painting, grey).clip(0, 1), (64, 96)),
         "start.png": lambda: luminance_of(images.load_image(init)),
     }[init]()
-    assert np.ptp(wanted, axis=-1).max() < CHROMA
-    assert np.abs(image - wanted).max() < CHROMA
-    if init == "noise":  # white in one channel, not the sum of three
-        assert image.std() == pytest.approx(12**-0.5, abs=0.01)
+    assert np.abs(image - ((1 - noise) * wanted + noise * white)).max() < CHROMA
 
 
 # ---- From coarse to fine
