@@ -107,9 +107,8 @@ def prepare(
         load_image(init)  # so that a mistake shows before the first round, not after
     palette = Palette()
     shown = [palette.recolor(*lane) for lane in zip(settings, contents, styles, strict=True)]
-    seen = tuple(content for content, _ in shown)
-    paintings = tuple(paintings for _, paintings in shown)
-    return Job(settings, seen, paintings, contents, weights, program)
+    seen, styles = tuple(lane[0] for lane in shown), tuple(lane[1] for lane in shown)
+    return Job(settings, seen, styles, contents, weights, program)
 
 
 def _one_for_each(name: str, given: Any, count: int) -> Sequence:

@@ -334,6 +334,15 @@ def test_going_on_at_any_scale(normalized, wide, painting, step):
         assert np.array_equal(result.image, whole.results[number].image)
 
 
+def test_colours_where_a_coarse_scale_was_interrupted(together, wide):
+    """The result has the full size's chroma."""
+    (lane,) = together(
+        [dataclasses.replace(SCALED[0], colors="luminance")], wide, callback=stop_at(1)
+    )
+    assert not lane.completed and lane.image.shape == wide.shape
+    assert np.ptp(lane.image - wide, axis=-1).max() < 1e-6
+
+
 def test_each_scale_is_compiled_once(normalized, wide, painting, monkeypatch):
     """For all the rounds; what is planned is the full size."""
     compiled = []
