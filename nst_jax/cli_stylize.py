@@ -22,9 +22,11 @@ from nst_jax.losses import CONVENTIONS, Losses
 from nst_jax.paintings import Painting, files_of
 from nst_jax.program import make_program
 from nst_jax.progress import Interruption, StepsBar, answer, say
+from nst_jax.recolor import COLOR_MAPS
 from nst_jax.record import image_text, input_facts, make_record, save_record, style_roles
 from nst_jax.scales import LEAST_SIDE, Scale, enlarge, scale_at, schedule
 from nst_jax.settings import (
+    COLORS,
     INITS,
     LEARNING_RATES,
     OPTIMIZERS,
@@ -92,6 +94,14 @@ FLAGS: dict[str, tuple[tuple[str, Callable[[str], Any], str, str], ...]] = {
         ("--init-noise", float, "F", "part of the start that is noise instead, 0 to 1"),
         ("--seed", int, "N", "of the noise"),
         ("--tv-weight", float, "W", "smoothness: weight of the total variation"),
+        (
+            "--colors",
+            str,
+            "|".join(COLORS),
+            "of the painting, of the photograph (only luminance is painted), or of the painting "
+            "moved to the photograph's",
+        ),
+        ("--color-map", str, "|".join(COLOR_MAPS), "how --colors match moves them"),
     ),
     "paintings": (
         ("--style-size", int, "PX", "long side of each (default: as --size)"),

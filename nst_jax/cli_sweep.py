@@ -21,7 +21,8 @@ from nst_jax.cli_stylize import (
 from nst_jax.errors import SettingsError
 from nst_jax.grid import Axis, Grid, Lane, Source
 from nst_jax.paintings import files_of
-from nst_jax.settings import INITS, Settings
+from nst_jax.recolor import COLOR_MAPS
+from nst_jax.settings import COLORS, INITS, Settings
 
 # Times the default ratio, where nothing else is asked for: the columns of the paper's Figure 3.
 RATIOS = (0.1, 1.0, 10.0, 100.0)
@@ -52,6 +53,8 @@ AXES = (
     ("--inits", names, "|".join((*INITS, "FILE")) + ",…", "where to start"),
     ("--init-noises", numbers, "F,…", "parts of it that are noise, 0 to 1"),
     ("--tv-weights", numbers, "W,…", "weights of the total variation"),
+    ("--color-modes", names, "|".join(COLORS) + ",…", "values of --colors"),
+    ("--color-maps", names, "|".join(COLOR_MAPS) + ",…", "of --colors match"),
 )
 
 
@@ -114,6 +117,12 @@ def _axes(
         axes.append(grid.seed_axis(options.seeds))
     if options.tv_weights is not None:
         axes.append(grid.tv_axis(options.tv_weights))
+    if options.color_modes is not None:
+        axes.append(grid.colors_axis(options.color_modes))
+    if options.color_maps is not None:
+        if "match" not in (settings.colors, *(options.color_modes or ())):
+            raise SettingsError("--color-maps is of --colors match; add that, or leave it out")
+        axes.append(grid.color_map_axis(options.color_maps))
     ratios = options.ratios
     alone = len(axes) == 1 and len(axes[0].points) == 1 and options.style_ratios is None
     if ratios is None and alone:
@@ -141,6 +150,7 @@ def _refuse_both(options: argparse.Namespace) -> None:
     pairs += [("seed", "seeds"), ("init", "inits"), ("tv_weight", "tv_weights")]
     pairs += [("style_scale", "style_scales"), ("init_noise", "init_noises")]
     pairs += [("style_blend", "blend_steps")]
+    pairs += [("colors", "color_modes"), ("color_map", "color_maps")]
     for one, other in pairs:
         if getattr(options, one, None) is not None and getattr(options, other) is not None:
             flags = " and ".join("--" + name.replace("_", "-") for name in (one, other))

@@ -145,6 +145,16 @@ def init_axis(inits: Iterable[str]) -> Axis:
     return Axis("init", "start", tuple(Point(_stem(i), _stem(i), {"init": i}) for i in inits))
 
 
+def colors_axis(colors: Iterable[str]) -> Axis:
+    """Whose colours the picture has."""
+    return Axis("colors", "colours", tuple(Point(c, c, {"colors": c}) for c in colors))
+
+
+def color_map_axis(maps: Iterable[str]) -> Axis:
+    """How the painting's colours are moved to the photograph's."""
+    return Axis("map", "colour map", tuple(Point(m, m, {"color_map": m}) for m in maps))
+
+
 def style_axis(sources: Sequence[Source], ratios: Sequence[float] | None = None) -> Axis:
     """The paintings among the sources, each with a ratio of its own if there are ratios.
 

@@ -12,6 +12,7 @@ from nst_jax.errors import SettingsError
 from nst_jax.losses import Features, Targets
 from nst_jax.paintings import ImageLike, Painting, PaintingReader, StyleLike, as_image, one_by_one
 from nst_jax.program import Program, jitted
+from nst_jax.recolor import to_grey
 from nst_jax.settings import Settings
 from nst_jax.weights import Parameters, Weights, cannot_normalize, normalize
 from nst_jax.weights_file import load_weights
@@ -141,6 +142,7 @@ def initial_image(
     content: np.ndarray | None,
     style: np.ndarray | None,
     noise: float = 0.0,
+    grey: bool = False,
 ) -> np.ndarray | jax.Array:
     """The image that the optimisation starts from.
 
@@ -151,17 +153,25 @@ def initial_image(
         content: (H, W, 3); None where the style alone is reconstructed.
         style: (H', W', 3); None where the content alone is.
         noise: f, how much of that image is replaced by noise: (1 − f) · image + f · noise.
+        grey: whether noise, and the image of a file, are to be grey; the other two are as they are.
 
     Returns:
         (H, W, 3), float32.
     """
     shape = canvas(content, style).shape
     if init == "noise" or noise == 1:
-        return jax.random.uniform(key, shape, jnp.float32)
+        return _white_noise(key, shape, grey)
     source = {"content": content, "style": style}.get(init)
     if source is None:
         source = images.load_image(init)
+        source = to_grey(source) if grey else source
     image = source if source.shape == shape else geometry.cover(source, shape[:2])
     if not noise:
         return image
-    return (1 - noise) * image + noise * jax.random.uniform(key, shape, jnp.float32)
+    return (1 - noise) * image + noise * _white_noise(key, shape, grey)
+
+
+def _white_noise(key: jax.Array, shape: tuple[int, ...], grey: bool) -> jax.Array:
+    """(H, W, 3), uniform over [0, 1]; in grey, the same in all channels."""
+    values = jax.random.uniform(key, (*shape[:2], 1) if grey else shape, jnp.float32)
+    return jnp.broadcast_to(values, shape)

@@ -18,6 +18,7 @@ from nst_jax.paintings import (
     as_image,
     one_by_one,
 )
+from nst_jax.palette import Palette
 from nst_jax.program import Program, make_program
 from nst_jax.scales import Scale, schedule
 from nst_jax.settings import INITS, Settings
@@ -40,6 +41,8 @@ VARYING = (
     "style_blend",
     "style_scale",
     "layers_per_style",
+    "colors",
+    "color_map",
 )
 
 
@@ -49,8 +52,11 @@ class Job:
 
     Attributes:
         settings: of each lane.
-        contents: (H, W, 3) of each, all of one shape, or None. Lanes may share an array.
-        styles: the paintings of each, or none. Lanes may share their arrays.
+        contents: (H, W, 3) of each as the network is shown it, all of one shape, or None. Lanes may
+            share an array.
+        styles: the paintings of each as the network is shown them, or none. Lanes may share their
+            arrays.
+        photographs: (H, W, 3) of each in its own colours, or None.
         weights: of the network, normalised where the settings say so.
         program: what is compiled.
     """
@@ -58,6 +64,7 @@ class Job:
     settings: tuple[Settings, ...]
     contents: tuple[np.ndarray | None, ...]
     styles: tuple[tuple[Painting, ...], ...]
+    photographs: tuple[np.ndarray | None, ...]
     weights: Weights
     program: Program
 
@@ -98,7 +105,10 @@ def prepare(
     _check_sizes(first, (*contents, *scaled))
     for init in {one.init for one in settings} - set(INITS):
         load_image(init)  # so that a mistake shows before the first round, not after
-    return Job(settings, contents, styles, weights, program)
+    palette = Palette()
+    shown = [palette.recolor(*lane) for lane in zip(settings, contents, styles, strict=True)]
+    seen, styles = tuple(lane[0] for lane in shown), tuple(lane[1] for lane in shown)
+    return Job(settings, seen, styles, contents, weights, program)
 
 
 def _one_for_each(name: str, given: Any, count: int) -> Sequence:

@@ -16,6 +16,7 @@ from nst_jax.inputs import content_targets, first_image, initial_image, style_ta
 from nst_jax.job import Job
 from nst_jax.loop import Stopwatch, check_intervals, iterate, with_arguments
 from nst_jax.losses import Features, Losses, LossWeights, Targets
+from nst_jax.palette import finish_image
 from nst_jax.program import Carry, lane_axes, prepare, start
 from nst_jax.scales import (
     Scale,
@@ -273,7 +274,8 @@ class Runner:
         """Run this process's share of a round."""
         padded = mine + mine[:1] * (self.plan.lanes - len(mine))
         scales, steps = self._job.scales, self._job.settings[0].steps
-        monitor = _Monitor(self._options, mine, scales, partial(tell, lanes=mine, steps=steps))
+        tell = partial(tell, lanes=mine, steps=steps)
+        monitor = _Monitor(self._options, mine, scales, self._finish, tell)
         if resumed:
             monitor.go_on_from(resumed)
         first = resumed.step if resumed else 0
@@ -281,7 +283,7 @@ class Runner:
         best, restarts = jax.device_get((carry.best, carry.restarts))
         results = {
             number: Result(
-                image=enlarge(best.image[lane], self._full.shape).clip(0.0, 1.0),
+                image=self._finish(number, enlarge(best.image[lane], self._full.shape)),
                 losses=_of_lane(best.losses, lane),
                 history=monitor.history_of(lane),
                 evaluations=evaluations,
@@ -347,7 +349,12 @@ class Runner:
         key = jax.random.key(one.seed)
         first = first_image(self._job.styles[lane])
         images = images_at(self._job.scales[0], self._job.contents[lane], first)
-        return np.asarray(initial_image(key, one.init, *images, one.init_noise), np.float32)
+        grey = one.colors == "luminance"
+        image = initial_image(key, one.init, *images, one.init_noise, grey)
+        return np.asarray(image, np.float32)
+
+    def _finish(self, lane: int, image: np.ndarray) -> np.ndarray:
+        return finish_image(self._job.settings[lane], self._job.photographs[lane], image)
 
     def _arguments_of(self, padded: tuple[int, ...], scale: Scale) -> tuple[Targets, LossWeights]:
         """Targets and weights of these lanes, stacked."""
@@ -364,9 +371,11 @@ class _Monitor:
         options: Options,
         numbers: tuple[int, ...],
         scales: Sequence[Scale],
+        finish: Callable[[int, np.ndarray], np.ndarray],
         tell: Callable[..., SweepProgress],
     ):
         self._options, self._numbers, self._scales, self._tell = options, numbers, scales, tell
+        self._finish = finish
         self._firsts = {steps.start for _, steps in numbered(scales)}
         self._before: list[History] = [[] for _ in numbers]
         self._history: History = []
@@ -388,7 +397,7 @@ class _Monitor:
         if self._is_kept(number):
             self._history.append(self._last)
         if self._options.callback and not self.stopped:
-            images = None if carry is None else np.asarray(carry.best.image)[:count].clip(0.0, 1.0)
+            images = None if carry is None else self._finished(np.asarray(carry.best.image))
             progress = self._tell(
                 step=number,
                 losses=losses,
@@ -402,6 +411,11 @@ class _Monitor:
             except StopIteration:
                 self.stopped = True
         return not self.stopped
+
+    def _finished(self, images: np.ndarray) -> np.ndarray:
+        """Of the lanes of the round, without those that only fill it up."""
+        pairs = zip(self._numbers, images, strict=False)
+        return np.stack([self._finish(number, image) for number, image in pairs])
 
     def _is_kept(self, number: int) -> bool:
         """Whether a step has an entry in the history, though it may not be the last."""

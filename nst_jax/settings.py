@@ -18,10 +18,12 @@ from nst_jax import mixing
 from nst_jax.errors import SettingsError
 from nst_jax.layer_weights import weights_in_order
 from nst_jax.losses import CONVENTIONS, LossWeights
+from nst_jax.recolor import COLOR_MAPS
 from nst_jax.vgg import POOLINGS, canonical_layer, layer_names
 
 INITS = ("content", "noise", "style")
 OPTIMIZERS = ("lbfgs", "adam")
+COLORS = ("style", "luminance", "match")
 # Type of the activations, and precision of the products that make them.
 PRECISIONS = {
     "float32": (jnp.float32, lax.Precision.HIGHEST),
@@ -92,6 +94,11 @@ class Settings:
         learning_rate: None means 1 for L-BFGS and 0.02 for Adam; static.
         lbfgs_memory: pairs of history, ≥ 1; static.
         tv_weight: weight of the total variation, ≥ 0; traced.
+        colors: "style", the painting's; "luminance", the photograph's chroma, and only luminance is
+            painted; or "match", the painting moved to the photograph's colours first (`palette`).
+            Changes arrays only.
+        color_map: "cholesky", "pca" or "symmetric": how "match" moves them (`recolor.color_map`).
+            Changes arrays only.
         precision: "float32", "tf32" (products rounded as the hardware likes best: TF32 on NVIDIA,
             bfloat16 on TPU, no difference on CPU) or "bfloat16" (activations too); static.
         scales: sizes that the image goes through, 1 to 6, each twice the one before, and the last
@@ -124,6 +131,8 @@ class Settings:
     learning_rate: float | None = None
     lbfgs_memory: int = 50
     tv_weight: float = 0.0
+    colors: str = "style"
+    color_map: str = "pca"  # as in the code of Gatys et al. 2016
     precision: str = "float32"
     scales: int = 1
 
@@ -136,12 +145,19 @@ class Settings:
         _check_one_of("convention", self.convention, CONVENTIONS)
         _check_one_of("optimizer", self.optimizer, OPTIMIZERS)
         _check_one_of("precision", self.precision, PRECISIONS)
+        _check_one_of("colors", self.colors, COLORS)
+        _check_one_of("color_map", self.color_map, COLOR_MAPS)
         for name in NUMBERS:
             value = getattr(self, name)
             if value is not None or getattr(Settings, name) is not None:  # the default may be None
                 self._set(name, _number(name, value))
         self._check_layers()
         self._check_paintings()
+        if self.colors != "style" and not self.is_transfer:
+            raise SettingsError(
+                f"colors is {self.colors!r}, which needs a photograph and a painting; a "
+                f"reconstruction has the colours of its one image: leave it out"
+            )
         if self.ratio is None and self.is_transfer and self.convention != "paper":
             raise SettingsError(
                 f"ratio has no default in the convention {self.convention!r}; give one (in "

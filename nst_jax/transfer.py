@@ -4,6 +4,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ from nst_jax.inputs import (
 from nst_jax.loop import Stopwatch, check_intervals, iterate, with_arguments
 from nst_jax.losses import Losses, Targets
 from nst_jax.paintings import ImageLike, StyleLike
+from nst_jax.palette import Palette, finish_image
 from nst_jax.program import Carry, Program, jitted, make_program, prepare
 from nst_jax.scales import (
     Scale,
@@ -73,8 +75,9 @@ class Result:
 
     Attributes:
         image: (H, W, 3) float32, the image of least loss at the last scale that the run came to,
-            enlarged where that is not the full size, and clipped to [0, 1] once.
-        losses: of that image before enlarging and clipping, Python floats.
+            enlarged where that is not the full size, and clipped to [0, 1] once; with the colors
+            "luminance", its luminance with the photograph's chroma.
+        losses: of that image before all this, Python floats.
         history: (step, losses) of the first step at each scale, every `report_every` steps, and
             the last.
         evaluations: of the loss and its gradient.
@@ -142,16 +145,19 @@ def stylize(
     weights = choose_weights(settings, weights)
     program = make_program(settings, weights)
     photograph, paintings = read_images(settings, content, style)
+    shown, paintings = Palette().recolor(settings, photograph, paintings)
     shares, first = settings.style_shares(len(paintings)), first_image(paintings)
-    scales = schedule(settings, canvas(photograph, first).shape)
-    key, coarsest = jax.random.key(settings.seed), images_at(scales[0], photograph, first)
-    image = initial_image(key, settings.init, *coarsest, settings.init_noise)
+    scales = schedule(settings, canvas(shown, first).shape)
+    key, coarsest = jax.random.key(settings.seed), images_at(scales[0], shown, first)
+    grey = settings.colors == "luminance"
+    image = initial_image(key, settings.init, *coarsest, settings.init_noise, grey)
 
     def targets_at(scale: Scale) -> Targets:
-        pictures = image_at(scale, photograph), paintings_at(scale, paintings)
+        pictures = image_at(scale, shown), paintings_at(scale, paintings)
         return compute_targets(program, weights.params, *pictures, shares)
 
-    monitor = _Monitor(scales, callback, report_every)
+    finish = partial(finish_image, settings, photograph)
+    monitor = _Monitor(scales, finish, callback, report_every)
     return _optimize(program, image, targets_at, settings, weights, monitor, save_every)
 
 
@@ -166,6 +172,8 @@ def optimize(
     save_every: int | None = None,
 ) -> Result:
     """Evaluate and update the image `steps` times, and evaluate it once more, at one scale.
+
+    The targets and the image are taken as they are, whatever `settings.colors`.
 
     Args:
         program: what is compiled.
@@ -182,7 +190,7 @@ def optimize(
     """
     check_intervals(report_every=report_every, save_every=save_every)
     scales = schedule(dataclasses.replace(settings, scales=1), image.shape)
-    monitor = _Monitor(scales, callback, report_every)
+    monitor = _Monitor(scales, lambda best: best.clip(0.0, 1.0), callback, report_every)
     return _optimize(program, image, lambda _: targets, settings, weights, monitor, save_every)
 
 
@@ -215,7 +223,7 @@ def _optimize(
         if monitor.stopped:
             break
     return Result(
-        image=enlarge(best.image, monitor.scales[-1].shape).clip(0.0, 1.0),
+        image=monitor.finish(enlarge(best.image, monitor.scales[-1].shape)),
         losses=_as_floats(best.losses),
         history=monitor.finished_history(),
         evaluations=evaluations,
@@ -245,8 +253,14 @@ def why_not_finite(losses: Losses) -> str:
 class _Monitor:
     """Reads losses as steps finish, keeps the history, and asks the callback whether to go on."""
 
-    def __init__(self, scales: tuple[Scale, ...], callback: Callback | None, report_every: int):
-        self.scales, self.watch = scales, Stopwatch()
+    def __init__(
+        self,
+        scales: tuple[Scale, ...],
+        finish: Callable[[np.ndarray], np.ndarray],
+        callback: Callback | None,
+        report_every: int,
+    ):
+        self.scales, self.finish, self.watch = scales, finish, Stopwatch()
         self.history: list[tuple[int, Losses]] = []
         self.stopped = False
         self._last: tuple[int, Losses] | None = None
@@ -263,7 +277,7 @@ class _Monitor:
         if number in self._firsts or number % self._report_every == 0:
             self.history.append(self._last)
         if self._callback and not self.stopped:
-            image = None if carry is None else np.asarray(carry.best.image).clip(0.0, 1.0)
+            image = None if carry is None else self.finish(np.asarray(carry.best.image))
             progress = Progress(
                 number,
                 self._steps,

@@ -208,6 +208,8 @@ BAD = [
     ((*CONTENT, "--layers", "conv1_9"), ("no layer 'conv1_9'",)),
     ((*CONTENT, "--layers", ""), ("both empty", "at least one layer")),
     ((*STYLE, "--layers", ""), ("both empty", "at least one layer")),
+    ((*CONTENT, "--colors", "luminance"), ("colors is 'luminance'", "leave it out")),
+    ((*STYLE, "--colors", "match"), ("colors is 'match'", "leave it out")),
     ((*CONTENT, "--layers", "conv1_1,relu1_1"), ("content_layers names a layer twice",)),
     ((*STYLE, "--layers", "conv1_1,conv1_1"), ("style_layers names a layer twice",)),
     ((*CONTENT, "--init", "style"), ("there is no style image", "init style")),

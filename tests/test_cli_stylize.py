@@ -159,6 +159,8 @@ FLAGS = [
     ("--size", "15", ("size is 15", "16 to")),
     ("--size", "99999", ("size is 99999", "16 to")),
     ("--style-size", "0", ("style_size is 0", "16 to")),
+    ("--colors", "luma", ("colors is 'luma'", "style, luminance, match")),
+    ("--color-map", "choleski", ("color_map is 'choleski'", "did you mean cholesky")),
     ("--seed", "-1", ("seed is -1", "0 to")),
     ("--lbfgs-memory", "0", ("lbfgs_memory is 0", "1 to")),
     ("--scales", "0", ("scales is 0", "1 to 6")),
@@ -343,6 +345,20 @@ def test_from_coarse_to_fine(folder, init):
     )
 
 
+def test_the_photograph_keeps_its_chroma(folder):
+    """In the end and on the way."""
+    flags = ("--steps", 3, "--save-every", 1, "--colors", "luminance")
+    code, out, err = nst(*STYLIZE, "-o", "out.png", *flags)
+    assert code == 0, err
+    photograph = images.load_image("photo.png", 32)
+    assert out.splitlines() == ["out-00001.png", "out-00002.png", "out.png"]
+    for name in out.splitlines():
+        change = read(name) - photograph
+        assert np.abs(change - change.mean(axis=-1, keepdims=True)).max() < 2 * ROUNDING
+    assert np.abs(change).max() > 4 * ROUNDING  # of the result: something happened
+    assert read_record("out.json")["settings"]["colors"] == "luminance"
+
+
 @pytest.mark.parametrize("name", ["out.jpg", "OUT.JPEG"])
 def test_jpeg(folder, name):
     assert nst(*SHORT, "-o", name)[:2] == (0, f"{name}\n")
@@ -525,6 +541,8 @@ def test_every_setting_has_its_flag(settings_of):
         "learning_rate": 0.125,
         "lbfgs_memory": 7,
         "tv_weight": 0.75,
+        "colors": "match",
+        "color_map": "symmetric",
         "precision": "bfloat16",
         "scales": 3,
     }

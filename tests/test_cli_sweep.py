@@ -276,6 +276,28 @@ def test_initial_images_are_an_axis():
     assert "init" in lanes["init-start"]["inputs"] and "init" not in lanes["init-noise"]["inputs"]
 
 
+def test_colours_are_an_axis():
+    """Each as its own command makes it; luminance with the photograph's chroma, on the way, too."""
+    flags = ("--color-modes", "style,luminance,match", "--color-map", "symmetric")
+    assert nst(*SWEEP, *flags, "--save-every", 2, "-o", "out").code == 0
+    lanes = lanes_of()
+    assert list(lanes) == [f"colors-{colors}" for colors in ("style", "luminance", "match")]
+    for lane in lanes.values():
+        check_like_alone(lane, "out")
+    photograph = images.load_image("photo.png", 32) * 255
+    for name in ("out/colors-luminance.png", "out/colors-luminance-00002.png"):
+        change = pixels_of(name) - photograph
+        assert np.ptp(change, axis=-1).max() < 1.001 < np.abs(change).max()  # rounding, to 8 bits
+
+
+def test_colour_maps_are_an_axis():
+    flags = ("--colors", "match", "--color-maps", "cholesky,pca,symmetric", "--steps", 0)
+    assert nst(*SWEEP, *flags, "-o", "out").code == 0
+    assert list(lanes_of()) == ["map-cholesky", "map-pca", "map-symmetric"]
+    first = [lane["history"][0]["style"] for lane in lanes_of().values()]
+    assert len(set(first)) == 3
+
+
 def test_intermediates():
     code, out, _ = nst(*TWO, "--save-every", 2)
     between = [f"out/{name}-00002.png" for name in PAIR]
@@ -374,6 +396,12 @@ FLAGS = [
     (("--seed", 1, "--seeds", "1,2"), ("--seed and --seeds do not go together",)),
     (("--init", "noise", "--inits", "noise"), ("--init and --inits do not go together",)),
     (("--tv-weight", 1, "--tv-weights", "1"), ("--tv-weight and --tv-weights do not go",)),
+    (("--colors", "match", "--color-modes", "style"), ("--colors and --color-modes do not",)),
+    (("--color-map", "pca", "--color-maps", "pca"), ("--color-map and --color-maps do not",)),
+    (("--color-modes", "style,sepia"), ("colors is 'sepia'", "style, luminance, match")),
+    (("--color-modes", "style,style"), ("colours has style twice", "once")),
+    (("--color-maps", "pca,cholesky"), ("--color-maps is of --colors match", "leave it out")),
+    (("--colors", "match", "--color-maps", "rgb"), ("color_map is 'rgb'", "cholesky, pca")),
     (("--style-scale", 1, "--style-scales", "1"), ("--style-scale and --style-scales do not",)),
     (("--init-noise", 0, "--init-noises", "1"), ("--init-noise and --init-noises do not",)),
     (("--style-blend", "1", "--blend-steps", 2), ("--style-blend and --blend-steps do not",)),

@@ -116,6 +116,8 @@ LATER = {
     "style_scale": [1.0],
     "layers_per_style": None,
     "init_noise": 0.0,
+    "colors": "style",
+    "color_map": "pca",
 }
 
 
@@ -133,6 +135,8 @@ def test_folders_from_before_there_were_these_settings():
     assert still_to_do(open_folder()) == []
     scaled = open_folder(settings=dataclasses.replace(SETTINGS, scales=2))
     refused(lambda: scaled.take_up(False), "ratio-1e-4 has scales 1, not 2")
+    matched = open_folder(settings=dataclasses.replace(SETTINGS, colors="match"))
+    refused(lambda: matched.take_up(False), "ratio-1e-4 has colors style, not match")
     larger = open_folder(settings=dataclasses.replace(SETTINGS, style_scale=(0.5, 1)))
     refused(lambda: larger.take_up(False), r"ratio-1e-4 has style_scale \[1.0\], not \[0.5, 1.0\]")
 

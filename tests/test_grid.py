@@ -49,6 +49,18 @@ def test_product():
     assert (sixth.content, sixth.style) == (0, (2,))
 
 
+def test_colours():
+    axes = (grid.colors_axis(["style", "match"]), grid.color_map_axis(["pca", "cholesky"]))
+    made = make_grid(Settings(), (PHOTO, NIGHT), axes)
+    assert [lane.name for lane in made.lanes] == [
+        "colors-style_map-pca",
+        "colors-style_map-cholesky",
+        "colors-match_map-pca",
+        "colors-match_map-cholesky",
+    ]
+    assert made.lanes[3].settings == Settings(colors="match", color_map="cholesky")
+
+
 def test_axis_with_one_point_leaves_no_trace_in_the_names():
     axes = (grid.seed_axis([7]), grid.ratio_axis([1e-4, 1e-3]), grid.tv_axis([0.25]))
     made = make_grid(Settings(), (PHOTO, NIGHT), axes)

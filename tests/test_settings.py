@@ -41,6 +41,8 @@ def test_defaults():
         "learning_rate": None,
         "lbfgs_memory": 50,
         "tv_weight": 0.0,
+        "colors": "style",
+        "color_map": "pca",
         "precision": "float32",
         "scales": 1,
     }
@@ -298,6 +300,14 @@ def test_frozen_and_hashable():
         settings.ratio = 1.0
     assert settings in {Settings(style_layer_weights=(1.0,) * 5)}
     assert dataclasses.replace(settings, ratio=0.5).ratio == 0.5
+
+
+@pytest.mark.parametrize("colors", ["luminance", "match"])
+@pytest.mark.parametrize("missing", ["content_layers", "style_layers"])
+def test_reconstructions_have_the_colours_of_their_image(colors, missing):
+    with pytest.raises(SettingsError, match=f"colors is '{colors}', which needs a photograph and"):
+        Settings(colors=colors, **{missing: ()})
+    assert Settings(color_map="symmetric", **{missing: ()}).colors == "style"
 
 
 def test_replacing_a_value_checks_it_again():

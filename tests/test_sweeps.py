@@ -220,6 +220,42 @@ def test_reconstructions(normalized, photograph, kind):
         assert first.total == pytest.approx(expected, rel=FIRST)
 
 
+COLORS = [
+    dataclasses.replace(SETTINGS[0], colors=colors, color_map=color_map)
+    for colors, color_map in [
+        ("style", "pca"),
+        ("luminance", "pca"),
+        ("match", "pca"),
+        ("match", "cholesky"),
+    ]
+]
+
+
+def test_colours_are_lanes(together, normalized, photograph, painting):
+    """Beside each other, from noise and from the photograph; images on the way are finished."""
+    settings = [*COLORS, dataclasses.replace(COLORS[1], init="noise", seed=3, ratio=1e-3)]
+    seen = []
+    lanes = together(settings, callback=seen.append, save_every=3)
+    for one, lane in zip(settings, lanes, strict=True):
+        alone = stylize(photograph, painting, one, weights=normalized)
+        expected, got = losses_of([alone])[0], losses_of([lane])[0]
+        assert got[0] == pytest.approx(expected[0], rel=FIRST)
+        assert got == pytest.approx(expected, rel=LATER)
+        assert np.abs(lane.image - alone.image).mean() < 0.01
+    assert len({lane.history[0][1].total for lane in lanes}) == len(lanes)
+    assert np.array_equal(seen[-1].images, [lane.image for lane in lanes])
+    for image in (lanes[1].image, lanes[4].image, seen[3].images[1]):
+        change = image - photograph  # the same in all channels: the chroma is the photograph's
+        assert np.ptp(change, axis=-1).max() < 1e-6 < np.abs(change).max()
+
+
+def test_lanes_of_the_same_colours_share_their_images(normalized, photograph, painting):
+    job = prepare(photograph, painting, [*COLORS, *COLORS], normalized)
+    assert len({id(image) for image in job.contents}) == 2
+    assert len({id(lane[0].image) for lane in job.styles}) == 4
+    assert all(image is photograph for image in job.photographs)
+
+
 def stop_at(step):
     def callback(progress):
         if progress.step == step:
@@ -359,6 +395,15 @@ def test_going_on_at_any_scale(normalized, wide, painting, step):
         assert [step for step, _ in result.history] == [0, 2, 3, 4, 6]
         assert result.history == whole.results[number].history
         assert np.array_equal(result.image, whole.results[number].image)
+
+
+def test_colours_where_a_coarse_scale_was_interrupted(together, wide):
+    """The result has the full size's chroma."""
+    (lane,) = together(
+        [dataclasses.replace(SCALED[0], colors="luminance")], wide, callback=stop_at(1)
+    )
+    assert not lane.completed and lane.image.shape == wide.shape
+    assert np.ptp(lane.image - wide, axis=-1).max() < 1e-6
 
 
 def test_each_scale_is_compiled_once(normalized, wide, painting, monkeypatch):

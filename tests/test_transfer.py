@@ -9,16 +9,21 @@ import numpy as np
 import pytest
 from PIL import Image
 from reference import SAMPLES
+from scipy.linalg import sqrtm
 
 from nst_jax import NSTError, Settings, SettingsError, images, stylize
+from nst_jax.geometry import cover
 from nst_jax.losses import Losses
 from nst_jax.program import Best, Carry, jitted, make_program, prepare, start, step
+from nst_jax.recolor import match_luminance
 from nst_jax.transfer import compute_targets, initial_image, optimize
 
 # Small and quick; the same program throughout, so that it is compiled once.
 QUICK = Settings(steps=12, ratio=1e-4, lbfgs_memory=5)
 # One float32 program against another on the same numbers.
 SAME = 1e-5
+COLORED = 1e-3  # after three steps of L-BFGS, from targets that differ by rounding
+CHROMA = 1e-6  # float32
 
 
 @pytest.fixture(scope="module")
@@ -313,6 +318,118 @@ def test_weights_that_cannot_be_normalised_are_reported(photograph, painting, em
 def test_intervals_below_one(run, name):
     with pytest.raises(SettingsError, match=f"{name} is 0; wanted at least 1"):
         run(**{name: 0})
+
+
+# ---- Colours
+
+
+def recolored(colors, **changes):
+    return dataclasses.replace(QUICK, colors=colors, steps=3, **changes)
+
+
+def chroma_of(image):
+    """I and Q of YIQ, in float64."""
+    return image.astype(np.float64) @ np.array([(0.596, -0.274, -0.322), (0.211, -0.523, 0.312)]).T
+
+
+def luminance_of(image):
+    """In three equal channels, float64."""
+    return np.repeat((image.astype(np.float64) @ (0.299, 0.587, 0.114))[..., None], 3, axis=-1)
+
+
+def moved_colors(style, content):
+    """By the map of Gatys et al. 2016, Σ_C^½ Σ_S^−½, in float64, clipped."""
+    (mean, root), (own_mean, own_root) = (
+        (colors.mean(axis=0), sqrtm(np.cov(colors.T, bias=True)))
+        for colors in (image.astype(float).reshape(-1, 3) for image in (content, style))
+    )
+    moved = (style - own_mean) @ np.linalg.inv(own_root) @ root + mean
+    return moved.clip(0, 1).astype(np.float32)
+
+
+def test_matched_colours_are_a_run_with_a_painting_of_these_colours(run, photograph, painting):
+    result = run(recolored("match"))
+    expected = run(recolored("style"), style=moved_colors(painting, photograph))
+    assert result.losses.total == pytest.approx(expected.losses.total, rel=COLORED)
+    assert np.abs(result.image - expected.image).max() < COLORED
+    assert result.losses.total != pytest.approx(run(recolored("style")).losses.total, rel=0.1)
+
+
+def test_several_paintings_are_matched_each_by_itself(run, photograph, painting):
+    paintings = (painting, np.flip(photograph, axis=-1) ** 2)
+    settings = dataclasses.replace(recolored("match"), style_blend=(1, 3), steps=0)
+    result = run(settings, style=paintings)
+    moved = tuple(moved_colors(each, photograph) for each in paintings)
+    expected = run(dataclasses.replace(settings, colors="style"), style=moved)
+    assert result.losses.style == pytest.approx(expected.losses.style, rel=COLORED)
+
+
+def test_luminance_is_a_run_in_grey_with_the_chroma_of_the_photograph(run, photograph, painting):
+    seen = []
+    result = run(recolored("luminance"), callback=seen.append, save_every=1)
+    grey, own = luminance_of(photograph), luminance_of(painting)
+    own = (own - own.mean()) * grey.std() / own.std() + grey.mean()
+    expected = run(recolored("style"), grey, own.clip(0, 1))
+    assert result.losses.total == pytest.approx(expected.losses.total, rel=COLORED)
+    inside = (result.image.min(axis=-1) > 0) & (result.image.max(axis=-1) < 1)
+    got, wanted = luminance_of(result.image), luminance_of(expected.image)
+    assert inside.mean() > 0.3 and np.abs(got - wanted)[inside].max() < 0.01
+    for image in [result.image, *(progress.image for progress in seen)]:
+        assert np.abs(chroma_of(image) - chroma_of(photograph)).max() < CHROMA
+        assert image.min() >= 0 and image.max() <= 1
+    assert np.abs(result.image - photograph).max() > 0.02  # something happened
+
+
+def test_luminance_at_a_coarse_size(run, photograph):
+    """The chroma is that of the photograph at this size; a result's, that of the full size."""
+    seen = []
+
+    def callback(progress):
+        seen.append(progress)
+        if progress.step == 1:
+            raise StopIteration
+
+    result = run(recolored("luminance", scales=2), callback=callback, save_every=1)
+    assert not result.completed and seen[0].image.shape == (32, 48, 3)
+    small = enlarged(photograph, 48, 32).clip(0, 1)
+    assert np.abs(chroma_of(seen[0].image) - chroma_of(small)).max() < CHROMA
+    assert np.abs(chroma_of(result.image) - chroma_of(photograph)).max() < CHROMA
+
+
+@pytest.mark.parametrize("colors", ["luminance", "match"])
+@pytest.mark.parametrize("grey", ["photograph", "painting", "both"])
+def test_colours_of_grey_images(run, photograph, painting, colors, grey):
+    content, style = photograph, painting
+    content = content if grey == "painting" else luminance_of(content)
+    style = style if grey == "photograph" else luminance_of(style)
+    result = run(dataclasses.replace(QUICK, colors=colors), content, style)
+    assert np.isfinite(result.losses.total)
+    assert result.losses.total < result.history[0][1].total
+    if colors == "luminance":
+        assert np.abs(chroma_of(result.image) - chroma_of(content)).max() < CHROMA
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.25])
+@pytest.mark.parametrize("init", ["noise", "style", "start.png"])
+def test_initial_images_of_luminance_are_grey(
+    run, photograph, painting, tmp_path, monkeypatch, init, noise
+):
+    """Seen with a grey photograph, whose chroma of 0 hides nothing."""
+    monkeypatch.chdir(tmp_path)
+    images.save_image(np.flip(photograph, axis=1), "start.png")
+    grey = np.repeat(photograph[..., :1], 3, axis=-1)
+    settings = dataclasses.replace(recolored("luminance", init=init, init_noise=noise), steps=0)
+    image = run(settings, grey).image
+    assert np.ptp(image, axis=-1).max() < CHROMA
+    white = run(dataclasses.replace(settings, init="noise"), grey).image
+    assert np.ptp(white, axis=-1).max() < CHROMA
+    assert white.std() == pytest.approx(12**-0.5, abs=0.01)  # not the sum of three channels
+    wanted = {
+        "noise": lambda: white,
+        "style": lambda: cover(match_luminance(painting, grey).clip(0, 1), (64, 96)),
+        "start.png": lambda: luminance_of(images.load_image(init)),
+    }[init]()
+    assert np.abs(image - ((1 - noise) * wanted + noise * white)).max() < CHROMA
 
 
 # ---- From coarse to fine
