@@ -23,7 +23,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nst_jax import ops
+from nst_jax import guidance, ops
 
 CONVENTIONS = ("paper", "authors", "equations")
 
@@ -35,11 +35,18 @@ class Targets(NamedTuple):
 
     Attributes:
         content: {layer: (1, h, w, C)}, features of the content image.
-        style: {layer: (1, C, C)}, Gram matrices of the style image, as `ops.gram_matrix` has them.
+        style: {layer: (1, C, C)}, Gram matrices of the style image, as `ops.gram_matrix` has them;
+            with regions {layer: (1, R, C, C)}, as `guidance.guided_gram_matrix` has them.
+        guides: {layer: (1, R, h, w)}, the guidance maps of the generated image for every style
+            layer, from `guidance.make_guides`; empty without regions.
+        region_weights: (1, R), what the regions' style losses are multiplied with; 0 for a region
+            that has no style. None without regions.
     """
 
     content: Features
     style: Features
+    guides: Features = {}
+    region_weights: jax.Array | None = None
 
 
 class LossWeights(NamedTuple):
@@ -69,7 +76,7 @@ class Losses(NamedTuple):
         style: Σ_l w_l · style loss of layer l.
         tv: total variation.
         content_layers: {layer: content loss before its weight}.
-        style_layers: {layer: style loss before w_l}.
+        style_layers: {layer: style loss before w_l, the regions' together}.
     """
 
     total: jax.Array
@@ -132,6 +139,29 @@ def style_loss(gram: jax.Array, target_gram: jax.Array, convention: str = "paper
     return _sum_of_squares(gram - target_gram) / (factor * float(channels) ** 2)
 
 
+def guided_style_loss(
+    grams: jax.Array, target_grams: jax.Array, region_weights: jax.Array, convention: str = "paper"
+) -> jax.Array:
+    """The style losses of all regions, times their weights: Σ_r λ_r · style_loss(G_r, A_r).
+
+    Args:
+        grams: (N, R, C, C), from `guidance.guided_gram_matrix`.
+        target_grams: (N or 1, R, C, C), of the regions' own styles.
+        region_weights: (N or 1, R), the λ_r.
+        convention: "paper", "authors" or "equations".
+
+    Returns:
+        (N,), float32.
+
+    Source: Gatys et al. 2017, section 4.1.
+    """
+    count, regions, channels, _ = grams.shape
+    targets = jnp.broadcast_to(target_grams, grams.shape)
+    square = (count * regions, channels, channels)
+    each = style_loss(grams.reshape(square), targets.reshape(square), convention)
+    return jnp.sum(region_weights * each.reshape(count, regions), axis=1)
+
+
 def total_variation(images: jax.Array) -> jax.Array:
     """Squared differences between neighbouring pixels, averaged over positions.
 
@@ -180,10 +210,20 @@ def total_loss(
         term = content_loss(features[layer], target, convention)
         content_layers[layer] = term
         content += weights.content_layers[layer] * term
-    for layer, target in targets.style.items():
-        term = style_loss(ops.gram_matrix(features[layer]), target, convention)
+    for layer in targets.style:
+        term = _style_term(features[layer], layer, targets, convention)
         style_layers[layer] = term
         style += weights.style_layers[layer] * term
     tv = total_variation(images)
     total = weights.content * content + weights.style * style + weights.tv * tv
     return Losses(total, content, style, tv, content_layers, style_layers)
+
+
+def _style_term(features: jax.Array, layer: str, targets: Targets, convention: str) -> jax.Array:
+    """The style loss of one layer, (N,), by regions where the targets have guidance maps."""
+    target = targets.style[layer]
+    if layer not in targets.guides:
+        return style_loss(ops.gram_matrix(features), target, convention)
+    assert targets.region_weights is not None  # they come with the maps
+    grams = guidance.guided_gram_matrix(features, targets.guides[layer])
+    return guided_style_loss(grams, target, targets.region_weights, convention)

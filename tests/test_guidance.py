@@ -1,0 +1,168 @@
+"""Guidance maps against a network that shows what it sees; guided Grams against NumPy float64."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+from jax.test_util import check_grads
+from layouts import layers_of
+
+from nst_jax import guidance, ops
+from nst_jax.guidance import Crossing
+
+# float32 sums of up to 10³ products against float64.
+SUMS = 1e-5
+# The same products, summed once with and once without weights: rounding.
+SAME = 2e-6
+LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
+# Simonyan & Zisserman's tables by hand: each convolution adds two strides, each pooling one.
+FIELDS = {
+    "vgg16": {"conv1_1": 3, "conv1_2": 5, "conv2_1": 10, "conv3_1": 24, "conv4_1": 60},
+    "vgg19": {"conv2_2": 14, "conv3_4": 48, "conv4_1": 68, "conv4_2": 84, "conv5_1": 156},
+}
+
+
+def halves(height, width, at):
+    """Two regions, side by side."""
+    masks = np.zeros((2, height, width), np.float32)
+    masks[0, :, :at] = masks[1, :, at:] = 1
+    return masks
+
+
+def see_through(mask, architecture):
+    """{layer: (h, w)}: what each neuron of a VGG of ones sees of a mask; 0 where nothing."""
+    ones = {"kernel": np.ones((3, 3, 1, 1)), "bias": np.zeros(1)}
+    network = dict.fromkeys(layers_of(architecture), ones)
+    features = reference.all_features(network, mask[..., None], np.zeros(1))
+    return {layer: maps[..., 0] for layer, maps in features.items()}
+
+
+@pytest.mark.parametrize("architecture", ["vgg16", "vgg19"])
+def test_receptive_fields(architecture):
+    got = {name: guidance.receptive_field(architecture, name) for name in FIELDS[architecture]}
+    assert got == FIELDS[architecture]
+
+
+@pytest.mark.parametrize("architecture", ["vgg16", "vgg19"])
+@pytest.mark.parametrize(("height", "width"), [(33, 500), (47, 467)])
+def test_only_neurons_that_see_nothing_else_take_part(random, architecture, height, width):
+    """On sides that poolings round down, too; the edge is a wave, the other region has a hole."""
+    columns = width // 2 + 9 * np.sin(np.arange(height) / 5)
+    left = np.arange(width) < columns[:, None]
+    right = ~left
+    right[3:5, -3:-1] = False
+    masks = np.stack([left, right]).astype(np.float32)
+    layers = layers_of(architecture)[:-2]
+    got = guidance.propagate(masks, architecture, layers)
+    assert guidance.crossings(masks, architecture, layers) == []
+    for region in range(2):
+        beyond = see_through(1.0 - masks[region], architecture)
+        for layer in layers:
+            assert np.array_equal(got[layer][region] > 0, beyond[layer] == 0), layer
+
+
+def test_a_soft_mask_counts_as_the_least_that_is_seen(random):
+    mask = random.random((1, 16, 16))
+    got = guidance.propagate(mask, "vgg16", ["conv1_1", "conv2_1"])
+    seen = [mask[0, y - 1 : y + 2, x - 1 : x + 2].min() for y in (4, 9) for x in (7, 11)]
+    assert [got["conv1_1"][0, y, x] for y in (4, 9) for x in (7, 11)] == seen
+    # conv2_1 at (y, x) sees 10 px, from 2y − 4 on.
+    assert got["conv2_1"][0, 3, 4] == mask[0, 2:12, 4:14].min()
+
+
+def test_a_whole_image_has_a_whole_map():
+    maps = guidance.propagate(np.ones((1, 37, 50), np.float32), "vgg16", LAYERS)
+    assert {layer: m.shape for layer, m in maps.items()} == {
+        "conv1_1": (1, 37, 50),
+        "conv2_1": (1, 18, 25),
+        "conv3_1": (1, 9, 12),
+        "conv4_1": (1, 4, 6),
+        "conv5_1": (1, 2, 3),
+    }
+    assert all(np.all(m == 1) for m in maps.values())
+
+
+def test_small_regions_do_not_vanish():
+    """A stripe of 40 px: conv4_1 sees 60; a single pixel in the row that poolings drop."""
+    masks = np.zeros((2, 49, 256), np.float32)
+    masks[0, :, 100:140] = 1
+    masks[1, 48, 200] = 1
+    maps = guidance.propagate(masks, "vgg16", LAYERS)
+    assert all(np.all(m.any(axis=(1, 2))) for m in maps.values())
+    assert guidance.crossings(masks, "vgg16", LAYERS) == [
+        Crossing(0, "conv4_1", 60),
+        Crossing(0, "conv5_1", 132),
+        *(Crossing(1, f"conv{b}_1", f) for b, f in enumerate((3, 10, 24, 60, 132), 1)),
+    ]
+    columns = np.flatnonzero(maps["conv4_1"][0].any(axis=0))
+    assert columns.min() * 8 >= 100 and columns.max() * 8 + 8 <= 140  # still within the stripe
+
+
+def test_guides_are_normalised(random):
+    guides = guidance.make_guides(halves(40, 64, 24) * 0.5, "vgg16", LAYERS[:3])
+    for layer, maps in guides.items():
+        assert maps.dtype == np.float32
+        squares = np.sum(maps.astype(np.float64) ** 2, axis=(2, 3))
+        assert squares == pytest.approx(np.ones((1, 2)), rel=SUMS), layer
+
+
+SHAPES = [((1, 7, 5, 4), 1), ((3, 8, 8, 2), 2), ((1, 33, 31, 8), 5), ((2, 1, 1, 3), 1)]
+
+
+def features_and_guides(random, shape, regions):
+    count, height, width, _ = shape
+    return random.random(shape), random.random((count, regions, height, width))
+
+
+@pytest.mark.parametrize(("shape", "regions"), SHAPES)
+@pytest.mark.parametrize("mode", ["eager", "jit", "jit of vmap"])
+@pytest.mark.parametrize("block", [guidance.BLOCK, 48])
+def test_guided_gram_matrix(random, shape, regions, mode, block, monkeypatch):
+    """In one block of positions, and in several with a rest."""
+    monkeypatch.setattr(guidance, "BLOCK", block)
+    features, guides = features_and_guides(random, shape, regions)
+    arguments = jnp.float32(features), jnp.float32(guides)
+    gram = guidance.guided_gram_matrix
+    if mode == "jit of vmap":
+        got = jax.jit(jax.vmap(gram))(*(array[:, None] for array in arguments))[:, 0]
+    else:
+        got = (gram if mode == "eager" else jax.jit(gram))(*arguments)
+    expected = [
+        [reference.guided_gram(image, guide) for guide in maps]
+        for image, maps in zip(features, guides, strict=True)
+    ]
+    assert np.asarray(got) == pytest.approx(np.array(expected), rel=SUMS)
+
+
+def test_maps_may_serve_all_images(random):
+    features, guides = features_and_guides(random, (3, 5, 4, 2), 2)
+    got = guidance.guided_gram_matrix(jnp.asarray(features), jnp.asarray(guides[:1]))
+    expected = reference.guided_gram(features[2], guides[0, 1])
+    assert np.asarray(got[2, 1]) == pytest.approx(expected, rel=SUMS)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 3), (2, 17, 33, 5), (1, 64, 48, 16)])
+def test_one_region_of_ones_is_the_plain_gram(random, shape):
+    features = jnp.float32(random.random(shape))
+    norm = np.sqrt(shape[1] * shape[2])
+    guides = jnp.full((1, 1, *shape[1:3]), 1 / norm, jnp.float32)
+    got = guidance.guided_gram_matrix(features, guides)
+    assert np.asarray(got[:, 0]) == pytest.approx(np.asarray(ops.gram_matrix(features)), rel=SAME)
+
+
+@pytest.mark.parametrize("block", [guidance.BLOCK, 18])
+def test_gradients_of_the_guided_gram(random, block, monkeypatch):
+    """With respect to the features and to the maps, by central differences in float64."""
+    monkeypatch.setattr(guidance, "BLOCK", block)
+    with jax.enable_x64(True):
+        arrays = map(jnp.asarray, features_and_guides(random, (2, 5, 4, 3), 2))
+        check_grads(guidance.guided_gram_matrix, arrays, order=1, modes=["rev"], rtol=1e-6)
+
+
+def test_bfloat16_features_are_summed_in_float32():
+    """In bfloat16 a sum of ones stops growing at 256."""
+    features, guides = jnp.ones((1, 64, 64, 4), jnp.bfloat16), jnp.ones((1, 1, 64, 64))
+    grams = guidance.guided_gram_matrix(features, guides)
+    assert grams.dtype == jnp.float32
+    assert np.all(np.asarray(grams) == 64 * 64)
