@@ -5,7 +5,7 @@ import importlib.metadata
 import json
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +54,13 @@ def make_record(
         inputs: from `input_facts`.
 
     Returns:
-        `command`, `inputs`, `settings`, `weights`, `versions`, `device`, `timing` (seconds, of
-        all the `lanes` that ran together), `evaluations`, `completed`, `history` (a list, the
-        initial image first) and `result` (the image of least loss, before it was clipped to
-        [0, 1]). Losses are terms before α, β and w_l; `style` is Σ w_l · term; one that is not
-        finite is null. Where there were several scales also `scales`, the size and the steps of
-        each, and the `size` that each entry of `history`, and `result`, was evaluated at.
+        `command`, `inputs` (several paintings are style, style_2, …), `settings`, `weights`,
+        `versions`, `device`, `timing` (seconds, of all the `lanes` that ran together),
+        `evaluations`, `completed`, `history` (a list, the initial image first) and `result` (the
+        image of least loss, before it was clipped to [0, 1]). Losses are terms before α, β and w_l;
+        `style` is Σ w_l · term; one that is not finite is null. Where there were several scales
+        also `scales`, the size and the steps of each, and the `size` that each entry of `history`,
+        and `result`, was evaluated at.
     """
     scales = result.scales if len(result.scales) > 1 else ()
 
@@ -102,6 +103,11 @@ def input_facts(**files: str | Path | None) -> dict[str, dict[str, str]]:
         for role, file in files.items()
         if file is not None
     }
+
+
+def style_roles(files: Sequence[str | Path]) -> dict[str, str | Path]:
+    """Paintings under the roles that a record has them: style, style_2, style_3, …."""
+    return {f"style_{n}" if n > 1 else "style": file for n, file in enumerate(files, 1)}
 
 
 def settings_facts(settings: Settings) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def test_product():
     sixth = made.lanes[5]
     assert sixth.place == {"style": 1, "seed": 0, "ratio": 1}
     assert sixth.settings == Settings(steps=3, seed=7, ratio=0.5)
-    assert (sixth.content, sixth.style) == (0, 2)
+    assert (sixth.content, sixth.style) == (0, (2,))
 
 
 def test_axis_with_one_point_leaves_no_trace_in_the_names():
@@ -65,7 +65,7 @@ def test_no_axis_varies():
     assert (lane.name, lane.place, made.axes) == ("result", {}, ())
 
 
-@pytest.mark.parametrize(("sources", "wanted"), [((PHOTO,), (0, None)), ((NIGHT,), (None, 0))])
+@pytest.mark.parametrize(("sources", "wanted"), [((PHOTO,), (0, ())), ((NIGHT,), (None, (0,)))])
 def test_a_role_without_a_source(sources, wanted):
     (lane,) = make_grid(Settings(), sources, ()).lanes
     assert (lane.content, lane.style) == wanted
@@ -243,7 +243,7 @@ def test_styles_with_ratios_of_their_own():
     assert [point.label for point in axis.points] == ["night, α/β 1e-4", "café, α/β 0.5"]
     made = make_grid(Settings(), sources, (axis,))
     assert [lane.name for lane in made.lanes] == ["style-night", "style-café"]
-    assert [(lane.style, lane.settings.ratio) for lane in made.lanes] == [(1, 1e-4), (2, 0.5)]
+    assert [(lane.style, lane.settings.ratio) for lane in made.lanes] == [((1,), 1e-4), ((2,), 0.5)]
 
 
 @pytest.mark.parametrize("ratios", [[1e-4], [1e-4, 1e-3, 1e-2], []])
