@@ -26,6 +26,7 @@ from nst_jax.record import (
     image_text,
     input_facts,
     make_record,
+    mask_roles,
     save_record,
     settings_facts,
     style_roles,
@@ -38,7 +39,16 @@ from nst_jax.weights import Weights
 LARGEST_OFFERED = 1024  # px, as the full size: more than this not every machine manages
 RECORD, SHEET, PAGE, UNFINISHED = "sweep.json", "grid.png", "index.html", "unfinished.safetensors"
 # Settings that older folders do not know. Where they are the default, keys are made without them.
-LATER = ("scales", "style_blend", "style_scale", "layers_per_style", "init_noise")
+LATER = (
+    "scales",
+    "style_blend",
+    "style_scale",
+    "layers_per_style",
+    "init_noise",
+    "content_mask",
+    "style_mask",
+    "region_styles",
+)
 NEEDED = {"name", "key", "settings", "completed", "error"}  # of a lane's record, to take it up
 
 
@@ -293,6 +303,7 @@ class SweepFolder:
             files = {"content": sources[lane.content].file, **files}
         if lane.settings.init not in INITS:
             files["init"] = lane.settings.init
+        files |= mask_roles(lane.settings)
         return {role: self._read_once(file) for role, file in files.items()}
 
     def _key_of(self, lane: Lane, weights: Weights) -> str:

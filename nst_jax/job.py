@@ -19,6 +19,7 @@ from nst_jax.paintings import (
     one_by_one,
 )
 from nst_jax.program import Program, make_program
+from nst_jax.regions import Regions, read_regions
 from nst_jax.scales import Scale, schedule
 from nst_jax.settings import INITS, Settings
 from nst_jax.vgg import smallest_side
@@ -40,6 +41,9 @@ VARYING = (
     "style_blend",
     "style_scale",
     "layers_per_style",
+    "content_mask",
+    "style_mask",
+    "region_styles",
 )
 
 
@@ -53,6 +57,7 @@ class Job:
         styles: the paintings of each, or none. Lanes may share their arrays.
         weights: of the network, normalised where the settings say so.
         program: what is compiled.
+        regions: of each, as many in all lanes, or None in all. Lanes may share one.
     """
 
     settings: tuple[Settings, ...]
@@ -60,6 +65,7 @@ class Job:
     styles: tuple[tuple[Painting, ...], ...]
     weights: Weights
     program: Program
+    regions: tuple[Regions | None, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -98,7 +104,32 @@ def prepare(
     _check_sizes(first, (*contents, *scaled))
     for init in {one.init for one in settings} - set(INITS):
         load_image(init)  # so that a mistake shows before the first round, not after
-    return Job(settings, contents, styles, weights, program)
+    return Job(settings, contents, styles, weights, program, _regions(settings, contents, styles))
+
+
+def _regions(
+    settings: Sequence[Settings],
+    contents: Sequence[np.ndarray | None],
+    styles: Sequence[Sequence[Painting]],
+) -> tuple[Regions | None, ...]:
+    """The regions of each lane; what several lanes share is read once."""
+    read: dict[tuple, Regions | None] = {}
+    keys = [
+        (one.content_mask, one.style_mask, one.region_styles, *(id(each.image) for each in style))
+        for one, style in zip(settings, styles, strict=True)
+    ]
+    for key, one, content, style in zip(keys, settings, contents, styles, strict=True):
+        if key not in read:
+            shape = canvas(content, first_image(style)).shape
+            read[key] = read_regions(one, shape, style)
+    regions = tuple(read[key] for key in keys)
+    counts = sorted({0 if each is None else len(each.masks) for each in regions})
+    if len(counts) > 1:
+        raise SettingsError(
+            f"lanes have {' and '.join(map(str, counts))} regions; in one sweep masks may differ, "
+            f"and their number may not: use one sweep for each"
+        )
+    return regions
 
 
 def _one_for_each(name: str, given: Any, count: int) -> Sequence:

@@ -5,8 +5,6 @@ A mask is float32 in [0, 1], (H, W): 1 inside the region, 0 outside. The masks o
 region has a colour. Everything here is pure; `inputs` reads the files.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from nst_jax.errors import ImageError
@@ -128,13 +126,9 @@ def coverage(masks: np.ndarray) -> tuple[float, float]:
     return float(np.mean(total < 1 - COVERED)), float(np.mean(total > 1 + COVERED))
 
 
-def describe(colors: Sequence[np.ndarray], masks: np.ndarray) -> str:
-    """Which colour is which region: "1 #0000ff 40 %, 2 #ff0000 60 %"."""
-    each = zip(colors, masks, strict=True)
-    return ", ".join(
-        f"{number} #{''.join(f'{int(value):02x}' for value in color)} {100 * mask.mean():.0f} %"
-        for number, (color, mask) in enumerate(each, 1)
-    )
+def hexadecimal(color: np.ndarray) -> str:
+    """A colour, three bytes, as people write it: ff8000."""
+    return "".join(f"{int(value):02x}" for value in color)
 
 
 def _as_bytes(picture: np.ndarray) -> np.ndarray:
@@ -151,7 +145,6 @@ def _most_frequent(pixels: np.ndarray) -> np.ndarray:
 
 def _has_square(mask: np.ndarray) -> bool:
     """Whether a mask (H, W) is true all over some square of `SOLID` px."""
-    for axis in (0, 1):
-        windows = np.lib.stride_tricks.sliding_window_view(mask, SOLID, axis=axis)
-        mask = windows.all(axis=-1)
-    return bool(mask.any())
+    rows = np.lib.stride_tricks.sliding_window_view(mask, SOLID, axis=0).all(axis=-1)
+    squares = np.lib.stride_tricks.sliding_window_view(np.asarray(rows), SOLID, axis=1)
+    return bool(squares.all(axis=-1).any())

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from nst_jax import ops, winograd
+from nst_jax import guidance, ops, winograd
 from nst_jax.losses import Features, Losses, LossWeights, Targets, total_loss
 from nst_jax.optimizers import Optimizer, make_optimizer
 from nst_jax.settings import PRECISIONS, Settings
@@ -132,6 +132,16 @@ def style_grams(program: Program, params: Parameters, image: jax.Array) -> Featu
     return {layer: ops.gram_matrix(maps) for layer, maps in features.items()}
 
 
+def guided_grams(
+    program: Program, params: Parameters, image: jax.Array, guides: Features
+) -> Features:
+    """The style targets of an image's regions, guided by {layer: (1, R, h, w)}: (1, R, C, C)."""
+    features = extract_features(program.network(program.style_layers), params, image[None])
+    return {
+        layer: guidance.guided_gram_matrix(maps, guides[layer]) for layer, maps in features.items()
+    }
+
+
 def objective(
     program: Program,
     image: jax.Array,
@@ -207,6 +217,7 @@ class Compiled(NamedTuple):
 
     content_features: jax.stages.Wrapped
     style_grams: jax.stages.Wrapped
+    guided_grams: jax.stages.Wrapped
     start: jax.stages.Wrapped
     step: jax.stages.Wrapped
 
@@ -225,6 +236,7 @@ def jitted(program: Program) -> Compiled:
     return Compiled(
         jax.jit(bind(content_features)),
         jax.jit(bind(style_grams)),
+        jax.jit(bind(guided_grams)),
         jax.jit(bind(start)),
         jax.jit(bind(step), donate_argnums=0, compiler_options=compiler_options()),
     )

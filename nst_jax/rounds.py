@@ -12,10 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from nst_jax import distributed, lanes, memory
-from nst_jax.inputs import content_targets, first_image, initial_image, style_targets
+from nst_jax.inputs import (
+    content_targets,
+    first_image,
+    guided_targets,
+    initial_image,
+    style_targets,
+)
 from nst_jax.job import Job
 from nst_jax.loop import Stopwatch, check_intervals, iterate, with_arguments
-from nst_jax.losses import Features, Losses, LossWeights, Targets
+from nst_jax.losses import Losses, LossWeights, Targets
 from nst_jax.program import Carry, lane_axes, prepare, start
 from nst_jax.scales import (
     Scale,
@@ -156,7 +162,7 @@ class Runner:
         params = prepare(job.program, job.weights.params)
         self._params = jax.device_put(params, self._programs.whole)
         self._full = job.scales[-1]
-        self._known: dict[tuple, Features] = {}
+        self._known: dict[tuple, Any] = {}
         self._targets_of(0, self._full)  # of which compiling needs the shapes
         began = time.perf_counter()
         wanted = max(len(job.settings) - interrupted, interrupted)
@@ -208,17 +214,25 @@ class Runner:
         shares = job.settings[lane].style_shares(len(paintings))
         mixture = (*shares.items(), *(tuple(map(id, each.scaled)) for each in paintings))
         network = job.program, job.weights.params
-        return Targets(
-            self._once(
-                (scale, id(content)), lambda: content_targets(*network, image_at(scale, content))
-            ),
-            self._once(
+        regions = job.regions[lane]
+        content_part = self._once(
+            (scale, id(content)), lambda: content_targets(*network, image_at(scale, content))
+        )
+        if regions is None:
+            style_part = self._once(
                 (scale, mixture),
                 lambda: style_targets(*network, paintings_at(scale, paintings), shares),
+            )
+            return Targets(content_part, style_part)
+        guided: Targets = self._once(
+            (scale, id(regions), mixture),
+            lambda: guided_targets(
+                *network, paintings_at(scale, paintings), regions.at(scale.shape)
             ),
         )
+        return guided._replace(content=content_part)
 
-    def _once(self, key: tuple, compute: Callable[[], Features]) -> Features:
+    def _once(self, key: tuple, compute: Callable[[], Any]) -> Any:
         """What is computed under this key; kept on the host."""
         if key not in self._known:
             self._known[key] = jax.device_get(compute())

@@ -23,6 +23,7 @@ from nst_jax.loop import Stopwatch, check_intervals, iterate, with_arguments
 from nst_jax.losses import Losses, Targets
 from nst_jax.paintings import ImageLike, StyleLike
 from nst_jax.program import Carry, Program, jitted, make_program, prepare
+from nst_jax.regions import read_regions
 from nst_jax.scales import (
     Scale,
     carry_up,
@@ -119,8 +120,9 @@ def stylize(
             `settings.size`; an array is taken as it is. May be None where there are no content
             layers: the style alone is reconstructed.
         style: likewise, with `settings.style_size`; or several of these, whose Gram matrices are
-            mixed as style_blend and layers_per_style say. The path of a folder stands for its
-            images, by name. None reconstructs the content alone.
+            mixed as style_blend and layers_per_style say, or which go to the regions of
+            content_mask (`regions.describe` tells of gaps and overlaps). The path of a folder
+            stands for its images, by name. None reconstructs the content alone.
         settings: of the run; None takes the defaults.
         weights: of the network; None finds `settings.weights`.
         callback: called after every step; what it returns does not matter. It may raise
@@ -144,12 +146,14 @@ def stylize(
     photograph, paintings = read_images(settings, content, style)
     shares, first = settings.style_shares(len(paintings)), first_image(paintings)
     scales = schedule(settings, canvas(photograph, first).shape)
+    regions = read_regions(settings, scales[-1].shape, paintings)
     key, coarsest = jax.random.key(settings.seed), images_at(scales[0], photograph, first)
     image = initial_image(key, settings.init, *coarsest, settings.init_noise)
 
     def targets_at(scale: Scale) -> Targets:
         pictures = image_at(scale, photograph), paintings_at(scale, paintings)
-        return compute_targets(program, weights.params, *pictures, shares)
+        here = None if regions is None else regions.at(scale.shape)
+        return compute_targets(program, weights.params, *pictures, shares, here)
 
     monitor = _Monitor(scales, callback, report_every)
     return _optimize(program, image, targets_at, settings, weights, monitor, save_every)

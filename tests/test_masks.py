@@ -128,8 +128,5 @@ def test_overlap_is_shared_out():
     assert masks.coverage(given) == (0.5, 0.25)
 
 
-def test_regions_are_described():
-    parts = masks.split_colors(coded() / 255, np.array([BLUE, RED, GREEN]))
-    assert (
-        masks.describe([BLUE, RED, GREEN], parts) == "1 #1428fa 33 %, 2 #ff0000 64 %, 3 #00c85a 3 %"
-    )
+def test_colours_are_written_as_people_write_them():
+    assert masks.hexadecimal(np.array(BLUE)) == "1428fa"
