@@ -102,8 +102,24 @@ def crossings(masks: np.ndarray, architecture: str, layers: Sequence[str]) -> li
     return sorted(found)
 
 
-def make_guides(masks: np.ndarray, architecture: str, layers: Sequence[str]) -> Maps:
-    """The guidance maps of every layer, normalised: Σ T² = 1 over the positions.
+class Guides(NamedTuple):
+    """What guides the style of an image's regions.
+
+    Attributes:
+        maps: {layer: (1, R, h, w)}, normalised: Σ T² = 1 over the positions.
+        weights: {layer: (1, R)}, what the regions' style losses are multiplied with.
+    """
+
+    maps: Maps
+    weights: Maps
+
+
+def make_guides(masks: np.ndarray, architecture: str, layers: Sequence[str]) -> Guides:
+    """The guidance maps of every layer, and the weights of the regions in it.
+
+    λ = Σ T² / M, before T is normalised, over the M positions: so a position of a region, of a
+    small one or a large one, pulls at the image as it does without regions, and the ratio of
+    content and style keeps its meaning.
 
     Args:
         masks: (R, H, W), in [0, 1]; of each region at least one pixel above 0.
@@ -111,15 +127,18 @@ def make_guides(masks: np.ndarray, architecture: str, layers: Sequence[str]) -> 
         layers: with style.
 
     Returns:
-        {layer: (1, R, h, w)}, float32 (float64 where the masks are).
+        Maps and weights, float32 (float64 where the masks are).
 
-    Source: Gatys et al. 2017, section 4.1.
+    Source: Gatys et al. 2017, section 4.1, which leaves λ open; their code has 1/R.
     """
-    guides = {}
-    for layer, maps in propagate(masks, architecture, layers).items():
-        norms = np.sqrt(np.square(maps, dtype=np.float64).sum(axis=(1, 2), keepdims=True))
-        guides[layer] = (maps / norms).astype(np.result_type(maps, np.float32))[None]
-    return guides
+    maps, weights = {}, {}
+    for layer, each in propagate(masks, architecture, layers).items():
+        squares = np.square(each, dtype=np.float64)
+        dtype = np.result_type(each, np.float32)
+        norms = np.sqrt(squares.sum(axis=(1, 2), keepdims=True))
+        maps[layer] = (each / norms).astype(dtype)[None]
+        weights[layer] = squares.mean(axis=(1, 2)).astype(dtype)[None]
+    return Guides(maps, weights)
 
 
 def guided_gram_matrix(features: jax.Array, guides: jax.Array) -> jax.Array:
@@ -131,7 +150,7 @@ def guided_gram_matrix(features: jax.Array, guides: jax.Array) -> jax.Array:
 
     Args:
         features: (N, h, w, C), any float type.
-        guides: (N or 1, R, h, w), from `make_guides`.
+        guides: (N or 1, R, h, w), the maps of `make_guides`.
 
     Returns:
         (N, R, C, C), float32 (float64 where the features are).

@@ -144,12 +144,13 @@ def guided_targets(
     nothing = jax.tree.map(jnp.zeros_like, next(iter(grams.values())))
     keys = zip(regions.paintings, map(id, regions.style_masks), strict=True)
     each = [nothing if key[0] is None else grams[key[0], key[1]] for key in keys]
-    guides = guidance.make_guides(regions.masks, program.architecture, program.style_layers)
+    maps, weights = guidance.make_guides(regions.masks, program.architecture, program.style_layers)
+    painted = np.array([number is not None for number in regions.paintings])
     return Targets(
         content={},
         style=jax.tree.map(lambda *of_regions: jnp.concatenate(of_regions, axis=1), *each),
-        guides={layer: jnp.asarray(maps) for layer, maps in guides.items()},
-        region_weights=jnp.asarray(regions.weights[None]),
+        guides={layer: jnp.asarray(each) for layer, each in maps.items()},
+        region_weights={layer: jnp.asarray(each * painted) for layer, each in weights.items()},
     )
 
 
@@ -166,7 +167,7 @@ def _mean_grams(
         else:
             part = geometry.interpolate(mask, picture.shape[:2])
             guides = guidance.make_guides(part[None], program.architecture, layers)
-            grams = functions.guided_grams(params, picture, guides)
+            grams = functions.guided_grams(params, picture, guides.maps)
         total = grams if total is None else jax.tree.map(jnp.add, total, grams)
     return jax.tree.map(lambda gram: gram / len(pictures), total)
 

@@ -39,14 +39,14 @@ class Targets(NamedTuple):
             with regions {layer: (1, R, C, C)}, as `guidance.guided_gram_matrix` has them.
         guides: {layer: (1, R, h, w)}, the guidance maps of the generated image for every style
             layer, from `guidance.make_guides`; empty without regions.
-        region_weights: (1, R), what the regions' style losses are multiplied with; 0 for a region
-            that has no style. None without regions.
+        region_weights: {layer: (1, R)}, what the regions' style losses are multiplied with, from
+            there; but 0 for a region that has no style. Empty without regions.
     """
 
     content: Features
     style: Features
     guides: Features = {}
-    region_weights: jax.Array | None = None
+    region_weights: Features = {}
 
 
 class LossWeights(NamedTuple):
@@ -224,6 +224,5 @@ def _style_term(features: jax.Array, layer: str, targets: Targets, convention: s
     target = targets.style[layer]
     if layer not in targets.guides:
         return style_loss(ops.gram_matrix(features), target, convention)
-    assert targets.region_weights is not None  # they come with the maps
     grams = guidance.guided_gram_matrix(features, targets.guides[layer])
-    return guided_style_loss(grams, target, targets.region_weights, convention)
+    return guided_style_loss(grams, target, targets.region_weights[layer], convention)

@@ -36,18 +36,6 @@ class Regions:
     style_masks: tuple[np.ndarray | None, ...]
     facts: tuple[str, ...] = ()
 
-    @property
-    def weights(self) -> np.ndarray:
-        """What the regions' style losses are multiplied with, (R,) float32: λ of the source.
-
-        A region's share of the image, so that the ratio means in every region, small or large, what
-        it means in an image without any; 0 for a region without style.
-
-        Source: Gatys et al. 2017, section 4.1, which leaves λ open; their code has 1/R.
-        """
-        shares = self.masks.mean(axis=(1, 2))
-        return np.where([p is None for p in self.paintings], 0, shares).astype(np.float32)
-
     def at(self, shape: tuple[int, int]) -> "Regions":
         """The same regions of an image of another size, (H, W)."""
         resized = np.stack([interpolate(mask, shape) for mask in self.masks])

@@ -99,12 +99,21 @@ def test_small_regions_do_not_vanish():
     assert columns.min() * 8 >= 100 and columns.max() * 8 + 8 <= 140  # still within the stripe
 
 
-def test_guides_are_normalised(random):
+def test_guides_are_normalised():
     guides = guidance.make_guides(halves(40, 64, 24) * 0.5, "vgg16", LAYERS[:3])
-    for layer, maps in guides.items():
+    for layer, maps in guides.maps.items():
         assert maps.dtype == np.float32
         squares = np.sum(maps.astype(np.float64) ** 2, axis=(2, 3))
         assert squares == pytest.approx(np.ones((1, 2)), rel=SUMS), layer
+
+
+def test_a_region_weighs_what_its_positions_do():
+    """conv3_1 of 40×64 px has 10×16 positions; those that see the edge at 24 px take no part."""
+    masks = halves(40, 64, 24)
+    guides = guidance.make_guides(masks, "vgg16", LAYERS[:3])
+    assert guides.weights["conv1_1"].tolist() == [pytest.approx([23 / 64, 39 / 64])]
+    assert guides.weights["conv3_1"].tolist() == [pytest.approx([3 / 16, 7 / 16])]
+    assert guidance.make_guides(masks[:1] * 0 + 1, "vgg16", LAYERS).weights["conv5_1"] == 1
 
 
 SHAPES = [((1, 7, 5, 4), 1), ((3, 8, 8, 2), 2), ((1, 33, 31, 8), 5), ((2, 1, 1, 3), 1)]

@@ -168,7 +168,7 @@ def guide(targets, features, random, regions=2):
         guides[layer] = jnp.asarray(maps / np.sqrt(np.sum(maps**2, axis=(2, 3), keepdims=True)))
         style[layer] = jnp.stack([gram * (1 + region) for region in range(regions)], axis=1)
     weights = jnp.asarray(np.linspace(0.3, 0.7, regions)[None])
-    return Targets(targets.content, style, guides, weights)
+    return Targets(targets.content, style, guides, dict.fromkeys(guides, weights))
 
 
 def test_one_region_of_ones_changes_no_loss(random):
@@ -179,7 +179,7 @@ def test_one_region_of_ones_changes_no_loss(random):
         targets.content,
         {layer: gram[:, None] for layer, gram in targets.style.items()},
         {layer: jnp.full((1, 1, h, w), (h * w) ** -0.5) for layer, (h, w) in sizes.items()},
-        jnp.ones((1, 1)),
+        dict.fromkeys(sizes, jnp.ones((1, 1))),
     )
     got = losses.total_loss(images, features, whole, make_weights())
     expected = losses.total_loss(images, features, targets, make_weights())
@@ -196,7 +196,7 @@ def test_a_region_of_weight_zero_has_no_gradient(random):
     targets = targets._replace(
         style={"conv1_1": targets.style["conv1_1"]},
         guides={"conv1_1": jnp.asarray(halves)},
-        region_weights=jnp.array([[1.0, 0.0]]),
+        region_weights={"conv1_1": jnp.array([[1.0, 0.0]])},
     )
     images = jnp.asarray(random.random((1, 12, 16, 3)))
 

@@ -119,12 +119,13 @@ def wide_masks(height, width):
 class GuidedObjective:
     """The style loss of regions, each with the Grams of a painting of its own, in NumPy."""
 
-    def __init__(self, network, mean, styles, guides, weights):
-        self._network, self._mean, self._weights = network, mean, weights
-        self._guides = {layer: maps[0] for layer, maps in guides.items()}
+    def __init__(self, network, mean, styles, guides):
+        self._network, self._mean = network, mean
+        self._guides = {layer: maps[0] for layer, maps in guides.maps.items()}
+        self._weights = {layer: weights[0] for layer, weights in guides.weights.items()}
         self.grams = {
             layer: [reference.gram(features[layer]) for features in map(self._features, styles)]
-            for layer in guides
+            for layer in self._guides
         }
 
     def _features(self, image):
@@ -134,7 +135,7 @@ class GuidedObjective:
         features = self._features(image)
         terms = [
             reference.guided_style_loss(
-                features[layer], maps, self.grams[layer], self._weights, "paper"
+                features[layer], maps, self.grams[layer], self._weights[layer], "paper"
             )
             for layer, maps in self._guides.items()
         ]
@@ -149,13 +150,12 @@ def test_gradient_of_regions_in_float64(embedded, random, monkeypatch):
     network, mean = reference.read_network()
     image, styles = random.random((33, 61, 3)), random.random((2, 32, 40, 3))
     guides = guidance.make_guides(wide_masks(33, 61), "vgg16", layers)
-    weights = np.array([0.3, 0.6])
-    loss = GuidedObjective(network, mean, styles, guides, weights)
+    loss = GuidedObjective(network, mean, styles, guides)
     with jax.enable_x64(True):
         exact = jax.tree.map(lambda tensor: jnp.asarray(tensor, jnp.float64), network)
         program = dataclasses.replace(make_program(settings, embedded), precision="float64")
         grams = {layer: jnp.asarray(np.array(grams))[None] for layer, grams in loss.grams.items()}
-        targets = Targets({}, grams, jax.tree.map(jnp.asarray, guides), jnp.asarray(weights)[None])
+        targets = Targets({}, grams, *jax.tree.map(jnp.asarray, guides))
         loss_weights = jax.tree.map(lambda w: jnp.asarray(w, jnp.float64), settings.loss_weights())
         evaluate = jax.jit(jax.value_and_grad(objective, argnums=1, has_aux=True), static_argnums=0)
         (total, _), gradient = evaluate(program, jnp.asarray(image), exact, targets, loss_weights)
@@ -180,8 +180,8 @@ def region_gradient(normalized, masks, region):
     targets = Targets(
         {},
         {layer: jnp.repeat(gram[:, None], len(masks), axis=1) for layer, gram in grams.items()},
-        guidance.make_guides(masks, "vgg16", LAYERS),
-        jnp.zeros((1, len(masks))).at[0, region].set(1.0),
+        guidance.make_guides(masks, "vgg16", LAYERS).maps,
+        dict.fromkeys(LAYERS, jnp.zeros((1, len(masks))).at[0, region].set(1.0)),
     )
     weights = Settings(content_layers=(), ratio=0.0).loss_weights()
     gradient_of = jax.jit(jax.grad(objective, argnums=1, has_aux=True), static_argnums=0)
