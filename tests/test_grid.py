@@ -276,6 +276,58 @@ def test_same_layers_in_another_order():
         names_of(axis)
 
 
+def test_all_styles_together():
+    sources = (PHOTO, NIGHT, CAFE)
+    made = make_grid(Settings(), sources, (grid.mixture_axis(sources), grid.seed_axis([1, 2])))
+    assert [(lane.name, lane.style) for lane in made.lanes] == [
+        ("seed-1", (1, 2)),
+        ("seed-2", (1, 2)),
+    ]
+    (point,) = grid.mixture_axis(sources).points
+    assert point.label == "night + café"
+
+
+def test_from_one_style_to_another():
+    sources = (PHOTO, NIGHT, CAFE)
+    made = make_grid(Settings(), sources, (grid.blend_axis(sources, 5),))
+    assert [lane.name for lane in made.lanes] == (
+        ["blend-0", "blend-0.25", "blend-0.5", "blend-0.75", "blend-1"]
+    )
+    blends = [(1, 0), (0.75, 0.25), (0.5, 0.5), (0.25, 0.75), (0, 1)]
+    assert [lane.settings.style_blend for lane in made.lanes] == blends
+    assert {lane.style for lane in made.lanes} == {(1, 2)}
+    assert made.axes[0].title == "share of café"
+    labels = [point.label for point in grid.blend_axis(sources, 4).points]
+    assert labels == ["0", "0.333", "0.667", "1"]
+
+
+@pytest.mark.parametrize(
+    ("sources", "steps", "words"),
+    [
+        ((PHOTO, NIGHT), 5, "from one STYLE to another; got 1"),
+        ((PHOTO, NIGHT, CAFE, NIGHT), 5, "from one STYLE to another; got 3"),
+        ((PHOTO, NIGHT, CAFE), 1, "--blend-steps is 1; wanted at least 2"),
+    ],
+)
+def test_no_way_from_one_style_to_another(sources, steps, words):
+    with pytest.raises(SettingsError, match=words):
+        grid.blend_axis(sources, steps)
+
+
+def test_scales_and_noise():
+    axes = (grid.style_scale_axis([0.5, 2]), grid.noise_axis([0, 0.3]))
+    assert names_of(*axes) == (
+        ["scale-0.5_noise-0", "scale-0.5_noise-0.3", "scale-2_noise-0", "scale-2_noise-0.3"]
+    )
+    last = make_grid(Settings(), (PHOTO, NIGHT), axes).lanes[-1].settings
+    assert (last.style_scale, last.init_noise) == ((2.0,), 0.3)
+
+
+def test_a_blend_of_another_number_of_styles():
+    with pytest.raises(SettingsError, match="style_blend has 2 numbers for 1 painting"):
+        make_grid(Settings(style_blend=(1, 2)), (PHOTO, NIGHT), ())
+
+
 def test_value_that_no_setting_takes():
     with pytest.raises(SettingsError, match="ratio is -1"):
         names_of(grid.ratio_axis([1e-4, -1]))
