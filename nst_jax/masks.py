@@ -19,7 +19,7 @@ SOLID = 5  # px: a colour is a region where it fills a square of this side; blen
 ASPECT = 0.01  # by how much the sides' ratio may differ, besides what rounding a side does
 MOST_REGIONS = 16  # more colours than that are a photograph's, not a mask's
 SEARCHED = 1024  # px: in larger pictures colours are looked for in every second, third, … pixel
-COVERED = 0.1  # by how much masks may miss 1, or exceed it, where they meet
+COVERED = 0.25  # by how much masks may miss 1, or exceed it, where their soft edges meet
 
 
 def is_colored(picture: np.ndarray) -> bool:

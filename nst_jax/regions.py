@@ -41,6 +41,12 @@ class Regions:
         resized = np.stack([interpolate(mask, shape) for mask in self.masks])
         return dataclasses.replace(self, masks=resized)
 
+    def put_back(self, image: np.ndarray, photograph: np.ndarray) -> np.ndarray:
+        """Give an image, (H, W, 3), the photograph's own pixels where no style goes."""
+        painted = np.array([number is not None for number in self.paintings])
+        kept = 1 - self.masks[painted].sum(axis=0)[..., None]
+        return image + kept * (photograph - image)
+
 
 @dataclasses.dataclass(frozen=True)
 class _Picture:
@@ -79,6 +85,29 @@ def read_regions(
     return Regions(masks.share_out(parts), chosen, style_masks, facts)
 
 
+def restore(
+    settings: Settings,
+    regions: Regions | None,
+    image: np.ndarray,
+    photograph: np.ndarray | None,
+) -> np.ndarray:
+    """What a scale begins with: the image of the one before, enlarged, and what that has lost.
+
+    Enlarging blurs. Where style goes the steps make new detail; where none goes the photograph's
+    own is put back, if the run has begun with it.
+
+    Args:
+        settings: init and init_noise, which say so.
+        regions: at this scale; None leaves the image as it is.
+        image: (H, W, 3), enlarged.
+        photograph: (H, W, 3), at this scale.
+    """
+    began_with_it = settings.init == "content" and not settings.init_noise
+    if regions is None or photograph is None or not began_with_it:
+        return image
+    return regions.put_back(image, photograph).astype(np.float32)
+
+
 def describe(regions: Regions, architecture: str, layers: Sequence[str]) -> list[str]:
     """What a user should know, a line each: shares, gaps, overlaps, and regions that are small.
 
@@ -104,7 +133,7 @@ def _small(part: np.ndarray, what: str, architecture: str, layers: Sequence[str]
     if not crossed:
         return []
     fields = ", ".join(f"{crossing.layer} ({crossing.field} px)" for crossing in crossed)
-    return [f"{what} is smaller than what {fields} sees: style there crosses its edges"]
+    return [f"{what} has no room for the receptive field of {fields}: style crosses its edge there"]
 
 
 def _read(file: str) -> _Picture:
@@ -144,13 +173,14 @@ def _choose_paintings(settings: Settings, count: int, paintings: int) -> tuple[i
     if numbers is None:
         if count != paintings:
             raise SettingsError(
-                f"there are {count} regions for {paintings} paintings; give one painting each, or "
-                f"say which with region_styles, such as 1,none"
+                f"there are {_number(count, 'region')} for {_number(paintings, 'painting')}; give "
+                f"one painting each, or say which with region_styles, such as 1,none"
             )
         return tuple(range(count))
     if len(numbers) != count:
         raise SettingsError(
-            f"region_styles has {len(numbers)} entries for {count} regions; wanted one each"
+            f"region_styles has {len(numbers)} entries for {_number(count, 'region')}; wanted one "
+            f"each"
         )
     if max(numbers) > paintings:
         raise SettingsError(
@@ -170,8 +200,8 @@ def _read_style_masks(
         return (None,) * len(chosen)
     if len(files) != len(chosen):
         raise SettingsError(
-            f"style_mask has {len(files)} files for {len(chosen)} regions; wanted one each, or "
-            f"none in the place of one"
+            f"style_mask has {_number(len(files), 'file')} for {_number(len(chosen), 'region')}; "
+            f"wanted one each, or none in the place of one"
         )
     read = {file: _read(file) for file in files if file != "none"}
     found: list[np.ndarray | None] = []
@@ -221,3 +251,7 @@ def _describe(files: Sequence[str], colors: np.ndarray | None, parts: np.ndarray
 def _idle(chosen: Sequence[int | None], paintings: int) -> list[str]:
     unused = [str(number + 1) for number in range(paintings) if number not in chosen]
     return [f"regions: no region takes painting {', '.join(unused)}"] if unused else []
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

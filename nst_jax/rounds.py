@@ -23,6 +23,7 @@ from nst_jax.job import Job
 from nst_jax.loop import Stopwatch, check_intervals, iterate, with_arguments
 from nst_jax.losses import Losses, LossWeights, Targets
 from nst_jax.program import Carry, lane_axes, prepare, start
+from nst_jax.regions import restore
 from nst_jax.scales import (
     Scale,
     carry_up,
@@ -322,7 +323,7 @@ class Runner:
             if numbers.stop <= following:  # behind these lanes when they were interrupted
                 continue
             if numbers.start and numbers.start == following:
-                carry = carry_up(self._start, carry, scale.shape)
+                carry = carry_up(partial(self._start_at, scale, padded), carry, scale.shape)
             step, arguments = self._step_at(scale), self._arguments_of(padded, scale)
             with monitor.watch:
                 carry, following = iterate(
@@ -352,6 +353,16 @@ class Runner:
             kept = lanes.take_lanes(resumed.carry, axes, positions)
             return jax.device_put(kept, self._programs.carry)
         return self._start(np.stack([self._initial_image(number) for number in padded]))
+
+    def _start_at(self, scale: Scale, padded: tuple[int, ...], images: np.ndarray) -> Carry:
+        """Of the images that the scale before has left, enlarged."""
+        job, restored = self._job, []
+        for lane, image in zip(padded, images, strict=True):
+            regions = job.regions[lane]
+            here = None if regions is None else regions.at(scale.shape)
+            photograph = image_at(scale, job.contents[lane])
+            restored.append(restore(job.settings[lane], here, image, photograph))
+        return self._start(np.stack(restored))
 
     def _start(self, images: np.ndarray) -> Carry:
         return self._programs.start(jax.device_put(images, self._programs.spread))

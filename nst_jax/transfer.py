@@ -4,6 +4,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +24,7 @@ from nst_jax.loop import Stopwatch, check_intervals, iterate, with_arguments
 from nst_jax.losses import Losses, Targets
 from nst_jax.paintings import ImageLike, StyleLike
 from nst_jax.program import Carry, Program, jitted, make_program, prepare
-from nst_jax.regions import read_regions
+from nst_jax.regions import Regions, read_regions, restore
 from nst_jax.scales import (
     Scale,
     carry_up,
@@ -150,13 +151,19 @@ def stylize(
     key, coarsest = jax.random.key(settings.seed), images_at(scales[0], photograph, first)
     image = initial_image(key, settings.init, *coarsest, settings.init_noise)
 
+    def regions_at(scale: Scale) -> Regions | None:
+        return None if regions is None else regions.at(scale.shape)
+
     def targets_at(scale: Scale) -> Targets:
         pictures = image_at(scale, photograph), paintings_at(scale, paintings)
-        here = None if regions is None else regions.at(scale.shape)
-        return compute_targets(program, weights.params, *pictures, shares, here)
+        return compute_targets(program, weights.params, *pictures, shares, regions_at(scale))
+
+    def restored(image: np.ndarray, scale: Scale) -> np.ndarray:
+        return restore(settings, regions_at(scale), image, image_at(scale, photograph))
 
     monitor = _Monitor(scales, callback, report_every)
-    return _optimize(program, image, targets_at, settings, weights, monitor, save_every)
+    at_scales = targets_at, restored
+    return _optimize(program, image, *at_scales, settings, weights, monitor, save_every)
 
 
 def optimize(
@@ -187,13 +194,15 @@ def optimize(
     check_intervals(report_every=report_every, save_every=save_every)
     scales = schedule(dataclasses.replace(settings, scales=1), image.shape)
     monitor = _Monitor(scales, callback, report_every)
-    return _optimize(program, image, lambda _: targets, settings, weights, monitor, save_every)
+    at_scales = (lambda _: targets), (lambda image, _: image)
+    return _optimize(program, image, *at_scales, settings, weights, monitor, save_every)
 
 
 def _optimize(
     program: Program,
     image: np.ndarray | jax.Array,
     targets_at: Callable[[Scale], Targets],
+    restored: Callable[[np.ndarray, Scale], np.ndarray],
     settings: Settings,
     weights: Weights,
     monitor: "_Monitor",
@@ -205,7 +214,8 @@ def _optimize(
     compile_seconds, carry = 0.0, functions.start(jnp.asarray(image, jnp.float32))
     for scale, numbers in numbered(monitor.scales):
         if numbers.start:
-            carry = carry_up(functions.start, carry, scale.shape)
+            begin = partial(_begin_at, functions.start, restored, scale)
+            carry = carry_up(begin, carry, scale.shape)
         arguments = (params, jax.device_put(targets_at(scale)), loss_weights)
         began = time.perf_counter()
         step = functions.step.lower(carry, *arguments).compile()
@@ -231,6 +241,15 @@ def _optimize(
         weights=dataclasses.replace(weights, params={}, activation_means=None),
         scales=monitor.scales,
     )
+
+
+def _begin_at(
+    start: Callable[[np.ndarray], Carry],
+    restored: Callable[[np.ndarray, Scale], np.ndarray],
+    scale: Scale,
+    image: np.ndarray,
+) -> Carry:
+    return start(restored(image, scale))
 
 
 def why_not_finite(losses: Losses) -> str:

@@ -109,6 +109,9 @@ LATER = {
     "style_scale": [1.0],
     "layers_per_style": None,
     "init_noise": 0.0,
+    "content_mask": [],
+    "style_mask": [],
+    "region_styles": None,
 }
 
 
