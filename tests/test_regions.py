@@ -216,26 +216,27 @@ def test_one_mask_of_ones_changes_no_loss(run):
     """In every term, with all five blocks."""
     deep = Settings(ratio=1e-4, lbfgs_memory=3, steps=2)
     plain, masked = run(deep), run(dataclasses.replace(deep, content_mask="whole.png"))
-    for (_, one), (_, other) in zip(plain.history, masked.history, strict=True):
-        assert other.total == pytest.approx(one.total, rel=FIRST)
-        assert other.style == pytest.approx(one.style, rel=FIRST)
-        assert dict(other.style_layers) == pytest.approx(dict(one.style_layers), rel=FIRST)
+    (_, one), (_, other) = plain.history[0], masked.history[0]
+    assert other.total == pytest.approx(one.total, rel=FIRST)
+    assert other.style == pytest.approx(one.style, rel=FIRST)
+    assert dict(other.style_layers) == pytest.approx(dict(one.style_layers), rel=FIRST)
+    assert totals(masked) == pytest.approx(totals(plain), rel=LATER)
 
 
 def test_a_region_without_style_stays(run):
-    """14 px from the edge, what conv2_2 sees, and farther; the other region does not."""
+    """From 28 px beyond the edge on, twice what conv2_2 sees; the other region does not."""
     content = images.load_image(reference.SAMPLES / "china.jpg", 96)
     settings = with_masks("left.png", "right.png", region_styles=(1, 0), steps=30)
     result = run(settings, content)
     change = np.abs(result.image - content)
-    assert change[:, 48 + 14 :].max() < 2 * LEVEL
+    assert change[:, 48 + 28 :].max() < 2 * LEVEL
     assert change[:, :48].mean() > 5 * LEVEL
 
 
 def test_each_region_gets_its_painting(run, painting):
     """From one grey image: the mean colours go where the paintings are."""
     dark, light = painting * 0.2, 0.8 + painting * 0.2
-    settings = with_masks("left.png", "right.png", ratio=0.0, steps=15)
+    settings = with_masks("left.png", "right.png", ratio=0.0, steps=20, optimizer="adam")
     result = run(settings, np.full((64, 96, 3), 0.5, np.float32), (dark, light))
     assert result.image[:, :40].mean() < 0.4 and result.image[:, 56:].mean() > 0.6
 
@@ -246,10 +247,10 @@ def test_from_coarse_to_fine(run, normalized, photograph, painting):
     result = run(settings)
     assert [scale.size for scale in result.scales] == [48, 96]
     change = np.abs(result.image - photograph)
-    assert change[:, 48 + 14 :].max() < 2 * LEVEL
+    assert change[:, 48 + 28 :].max() < 2 * LEVEL
     assert change[:, :40].mean() > 5 * LEVEL
     blurred = np.abs(run(dataclasses.replace(settings, init_noise=1e-6)).image - photograph)
-    assert blurred[:, 48 + 14 :].max() > 10 * LEVEL
+    assert blurred[:, 48 + 28 :].max() > 10 * LEVEL
     other = with_masks("third.png", "left.png", region_styles=(0, 1), scales=2, steps=8)
     lanes = sweep(photograph, painting, [settings, other], weights=normalized, report_every=1)
     for one, lane in zip((settings, other), lanes, strict=True):
