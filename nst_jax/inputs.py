@@ -95,7 +95,8 @@ def compute_targets(
     content_part = content_targets(program, params, content)
     if regions is None:
         return Targets(content_part, style_targets(program, params, style, shares))
-    return guided_targets(program, params, style, regions)._replace(content=content_part)
+    guided = guided_targets(program, params, style, regions, is_free=content is None)
+    return guided._replace(content=content_part)
 
 
 def content_targets(program: Program, params: Parameters, content: np.ndarray | None) -> Features:
@@ -128,12 +129,23 @@ def style_targets(
 
 
 def guided_targets(
-    program: Program, params: Parameters, style: StyleImages, regions: Regions
+    program: Program,
+    params: Parameters,
+    style: StyleImages,
+    regions: Regions,
+    is_free: bool = False,
 ) -> Targets:
     """The style's part of `compute_targets` where there are regions; no content.
 
     The target of a region is its painting's Gram matrix, guided by the style mask if there is one;
     of a painting in several sizes the mean; of a region without style zeros, of weight 0.
+
+    Args:
+        program: as in `compute_targets`.
+        params: as there.
+        style: as there.
+        regions: as there.
+        is_free: whether all pixels may change, for want of a photograph.
     """
     paintings = _by_painting(style)
     grams: dict[tuple[int, int], Features] = {}
@@ -151,6 +163,7 @@ def guided_targets(
         style=jax.tree.map(lambda *of_regions: jnp.concatenate(of_regions, axis=1), *each),
         guides={layer: jnp.asarray(each) for layer, each in maps.items()},
         region_weights={layer: jnp.asarray(each * painted) for layer, each in weights.items()},
+        free=jnp.asarray(regions.free | is_free)[None],
     )
 
 

@@ -41,12 +41,14 @@ class Targets(NamedTuple):
             layer, from `guidance.make_guides`; empty without regions.
         region_weights: {layer: (1, R)}, what the regions' style losses are multiplied with, from
             there; but 0 for a region that has no style. Empty without regions.
+        free: (1, H, W, 1), whether a pixel of the generated image may change; None: all may.
     """
 
     content: Features
     style: Features
     guides: Features = {}
     region_weights: Features = {}
+    free: jax.Array | None = None
 
 
 class LossWeights(NamedTuple):

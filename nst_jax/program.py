@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 
 from nst_jax import guidance, ops, winograd
 from nst_jax.losses import Features, Losses, LossWeights, Targets, total_loss
@@ -149,7 +150,12 @@ def objective(
     targets: Targets,
     weights: LossWeights,
 ) -> tuple[jax.Array, Losses]:
-    """The total loss of one image (H, W, 3), and all its terms, scalars."""
+    """The total loss of one image (H, W, 3), and all its terms, scalars.
+
+    It has no gradient at pixels that the targets do not leave free.
+    """
+    if targets.free is not None:
+        image = jnp.where(targets.free[0], image, lax.stop_gradient(image))
     layers = tuple(dict.fromkeys((*targets.style, *targets.content)))
     features = extract_features(program.network(layers), params, image[None])
     losses = total_loss(image[None], features, targets, weights, program.convention)

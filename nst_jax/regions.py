@@ -1,7 +1,8 @@
 """The regions of a run: their masks, read and checked, and the painting that each takes.
 
-A region without a painting stays as it was photographed, as does what is in no region: there the
-content alone is matched.
+A region without a painting stays as it was photographed, as does what is in no region. Matching the
+content alone would not do that: within 76 px of its edge conv4_2 sees the painted region, too, and
+pulls at both. So these pixels begin as the photograph's, and have no gradient.
 """
 
 import dataclasses
@@ -41,11 +42,11 @@ class Regions:
         resized = np.stack([interpolate(mask, shape) for mask in self.masks])
         return dataclasses.replace(self, masks=resized)
 
-    def put_back(self, image: np.ndarray, photograph: np.ndarray) -> np.ndarray:
-        """Give an image, (H, W, 3), the photograph's own pixels where no style goes."""
+    @property
+    def free(self) -> np.ndarray:
+        """Whether style goes to a pixel, (H, W, 1); the others stay as they were photographed."""
         painted = np.array([number is not None for number in self.paintings])
-        kept = 1 - self.masks[painted].sum(axis=0)[..., None]
-        return image + kept * (photograph - image)
+        return self.masks[painted].any(axis=0)[..., None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,26 +87,18 @@ def read_regions(
 
 
 def restore(
-    settings: Settings,
-    regions: Regions | None,
-    image: np.ndarray,
-    photograph: np.ndarray | None,
+    regions: Regions | None, image: np.ndarray, photograph: np.ndarray | None
 ) -> np.ndarray:
-    """What a scale begins with: the image of the one before, enlarged, and what that has lost.
-
-    Enlarging blurs. Where style goes the steps make new detail; where none goes the photograph's
-    own is put back, if the run has begun with it.
+    """Give an image the photograph's pixels where no style goes: they do not change from there.
 
     Args:
-        settings: init and init_noise, which say so.
-        regions: at this scale; None leaves the image as it is.
-        image: (H, W, 3), enlarged.
-        photograph: (H, W, 3), at this scale.
+        regions: at this size; None leaves the image as it is.
+        image: (H, W, 3), with which a run or a scale is to begin.
+        photograph: (H, W, 3); None leaves the image as it is.
     """
-    began_with_it = settings.init == "content" and not settings.init_noise
-    if regions is None or photograph is None or not began_with_it:
+    if regions is None or photograph is None:
         return image
-    return regions.put_back(image, photograph).astype(np.float32)
+    return np.where(regions.free, image, photograph).astype(np.float32)
 
 
 def describe(regions: Regions, architecture: str, layers: Sequence[str]) -> list[str]:

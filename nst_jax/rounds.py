@@ -228,7 +228,10 @@ class Runner:
         guided: Targets = self._once(
             (scale, id(regions), mixture),
             lambda: guided_targets(
-                *network, paintings_at(scale, paintings), regions.at(scale.shape)
+                *network,
+                paintings_at(scale, paintings),
+                regions.at(scale.shape),
+                is_free=content is None,
             ),
         )
         return guided._replace(content=content_part)
@@ -352,17 +355,18 @@ class Runner:
             axes = lane_axes(self._job.program)
             kept = lanes.take_lanes(resumed.carry, axes, positions)
             return jax.device_put(kept, self._programs.carry)
-        return self._start(np.stack([self._initial_image(number) for number in padded]))
+        images = np.stack([self._initial_image(number) for number in padded])
+        return self._start_at(self._job.scales[0], padded, images)
 
     def _start_at(self, scale: Scale, padded: tuple[int, ...], images: np.ndarray) -> Carry:
-        """Of the images that the scale before has left, enlarged."""
-        job, restored = self._job, []
-        for lane, image in zip(padded, images, strict=True):
-            regions = job.regions[lane]
-            here = None if regions is None else regions.at(scale.shape)
-            photograph = image_at(scale, job.contents[lane])
-            restored.append(restore(job.settings[lane], here, image, photograph))
-        return self._start(np.stack(restored))
+        """Of images with which these lanes begin a scale."""
+        pairs = zip(padded, images, strict=True)
+        return self._start(np.stack([self._restored(lane, image, scale) for lane, image in pairs]))
+
+    def _restored(self, lane: int, image: np.ndarray, scale: Scale) -> np.ndarray:
+        regions = self._job.regions[lane]
+        here = None if regions is None else regions.at(scale.shape)
+        return restore(here, image, image_at(scale, self._job.contents[lane]))
 
     def _start(self, images: np.ndarray) -> Carry:
         return self._programs.start(jax.device_put(images, self._programs.spread))

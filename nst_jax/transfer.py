@@ -159,8 +159,9 @@ def stylize(
         return compute_targets(program, weights.params, *pictures, shares, regions_at(scale))
 
     def restored(image: np.ndarray, scale: Scale) -> np.ndarray:
-        return restore(settings, regions_at(scale), image, image_at(scale, photograph))
+        return restore(regions_at(scale), image, image_at(scale, photograph))
 
+    image = restored(np.asarray(image), scales[0])
     monitor = _Monitor(scales, callback, report_every)
     at_scales = targets_at, restored
     return _optimize(program, image, *at_scales, settings, weights, monitor, save_every)

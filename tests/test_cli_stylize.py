@@ -544,10 +544,12 @@ def test_every_setting_has_its_flag(settings_of):
     assert settings_of(*cli_stylize.flags_of(settings)) == settings
 
 
-def test_flags_of_regions(settings_of):
+def test_flags_of_regions(settings_of, folder):
     """They do not go with those of mixtures, hence apart; names may have commas."""
     flags = ["--content-mask", "a,b.png", "--content-mask", "c.png", "--style-mask", "none"]
     flags += ["--style-mask", "d.png", "--region-styles", "none,1"]
+    draw_mask("a,b.png", [1, 1, 0, 0]), draw_mask("c.png", [0, 0, 1, 1])
+    Image.new("L", (40, 40), 255).save("d.png")
     settings = settings_of(*flags)
     values = [getattr(settings, name) for name in REGIONS]
     assert values == [("a,b.png", "c.png"), ("none", "d.png"), (0, 1)]
