@@ -1,7 +1,8 @@
-"""Regions: guidance maps for every layer, and the Gram matrices that they guide.
+"""Regions: the guidance maps of every layer, from masks.
 
 A mask says where in an image a region is: 1 inside, 0 outside, between them at soft edges. From it
-come the region's guidance maps T, one for each layer, with which its style is measured.
+come the region's guidance maps T, one for each layer, with which its style is measured
+(`ops.guided_gram_matrix`).
 
 Source: Gatys et al. 2017, "Controlling Perceptual Factors in Neural Style Transfer", section 4.
 
@@ -15,20 +16,12 @@ applied to it, so that small regions keep their style, which then reaches beyond
 across edges again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from nst_jax.vgg import block_of, convolutions_up_to
-
-HIGHEST = lax.Precision.HIGHEST
-# Numbers of a layer's features that are weighted at once, 4 MB in float32: a step of 1024×683 px
-# takes 1.24 GB of temporaries with four regions and 1.19 GB without; in one piece it took 2.19 GB.
-BLOCK = 2**20
 
 Maps = Mapping[str, np.ndarray]
 
@@ -139,90 +132,6 @@ def make_guides(masks: np.ndarray, architecture: str, layers: Sequence[str]) -> 
         maps[layer] = (each / norms).astype(dtype)[None]
         weights[layer] = squares.mean(axis=(1, 2)).astype(dtype)[None]
     return Guides(maps, weights)
-
-
-def guided_gram_matrix(features: jax.Array, guides: jax.Array) -> jax.Array:
-    """Gram matrices of each image's features, one for each region.
-
-    G_r = F_rᵀ F_r, where F_r = T_r ∘ F: every filter's map times the guidance map. Summed in
-    float32 at full precision whatever the features are. As Σ T² = 1 it is a mean over positions,
-    and that of one region of ones is `ops.gram_matrix`, FᵀF / M.
-
-    Args:
-        features: (N, h, w, C), any float type.
-        guides: (N or 1, R, h, w), the maps of `make_guides`.
-
-    Returns:
-        (N, R, C, C), float32 (float64 where the features are).
-
-    Source: Gatys et al. 2017, section 4.1.
-    """
-    count, height, width, channels = features.shape
-    dtype = jnp.promote_types(features.dtype, jnp.float32)
-    flat = features.reshape(count, height * width, channels).astype(dtype)
-    regions = guides.shape[1]
-    shares = jnp.square(guides.astype(dtype)).reshape(-1, regions, height * width)
-    return _guided_products(flat, jnp.broadcast_to(shares, (count, *shares.shape[1:])))
-
-
-@jax.custom_vjp
-def _guided_products(flat: jax.Array, shares: jax.Array) -> jax.Array:
-    """Σ_p s_rp f_p f_pᵀ of F (N, M, C) and s = T² (N, R, M): (N, R, C, C)."""
-    count, _, channels = flat.shape
-    regions = range(shares.shape[1])
-
-    def add(products, first, size):
-        part, share = _block(flat, first, size, 1), _block(shares, first, size, 2)
-        terms = [
-            jnp.einsum("npc,npd->ncd", part * share[:, r, :, None], part, precision=HIGHEST)
-            for r in regions
-        ]
-        return products + jnp.stack(terms, axis=1)
-
-    zeros = jnp.zeros((count, len(regions), channels, channels), flat.dtype)
-    return _in_blocks(add, zeros, flat.shape)
-
-
-def _guided_products_backward(residuals, cotangent):
-    # Σ_r s_r ∘ F (Ġ_r + Ġ_rᵀ): one product for each region, as that of `ops.gram_matrix`.
-    flat, shares = residuals
-    regions = range(shares.shape[1])
-    symmetric = cotangent + cotangent.swapaxes(2, 3)
-
-    def put(gradients, first, size):
-        part, share = _block(flat, first, size, 1), _block(shares, first, size, 2)
-        products = [
-            jnp.einsum("npc,ncd->npd", part, symmetric[:, r], precision=HIGHEST) for r in regions
-        ]
-        of_flat = sum(share[:, r, :, None] * products[r] for r in regions)
-        # Only those who search for masks need this one; elsewhere XLA removes it as dead code.
-        of_shares = jnp.stack([jnp.sum(part * products[r], axis=2) / 2 for r in regions], axis=1)
-        return (
-            lax.dynamic_update_slice_in_dim(gradients[0], of_flat, first, 1),
-            lax.dynamic_update_slice_in_dim(gradients[1], of_shares, first, 2),
-        )
-
-    zeros = jnp.zeros_like(flat), jnp.zeros_like(shares)
-    return _in_blocks(put, zeros, flat.shape)
-
-
-_guided_products.defvjp(lambda f, s: (_guided_products(f, s), (f, s)), _guided_products_backward)
-
-
-def _block(array: jax.Array, first: jax.Array | int, size: int, axis: int) -> jax.Array:
-    return lax.dynamic_slice_in_dim(array, first, size, axis)
-
-
-def _in_blocks(update: Callable[..., Any], carry: Any, shape: tuple[int, ...]) -> Any:
-    """Apply `update(carry, first, size)` to one block of positions of F (N, M, C) after the other.
-
-    All at once would take a copy of the features for every region.
-    """
-    count, positions, channels = shape
-    size = min(positions, max(1, BLOCK // (count * channels)))
-    whole, rest = divmod(positions, size)
-    carry = lax.fori_loop(0, whole, lambda n, carry: update(carry, n * size, size), carry)
-    return update(carry, whole * size, rest) if rest else carry
 
 
 def _erode3x3(maps: np.ndarray) -> np.ndarray:

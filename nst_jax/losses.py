@@ -23,7 +23,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nst_jax import guidance, ops
+from nst_jax import ops
 
 CONVENTIONS = ("paper", "authors", "equations")
 
@@ -36,7 +36,7 @@ class Targets(NamedTuple):
     Attributes:
         content: {layer: (1, h, w, C)}, features of the content image.
         style: {layer: (1, C, C)}, Gram matrices of the style image, as `ops.gram_matrix` has them;
-            with regions {layer: (1, R, C, C)}, as `guidance.guided_gram_matrix` has them.
+            with regions {layer: (1, R, C, C)}, as `ops.guided_gram_matrix` has them.
         guides: {layer: (1, R, h, w)}, the guidance maps of the generated image for every style
             layer, from `guidance.make_guides`; empty without regions.
         region_weights: {layer: (1, R)}, what the regions' style losses are multiplied with, from
@@ -147,7 +147,7 @@ def guided_style_loss(
     """The style losses of all regions, times their weights: Σ_r λ_r · style_loss(G_r, A_r).
 
     Args:
-        grams: (N, R, C, C), from `guidance.guided_gram_matrix`.
+        grams: (N, R, C, C), from `ops.guided_gram_matrix`.
         target_grams: (N or 1, R, C, C), of the regions' own styles.
         region_weights: (N or 1, R), the λ_r.
         convention: "paper", "authors" or "equations".
@@ -226,5 +226,5 @@ def _style_term(features: jax.Array, layer: str, targets: Targets, convention: s
     target = targets.style[layer]
     if layer not in targets.guides:
         return style_loss(ops.gram_matrix(features), target, convention)
-    grams = guidance.guided_gram_matrix(features, targets.guides[layer])
+    grams = ops.guided_gram_matrix(features, targets.guides[layer])
     return guided_style_loss(grams, target, targets.region_weights[layer], convention)

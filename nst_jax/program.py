@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from nst_jax import guidance, ops, winograd
+from nst_jax import ops, winograd
 from nst_jax.losses import Features, Losses, LossWeights, Targets, total_loss
 from nst_jax.optimizers import Optimizer, make_optimizer
 from nst_jax.settings import PRECISIONS, Settings
@@ -138,9 +138,7 @@ def guided_grams(
 ) -> Features:
     """The style targets of an image's regions, guided by {layer: (1, R, h, w)}: (1, R, C, C)."""
     features = extract_features(program.network(program.style_layers), params, image[None])
-    return {
-        layer: guidance.guided_gram_matrix(maps, guides[layer]) for layer, maps in features.items()
-    }
+    return {layer: ops.guided_gram_matrix(maps, guides[layer]) for layer, maps in features.items()}
 
 
 def objective(

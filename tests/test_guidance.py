@@ -1,20 +1,15 @@
-"""Guidance maps against a network that shows what it sees; guided Grams against NumPy float64."""
+"""Guidance maps against a network that shows what it sees."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from jax.test_util import check_grads
 from layouts import layers_of
 
-from nst_jax import guidance, ops
+from nst_jax import guidance
 from nst_jax.guidance import Crossing
 
-# float32 sums of up to 10³ products against float64.
-SUMS = 1e-5
-# The same products, summed once with and once without weights: rounding.
-SAME = 2e-6
+# float32 against float64.
+SUMS = 1e-6
 LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 # Simonyan & Zisserman's tables by hand: each convolution adds two strides, each pooling one.
 FIELDS = {
@@ -111,67 +106,6 @@ def test_a_region_weighs_what_its_positions_do():
     """conv3_1 of 40×64 px has 10×16 positions; those that see the edge at 24 px take no part."""
     masks = halves(40, 64, 24)
     guides = guidance.make_guides(masks, "vgg16", LAYERS[:3])
-    assert guides.weights["conv1_1"].tolist() == [pytest.approx([23 / 64, 39 / 64])]
-    assert guides.weights["conv3_1"].tolist() == [pytest.approx([3 / 16, 7 / 16])]
+    assert guides.weights["conv1_1"][0] == pytest.approx([23 / 64, 39 / 64])
+    assert guides.weights["conv3_1"][0] == pytest.approx([3 / 16, 7 / 16])
     assert guidance.make_guides(masks[:1] * 0 + 1, "vgg16", LAYERS).weights["conv5_1"] == 1
-
-
-SHAPES = [((1, 7, 5, 4), 1), ((3, 8, 8, 2), 2), ((1, 33, 31, 8), 5), ((2, 1, 1, 3), 1)]
-
-
-def features_and_guides(random, shape, regions):
-    count, height, width, _ = shape
-    return random.random(shape), random.random((count, regions, height, width))
-
-
-@pytest.mark.parametrize(("shape", "regions"), SHAPES)
-@pytest.mark.parametrize("mode", ["eager", "jit", "jit of vmap"])
-@pytest.mark.parametrize("block", [guidance.BLOCK, 48])
-def test_guided_gram_matrix(random, shape, regions, mode, block, monkeypatch):
-    """In one block of positions, and in several with a rest."""
-    monkeypatch.setattr(guidance, "BLOCK", block)
-    features, guides = features_and_guides(random, shape, regions)
-    arguments = jnp.float32(features), jnp.float32(guides)
-    gram = guidance.guided_gram_matrix
-    if mode == "jit of vmap":
-        got = jax.jit(jax.vmap(gram))(*(array[:, None] for array in arguments))[:, 0]
-    else:
-        got = (gram if mode == "eager" else jax.jit(gram))(*arguments)
-    expected = [
-        [reference.guided_gram(image, guide) for guide in maps]
-        for image, maps in zip(features, guides, strict=True)
-    ]
-    assert np.asarray(got) == pytest.approx(np.array(expected), rel=SUMS)
-
-
-def test_maps_may_serve_all_images(random):
-    features, guides = features_and_guides(random, (3, 5, 4, 2), 2)
-    got = guidance.guided_gram_matrix(jnp.asarray(features), jnp.asarray(guides[:1]))
-    expected = reference.guided_gram(features[2], guides[0, 1])
-    assert np.asarray(got[2, 1]) == pytest.approx(expected, rel=SUMS)
-
-
-@pytest.mark.parametrize("shape", [(1, 1, 1, 3), (2, 17, 33, 5), (1, 64, 48, 16)])
-def test_one_region_of_ones_is_the_plain_gram(random, shape):
-    features = jnp.float32(random.random(shape))
-    norm = np.sqrt(shape[1] * shape[2])
-    guides = jnp.full((1, 1, *shape[1:3]), 1 / norm, jnp.float32)
-    got = guidance.guided_gram_matrix(features, guides)
-    assert np.asarray(got[:, 0]) == pytest.approx(np.asarray(ops.gram_matrix(features)), rel=SAME)
-
-
-@pytest.mark.parametrize("block", [guidance.BLOCK, 18])
-def test_gradients_of_the_guided_gram(random, block, monkeypatch):
-    """With respect to the features and to the maps, by central differences in float64."""
-    monkeypatch.setattr(guidance, "BLOCK", block)
-    with jax.enable_x64(True):
-        arrays = map(jnp.asarray, features_and_guides(random, (2, 5, 4, 3), 2))
-        check_grads(guidance.guided_gram_matrix, arrays, order=1, modes=["rev"], rtol=1e-6)
-
-
-def test_bfloat16_features_are_summed_in_float32():
-    """In bfloat16 a sum of ones stops growing at 256."""
-    features, guides = jnp.ones((1, 64, 64, 4), jnp.bfloat16), jnp.ones((1, 1, 64, 64))
-    grams = guidance.guided_gram_matrix(features, guides)
-    assert grams.dtype == jnp.float32
-    assert np.all(np.asarray(grams) == 64 * 64)

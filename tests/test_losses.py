@@ -7,7 +7,7 @@ import pytest
 import reference
 from jax.test_util import check_grads
 
-from nst_jax import guidance, losses, ops
+from nst_jax import losses, ops
 from nst_jax.losses import CONVENTIONS, LossWeights, Targets
 
 # float32 sums against float64.
@@ -149,7 +149,7 @@ def test_guided_style_loss(random, convention, shape, mode):
     weights = random.random((count, 2))
 
     def loss(features, guides, targets, weights):
-        grams = guidance.guided_gram_matrix(features, guides)
+        grams = ops.guided_gram_matrix(features, guides)
         return losses.guided_style_loss(grams, targets, weights, convention)
 
     everything = features, guides, targets, weights
