@@ -14,7 +14,13 @@ import jax
 
 from nst_jax import distributed, images
 from nst_jax.cli_output import output_flags_of, save_options, with_exif
-from nst_jax.cli_stylize import as_far_as_possible, intermediate_path, read_settings, say_scales
+from nst_jax.cli_stylize import (
+    as_far_as_possible,
+    intermediate_path,
+    read_settings,
+    say_regions,
+    say_scales,
+)
 from nst_jax.errors import FailedLanesError, SettingsError
 from nst_jax.folder import SweepFolder
 from nst_jax.grid import Grid, Lane, Source
@@ -170,6 +176,8 @@ def _run(
         if distributed.is_first():
             say(describe_plan(runner.plan, len(lanes), len(runner.rounds())))
             say_scales(job.settings[0], job.scales)
+            for regions in dict.fromkeys(job.regions):
+                say_regions(regions, job.weights, job.settings[0])
         del resumed  # the runner lets go of it after its rounds
         for finished in runner.run():
             interruption.saving = finished.stopped

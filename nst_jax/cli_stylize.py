@@ -23,7 +23,15 @@ from nst_jax.paintings import Painting, files_of
 from nst_jax.program import make_program
 from nst_jax.progress import Interruption, StepsBar, answer, say
 from nst_jax.recolor import COLOR_MAPS
-from nst_jax.record import image_text, input_facts, make_record, save_record, style_roles
+from nst_jax.record import (
+    image_text,
+    input_facts,
+    make_record,
+    mask_roles,
+    save_record,
+    style_roles,
+)
+from nst_jax.regions import Regions, describe, read_regions
 from nst_jax.scales import LEAST_SIDE, Scale, enlarge, scale_at, schedule
 from nst_jax.settings import (
     COLORS,
@@ -64,6 +72,11 @@ def whole_numbers(text: str) -> tuple[int, ...]:
 def layer_groups(text: str) -> tuple[tuple[str, ...], ...]:
     """Split conv1_1,conv2_1/conv3_1."""
     return tuple(names(part) for part in text.split("/"))
+
+
+def region_styles(text: str) -> tuple[int, ...]:
+    """Split 1,none,2; none is 0."""
+    return tuple(0 if part == "none" else int(part) for part in text.split(","))
 
 
 def layer_weights(text: str) -> str | dict[str, float] | tuple[float, ...]:
@@ -114,6 +127,26 @@ FLAGS: dict[str, tuple[tuple[str, Callable[[str], Any], str, str], ...]] = {
             "style layers that each STYLE carries (default: all)",
         ),
     ),
+    "regions": (
+        (
+            "--content-mask",
+            str,
+            "FILE",
+            "a region, white on black; again for each further one (or one picture, a colour each)",
+        ),
+        (
+            "--style-mask",
+            str,
+            "FILE|none",
+            "the part of its STYLE that a region takes; once for each (default: all of it)",
+        ),
+        (
+            "--region-styles",
+            region_styles,
+            "N|none,…",
+            "number of each region's STYLE, or none (default: 1,2,…)",
+        ),
+    ),
     "optimisation": (
         ("--steps", int, "N", "updates of the image"),
         ("--optimizer", str, "|".join(OPTIMIZERS), "L-BFGS or Adam"),
@@ -149,6 +182,8 @@ FLAGS: dict[str, tuple[tuple[str, Callable[[str], Any], str, str], ...]] = {
         ("--precision", str, "|".join(PRECISIONS), "of the network; losses are float32 always"),
     ),
 }
+# Typed once for each value.
+REPEATED = ("--content-mask", "--style-mask")
 # Other spellings.
 ALIASES = {"--style-layer-weights": ["--layer-weights"]}
 
@@ -159,7 +194,7 @@ def add_settings_flags(parser: argparse.ArgumentParser) -> None:
         group = parser.add_argument_group(title)
         for flag, read, placeholder, meaning in flags:
             default = getattr(DEFAULTS, flag.strip("-").replace("-", "_"))
-            if default is not None:
+            if default not in (None, ()):
                 meaning += f" (default: {as_typed(default)})"
             group.add_argument(
                 flag,
@@ -168,6 +203,7 @@ def add_settings_flags(parser: argparse.ArgumentParser) -> None:
                 metavar=placeholder,
                 help=meaning,
                 default=argparse.SUPPRESS,
+                action="append" if flag in REPEATED else "store",
             )
     group.add_argument(
         "--no-normalize",
@@ -205,7 +241,8 @@ def flags_of(settings: Settings) -> list[str]:
         name = flag.strip("-").replace("-", "_")
         value = getattr(settings, name)
         if value != getattr(DEFAULTS, name):
-            flags += [flag, as_typed(value)]
+            typed = value if flag in REPEATED else (value,)
+            flags += [text for each in typed for text in (flag, as_typed(each))]
     return flags if settings.normalize else [*flags, "--no-normalize"]
 
 
@@ -281,17 +318,21 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     output = options.output or default_output(options.content, options.styles)
     styles = files_of(options.styles)
     saving = save_options(options)
-    _check_outputs(output, options, saving, settings, [options.content, *styles, settings.init])
+    given = [options.content, *styles, settings.init, *mask_roles(settings).values()]
+    _check_outputs(output, options, saving, settings, [str(file) for file in given])
     content, paintings, weights = _read_inputs(options.content, styles, settings)
+    regions = read_regions(settings, content.shape, paintings)
     saving = with_exif(saving, options, options.content)
     inputs = input_facts(
         content=options.content,
         **style_roles(styles),
         init=None if settings.init in INITS else settings.init,
+        **mask_roles(settings),
     )
     settings = as_far_as_possible(settings, weights)
     scales = schedule(settings, content.shape)
     say_scales(settings, scales)
+    say_regions(regions, weights, settings)
     with Interruption() as interruption:
         with StepsBar(settings.steps) as bar:
             result = stylize(
@@ -315,6 +356,13 @@ def say_scales(settings: Settings, scales: Sequence[Scale]) -> None:
         left_out = settings.scales - len(scales)
         why = f"; {left_out} left out, for less than {LEAST_SIDE} px or want of steps"
         say(f"scales: {sizes}" + (why if left_out else ""))
+
+
+def say_regions(regions: Regions | None, weights: Weights, settings: Settings) -> None:
+    """Say how large the regions are, what they leave out, and which are small."""
+    if regions is not None:
+        for line in describe(regions, weights.architecture, settings.style_layers):
+            say(line)
 
 
 def _make_callback(

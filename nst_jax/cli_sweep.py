@@ -79,7 +79,8 @@ def add_command(commands: Any) -> None:
     group.add_argument(
         "--mix",
         action="store_true",
-        help="all STYLEs in every picture (so do --style-blend, --layers-per-style, --blend-steps)",
+        help="all STYLEs in every picture (so do --style-blend, --layers-per-style, "
+        "--blend-steps, --content-mask)",
     )
     add_settings_flags(parser)
     add_lane_flags(parser)
@@ -134,7 +135,8 @@ def _axes(
 
 def _style_axis(options: argparse.Namespace, sources: Sequence[Source]) -> Axis:
     """The paintings, one after the other; or together, where a flag makes sense of that only."""
-    blended = hasattr(options, "style_blend") or hasattr(options, "layers_per_style")
+    together = ("style_blend", "layers_per_style", "content_mask")
+    blended = any(hasattr(options, name) for name in together)
     if options.blend_steps is None and not options.mix and not blended:
         return grid.style_axis(sources, options.style_ratios)
     if options.style_ratios is not None:

@@ -27,6 +27,7 @@ from nst_jax.record import (
     image_text,
     input_facts,
     make_record,
+    mask_roles,
     save_record,
     settings_facts,
     style_roles,
@@ -41,7 +42,7 @@ RECORD, SHEET, PAGE, UNFINISHED = "sweep.json", "grid.png", "index.html", "unfin
 # Settings that older folders do not know. Where they are the default, keys are made without them.
 LATER = (
     *("scales", "style_blend", "style_scale", "layers_per_style", "init_noise"),
-    *("colors", "color_map"),
+    *("colors", "color_map", "content_mask", "style_mask", "region_styles"),
 )
 NEEDED = {"name", "key", "settings", "completed", "error"}  # of a lane's record, to take it up
 
@@ -305,6 +306,7 @@ class SweepFolder:
             files = {"content": sources[lane.content].file, **files}
         if lane.settings.init not in INITS:
             files["init"] = lane.settings.init
+        files |= mask_roles(lane.settings)
         return {role: self._read_once(file) for role, file in files.items()}
 
     def _key_of(self, lane: Lane, weights: Weights) -> str:

@@ -48,6 +48,14 @@ def resample(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.moveaxis(planes, 0, -1)
 
 
+def interpolate(plane: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Resize (H, W) bilinearly, with antialiasing: no value is beyond those that were there."""
+    if plane.shape == shape:
+        return np.asarray(plane, np.float32)
+    resized = _resize_plane(np.asarray(plane, np.float32), shape, Image.Resampling.BILINEAR)
+    return resized.clip(plane.min(), plane.max())
+
+
 def cover(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Scale an image until it covers `shape`, and cut out its middle.
 
@@ -93,9 +101,11 @@ def upright(image: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(image.swapaxes(0, 1) if transposed else image)
 
 
-def _resize_plane(plane: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def _resize_plane(
+    plane: np.ndarray,
+    shape: tuple[int, int],
+    method: Image.Resampling = Image.Resampling.LANCZOS,
+) -> np.ndarray:
     """Resize (H, W) float32 to (height, width) without clipping."""
-    resized = Image.fromarray(np.ascontiguousarray(plane)).resize(
-        shape[::-1], Image.Resampling.LANCZOS
-    )
+    resized = Image.fromarray(np.ascontiguousarray(plane)).resize(shape[::-1], method)
     return np.asarray(resized)

@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nst_jax import geometry, images, mixing
+from nst_jax import geometry, guidance, images, mixing
 from nst_jax.errors import SettingsError
 from nst_jax.losses import Features, Targets
 from nst_jax.paintings import ImageLike, Painting, PaintingReader, StyleLike, as_image, one_by_one
 from nst_jax.program import Program, jitted
 from nst_jax.recolor import to_grey
+from nst_jax.regions import Regions
 from nst_jax.settings import Settings
 from nst_jax.weights import Parameters, Weights, cannot_normalize, normalize
 from nst_jax.weights_file import load_weights
@@ -78,6 +79,7 @@ def compute_targets(
     content: np.ndarray | None,
     style: StyleImages,
     shares: mixing.Shares | None = None,
+    regions: Regions | None = None,
 ) -> Targets:
     """What the generated image will be compared with.
 
@@ -87,11 +89,15 @@ def compute_targets(
         content: (H, W, 3); None where there are no content layers.
         style: (H', W', 3), or the images of each painting, all of any size; None where there are
             no style layers.
-        shares: of each painting, from `Settings.style_shares`; None means equal.
+        shares: of each painting, from `Settings.style_shares`; None means equal. Not used where
+            there are regions.
+        regions: at the generated image's size; None means that the style goes everywhere.
     """
-    return Targets(
-        content_targets(program, params, content), style_targets(program, params, style, shares)
-    )
+    content_part = content_targets(program, params, content)
+    if regions is None:
+        return Targets(content_part, style_targets(program, params, style, shares))
+    guided = guided_targets(program, params, style, regions, is_free=content is None)
+    return guided._replace(content=content_part)
 
 
 def content_targets(program: Program, params: Parameters, content: np.ndarray | None) -> Features:
@@ -110,8 +116,7 @@ def style_targets(
     """The style's part of `compute_targets`: the mean Gram matrices that `mixing` describes."""
     if not program.style_layers:
         return {}
-    assert style is not None  # `check_given` has seen to it
-    paintings = [[style]] if isinstance(style, np.ndarray | jax.Array) else style
+    paintings = _by_painting(style)
     shares = shares or mixing.shares_of(program.style_layers, len(paintings))
     grams_of, params = jitted(program).style_grams, jax.device_put(params)
     targets: dict[str, jax.Array] = {}
@@ -122,6 +127,69 @@ def style_targets(
             for layer, part in parts.items():
                 targets[layer] = targets.get(layer, 0.0) + part * grams[layer]
     return targets
+
+
+def guided_targets(
+    program: Program,
+    params: Parameters,
+    style: StyleImages,
+    regions: Regions,
+    is_free: bool = False,
+) -> Targets:
+    """The style's part of `compute_targets` where there are regions; no content.
+
+    The target of a region is its painting's Gram matrix, guided by the style mask if there is one;
+    of a painting in several sizes the mean; of a region without style zeros, of weight 0.
+
+    Args:
+        program: as in `compute_targets`.
+        params: as there.
+        style: as there.
+        regions: as there.
+        is_free: whether all pixels may change, for want of a photograph.
+    """
+    paintings = _by_painting(style)
+    grams: dict[tuple[int, int], Features] = {}
+    for number, mask in zip(regions.paintings, regions.style_masks, strict=True):
+        if number is not None and (number, id(mask)) not in grams:
+            pictures = paintings[number]
+            grams[number, id(mask)] = _mean_grams(program, params, pictures, mask)
+    nothing = jax.tree.map(jnp.zeros_like, next(iter(grams.values())))
+    keys = zip(regions.paintings, map(id, regions.style_masks), strict=True)
+    each = [nothing if key[0] is None else grams[key[0], key[1]] for key in keys]
+    maps, weights = guidance.make_guides(regions.masks, program.architecture, program.style_layers)
+    painted = np.array([number is not None for number in regions.paintings])
+    return Targets(
+        content={},
+        style=jax.tree.map(lambda *of_regions: jnp.concatenate(of_regions, axis=1), *each),
+        guides={layer: jnp.asarray(each) for layer, each in maps.items()},
+        region_weights={layer: jnp.asarray(each * painted) for layer, each in weights.items()},
+        free=jnp.asarray(regions.free | is_free)[None],
+    )
+
+
+def _mean_grams(
+    program: Program, params: Parameters, pictures: Sequence[np.ndarray], mask: np.ndarray | None
+) -> Features:
+    """{layer: (1, 1, C, C)}, the mean over a painting's sizes; of the part in the mask (h, w)."""
+    functions, params = jitted(program), jax.device_put(params)
+    layers, total = program.style_layers, None
+    for picture in pictures:
+        if mask is None:
+            plain = functions.style_grams(params, picture)
+            grams = {layer: gram[:, None] for layer, gram in plain.items()}
+        else:
+            part = geometry.interpolate(mask, picture.shape[:2])
+            guides = guidance.make_guides(part[None], program.architecture, layers)
+            grams = functions.guided_grams(params, picture, guides.maps)
+        total = grams if total is None else jax.tree.map(jnp.add, total, grams)
+    return jax.tree.map(lambda gram: gram / len(pictures), total)
+
+
+def _by_painting(style: StyleImages) -> Sequence[Sequence[np.ndarray]]:
+    """The images of each painting; one image is the only one of the only painting."""
+    assert style is not None  # `check_given` has seen to it
+    return [[style]] if isinstance(style, np.ndarray | jax.Array) else style  # type: ignore[list-item]
 
 
 def first_image(paintings: Sequence[Painting]) -> np.ndarray | None:

@@ -20,6 +20,7 @@ from nst_jax.paintings import (
 )
 from nst_jax.palette import Palette
 from nst_jax.program import Program, make_program
+from nst_jax.regions import Regions, read_regions
 from nst_jax.scales import Scale, schedule
 from nst_jax.settings import INITS, Settings
 from nst_jax.vgg import smallest_side
@@ -43,6 +44,9 @@ VARYING = (
     "layers_per_style",
     "colors",
     "color_map",
+    "content_mask",
+    "style_mask",
+    "region_styles",
 )
 
 
@@ -59,6 +63,7 @@ class Job:
         photographs: (H, W, 3) of each in its own colours, or None.
         weights: of the network, normalised where the settings say so.
         program: what is compiled.
+        regions: of each, as many in all lanes, or None in all. Lanes may share one.
     """
 
     settings: tuple[Settings, ...]
@@ -67,6 +72,7 @@ class Job:
     photographs: tuple[np.ndarray | None, ...]
     weights: Weights
     program: Program
+    regions: tuple[Regions | None, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -105,10 +111,36 @@ def prepare(
     _check_sizes(first, (*contents, *scaled))
     for init in {one.init for one in settings} - set(INITS):
         load_image(init)  # so that a mistake shows before the first round, not after
+    regions = _regions(settings, contents, styles)
     palette = Palette()
     shown = [palette.recolor(*lane) for lane in zip(settings, contents, styles, strict=True)]
     seen, styles = tuple(lane[0] for lane in shown), tuple(lane[1] for lane in shown)
-    return Job(settings, seen, styles, contents, weights, program)
+    return Job(settings, seen, styles, contents, weights, program, regions)
+
+
+def _regions(
+    settings: Sequence[Settings],
+    contents: Sequence[np.ndarray | None],
+    styles: Sequence[Sequence[Painting]],
+) -> tuple[Regions | None, ...]:
+    """The regions of each lane; what several lanes share is read once."""
+    read: dict[tuple, Regions | None] = {}
+    keys = [
+        (one.content_mask, one.style_mask, one.region_styles, *(id(each.image) for each in style))
+        for one, style in zip(settings, styles, strict=True)
+    ]
+    for key, one, content, style in zip(keys, settings, contents, styles, strict=True):
+        if key not in read:
+            shape = canvas(content, first_image(style)).shape
+            read[key] = read_regions(one, shape, style)
+    regions = tuple(read[key] for key in keys)
+    counts = sorted({0 if each is None else len(each.masks) for each in regions})
+    if len(counts) > 1:
+        raise SettingsError(
+            f"lanes have {' and '.join(map(str, counts))} regions; in one sweep masks may differ, "
+            f"and their number may not: use one sweep for each"
+        )
+    return regions
 
 
 def _one_for_each(name: str, given: Any, count: int) -> Sequence:

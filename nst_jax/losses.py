@@ -18,7 +18,7 @@ give the paper's Figure 3. `authors` is their code of 2017; its ratio r is r/(2C
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,11 +35,20 @@ class Targets(NamedTuple):
 
     Attributes:
         content: {layer: (1, h, w, C)}, features of the content image.
-        style: {layer: (1, C, C)}, Gram matrices of the style image, as `ops.gram_matrix` has them.
+        style: {layer: (1, C, C)}, Gram matrices of the style image, as `ops.gram_matrix` has them;
+            with regions {layer: (1, R, C, C)}, as `ops.guided_gram_matrix` has them.
+        guides: {layer: (1, R, h, w)}, the guidance maps of the generated image for every style
+            layer, from `guidance.make_guides`; empty without regions.
+        region_weights: {layer: (1, R)}, what the regions' style losses are multiplied with, from
+            there; but 0 for a region that has no style. Empty without regions.
+        free: (1, H, W, 1), whether a pixel of the generated image may change; None: all may.
     """
 
     content: Features
     style: Features
+    guides: Features = {}
+    region_weights: Features = {}
+    free: jax.Array | None = None
 
 
 class LossWeights(NamedTuple):
@@ -69,7 +78,7 @@ class Losses(NamedTuple):
         style: Σ_l w_l · style loss of layer l.
         tv: total variation.
         content_layers: {layer: content loss before its weight}.
-        style_layers: {layer: style loss before w_l}.
+        style_layers: {layer: style loss before w_l, the regions' together}.
     """
 
     total: jax.Array
@@ -132,6 +141,29 @@ def style_loss(gram: jax.Array, target_gram: jax.Array, convention: str = "paper
     return _sum_of_squares(gram - target_gram) / (factor * float(channels) ** 2)
 
 
+def guided_style_loss(
+    grams: jax.Array, target_grams: jax.Array, region_weights: jax.Array, convention: str = "paper"
+) -> jax.Array:
+    """The style losses of all regions, times their weights: Σ_r λ_r · style_loss(G_r, A_r).
+
+    Args:
+        grams: (N, R, C, C), from `ops.guided_gram_matrix`.
+        target_grams: (N or 1, R, C, C), of the regions' own styles.
+        region_weights: (N or 1, R), the λ_r.
+        convention: "paper", "authors" or "equations".
+
+    Returns:
+        (N,), float32.
+
+    Source: Gatys et al. 2017, section 4.1.
+    """
+    count, regions, channels, _ = grams.shape
+    targets = jnp.broadcast_to(target_grams, grams.shape)
+    square = (count * regions, channels, channels)
+    each = style_loss(grams.reshape(square), targets.reshape(square), convention)
+    return jnp.sum(region_weights * each.reshape(count, regions), axis=1)
+
+
 def total_variation(images: jax.Array) -> jax.Array:
     """Squared differences between neighbouring pixels, averaged over positions.
 
@@ -168,8 +200,8 @@ def total_loss(
         targets: of the content and the style image.
         weights: of the terms; a layer with weight 0 is computed and contributes nothing.
         convention: "paper", "authors" or "equations".
-        grams: {layer: (N, C, C)}, Gram matrices that are known already; `features` need not have
-            their layers then.
+        grams: {layer: (N, C, C) or, with regions, (N, R, C, C)}, Gram matrices that are known
+            already; `features` need not have their layers then.
 
     Returns:
         Losses, each (N,).
@@ -183,11 +215,32 @@ def total_loss(
         term = content_loss(features[layer], target, convention)
         content_layers[layer] = term
         content += weights.content_layers[layer] * term
-    for layer, target in targets.style.items():
-        gram = grams[layer] if grams else ops.gram_matrix(features[layer])
-        term = style_loss(gram, target, convention)
+    for layer, (gram_of, *arguments) in gram_observers(targets).items():
+        gram = grams[layer] if grams else gram_of(features[layer], *arguments)
+        term = _style_term(gram, layer, targets, convention)
         style_layers[layer] = term
         style += weights.style_layers[layer] * term
     tv = total_variation(images)
     total = weights.content * content + weights.style * style + weights.tv * tv
     return Losses(total, content, style, tv, content_layers, style_layers)
+
+
+def gram_observers(targets: Targets) -> dict[str, tuple[Any, ...]]:
+    """{layer: (function, *arguments)} of the Gram matrices that are compared with these targets.
+
+    `function(features, *arguments)` is what `total_loss` takes as `grams`.
+    """
+    return {
+        layer: (ops.guided_gram_matrix, targets.guides[layer])
+        if layer in targets.guides
+        else (ops.gram_matrix,)
+        for layer in targets.style
+    }
+
+
+def _style_term(gram: jax.Array, layer: str, targets: Targets, convention: str) -> jax.Array:
+    """The style loss of one layer, (N,), by regions where the targets have guidance maps."""
+    target = targets.style[layer]
+    if layer not in targets.guides:
+        return style_loss(gram, target, convention)
+    return guided_style_loss(gram, target, targets.region_weights[layer], convention)

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 
 from nst_jax import ops, winograd
-from nst_jax.losses import Features, Losses, LossWeights, Targets, total_loss
+from nst_jax.losses import Features, Losses, LossWeights, Targets, gram_observers, total_loss
 from nst_jax.optimizers import Optimizer, make_optimizer
 from nst_jax.settings import PRECISIONS, Settings
 from nst_jax.vgg import (
@@ -139,6 +140,14 @@ def style_grams(program: Program, params: Parameters, image: jax.Array) -> Featu
     return {layer: ops.gram_matrix(maps) for layer, maps in features.items()}
 
 
+def guided_grams(
+    program: Program, params: Parameters, image: jax.Array, guides: Features
+) -> Features:
+    """The style targets of an image's regions, guided by {layer: (1, R, h, w)}: (1, R, C, C)."""
+    features = extract_features(program.network(program.style_layers), params, image[None])
+    return {layer: ops.guided_gram_matrix(maps, guides[layer]) for layer, maps in features.items()}
+
+
 def objective(
     program: Program,
     image: jax.Array,
@@ -146,10 +155,14 @@ def objective(
     targets: Targets,
     weights: LossWeights,
 ) -> tuple[jax.Array, Losses]:
-    """The total loss of one image (H, W, 3), and all its terms, scalars."""
+    """The total loss of one image (H, W, 3), and all its terms, scalars.
+
+    It has no gradient at pixels that the targets do not leave free.
+    """
+    if targets.free is not None:
+        image = jnp.where(targets.free[0], image, lax.stop_gradient(image))
     network = program.network(tuple(targets.content))
-    observers = dict.fromkeys(targets.style, ops.gram_matrix)
-    features, grams = observe_features(network, params, image[None], observers)
+    features, grams = observe_features(network, params, image[None], gram_observers(targets))
     losses = total_loss(image[None], features, targets, weights, program.convention, grams)
     losses = jax.tree.map(lambda per_image: per_image[0], losses)
     return losses.total, losses
@@ -215,6 +228,7 @@ class Compiled(NamedTuple):
 
     content_features: jax.stages.Wrapped
     style_grams: jax.stages.Wrapped
+    guided_grams: jax.stages.Wrapped
     start: jax.stages.Wrapped
     step: jax.stages.Wrapped
 
@@ -233,6 +247,7 @@ def jitted(program: Program) -> Compiled:
     return Compiled(
         jax.jit(bind(content_features)),
         jax.jit(bind(style_grams)),
+        jax.jit(bind(guided_grams)),
         jax.jit(bind(start)),
         jax.jit(bind(step), donate_argnums=0, compiler_options=compiler_options()),
     )

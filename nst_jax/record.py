@@ -114,7 +114,18 @@ def input_facts(**files: str | Path | None) -> dict[str, dict[str, str]]:
 
 def style_roles(files: Sequence[str | Path]) -> dict[str, str | Path]:
     """Paintings under the roles that a record has them: style, style_2, style_3, …."""
-    return {f"style_{n}" if n > 1 else "style": file for n, file in enumerate(files, 1)}
+    return _numbered("style", files)
+
+
+def mask_roles(settings: Settings) -> dict[str, str | Path]:
+    """Masks likewise: content_mask, content_mask_2, …, style_mask, …; "none" is no file."""
+    roles = _numbered("content_mask", settings.content_mask)
+    roles |= _numbered("style_mask", settings.style_mask)
+    return {role: file for role, file in roles.items() if file != "none"}
+
+
+def _numbered(role: str, files: Sequence[str | Path]) -> dict[str, str | Path]:
+    return {f"{role}_{n}" if n > 1 else role: file for n, file in enumerate(files, 1)}
 
 
 def settings_facts(settings: Settings) -> dict[str, Any]:

@@ -12,12 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from nst_jax import distributed, lanes, memory
-from nst_jax.inputs import content_targets, first_image, initial_image, style_targets
+from nst_jax.inputs import (
+    content_targets,
+    first_image,
+    guided_targets,
+    initial_image,
+    style_targets,
+)
 from nst_jax.job import Job
 from nst_jax.loop import Stopwatch, check_intervals, iterate, with_arguments
-from nst_jax.losses import Features, Losses, LossWeights, Targets
+from nst_jax.losses import Losses, LossWeights, Targets
 from nst_jax.palette import finish_image
 from nst_jax.program import Carry, lane_axes, prepare, start
+from nst_jax.regions import restore
 from nst_jax.scales import (
     Scale,
     carry_up,
@@ -157,7 +164,7 @@ class Runner:
         params = prepare(job.program, job.weights.params)
         self._params = jax.device_put(params, self._programs.whole)
         self._full = job.scales[-1]
-        self._known: dict[tuple, Features] = {}
+        self._known: dict[tuple, Any] = {}
         self._targets_of(0, self._full)  # of which compiling needs the shapes
         began = time.perf_counter()
         wanted = max(len(job.settings) - interrupted, interrupted)
@@ -209,17 +216,28 @@ class Runner:
         shares = job.settings[lane].style_shares(len(paintings))
         mixture = (*shares.items(), *(tuple(map(id, each.scaled)) for each in paintings))
         network = job.program, job.weights.params
-        return Targets(
-            self._once(
-                (scale, id(content)), lambda: content_targets(*network, image_at(scale, content))
-            ),
-            self._once(
+        regions = job.regions[lane]
+        content_part = self._once(
+            (scale, id(content)), lambda: content_targets(*network, image_at(scale, content))
+        )
+        if regions is None:
+            style_part = self._once(
                 (scale, mixture),
                 lambda: style_targets(*network, paintings_at(scale, paintings), shares),
+            )
+            return Targets(content_part, style_part)
+        guided: Targets = self._once(
+            (scale, id(regions), mixture),
+            lambda: guided_targets(
+                *network,
+                paintings_at(scale, paintings),
+                regions.at(scale.shape),
+                is_free=content is None,
             ),
         )
+        return guided._replace(content=content_part)
 
-    def _once(self, key: tuple, compute: Callable[[], Features]) -> Features:
+    def _once(self, key: tuple, compute: Callable[[], Any]) -> Any:
         """What is computed under this key; kept on the host."""
         if key not in self._known:
             self._known[key] = jax.device_get(compute())
@@ -310,7 +328,7 @@ class Runner:
             if numbers.stop <= following:  # behind these lanes when they were interrupted
                 continue
             if numbers.start and numbers.start == following:
-                carry = carry_up(self._start, carry, scale.shape)
+                carry = carry_up(partial(self._start_at, scale, padded), carry, scale.shape)
             step, arguments = self._step_at(scale), self._arguments_of(padded, scale)
             with monitor.watch:
                 carry, following = iterate(
@@ -339,7 +357,18 @@ class Runner:
             axes = lane_axes(self._job.program)
             kept = lanes.take_lanes(resumed.carry, axes, positions)
             return jax.device_put(kept, self._programs.carry)
-        return self._start(np.stack([self._initial_image(number) for number in padded]))
+        images = np.stack([self._initial_image(number) for number in padded])
+        return self._start_at(self._job.scales[0], padded, images)
+
+    def _start_at(self, scale: Scale, padded: tuple[int, ...], images: np.ndarray) -> Carry:
+        """Of images with which these lanes begin a scale."""
+        pairs = zip(padded, images, strict=True)
+        return self._start(np.stack([self._restored(lane, image, scale) for lane, image in pairs]))
+
+    def _restored(self, lane: int, image: np.ndarray, scale: Scale) -> np.ndarray:
+        regions = self._job.regions[lane]
+        here = None if regions is None else regions.at(scale.shape)
+        return restore(here, image, image_at(scale, self._job.contents[lane]))
 
     def _start(self, images: np.ndarray) -> Carry:
         return self._programs.start(jax.device_put(images, self._programs.spread))

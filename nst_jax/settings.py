@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -58,6 +59,7 @@ SEQUENCES: dict[str, tuple[type, float, float]] = {
     "style_blend": WEIGHT,
     "content_layer_weights": WEIGHT,
     "style_layer_weights": WEIGHT,
+    "region_styles": (int, 0, 1000),
 }
 
 
@@ -74,6 +76,12 @@ class Settings:
             the Gram matrices.
         layers_per_style: the style layers that each painting carries, so that fine texture comes
             from one and coarse from another; None means all (`mixing`).
+        content_mask: files of masks, one grey one for each region of the generated image (white
+            inside), or one in which each region has a colour (`masks`); none: no regions.
+        style_mask: likewise, of each region's painting, the part that the region takes; "none" for
+            all of it. One for each region, or none at all.
+        region_styles: the painting of each region, counted from 1; 0 or "none": it stays as it was
+            photographed. None: the first region takes the first painting, and so on.
         steps: updates of the image, ≥ 0.
         ratio: α/β, content against style; None means 1e-4 from noise, else 1e-5, and is for the
             convention "paper" only. Traced.
@@ -114,6 +122,9 @@ class Settings:
     style_blend: tuple[float, ...] | None = None
     style_scale: tuple[float, ...] = (1.0,)
     layers_per_style: tuple[tuple[str, ...], ...] | None = None
+    content_mask: tuple[str, ...] = ()
+    style_mask: tuple[str, ...] = ()
+    region_styles: tuple[int, ...] | None = None
     steps: int = 500
     ratio: float | None = None
     init: str = "content"
@@ -153,6 +164,7 @@ class Settings:
                 self._set(name, _number(name, value))
         self._check_layers()
         self._check_paintings()
+        self._check_regions()
         if self.colors != "style" and not self.is_transfer:
             raise SettingsError(
                 f"colors is {self.colors!r}, which needs a photograph and a painting; a "
@@ -201,6 +213,31 @@ class Settings:
             sets = tuple(_canonical_layers("layers_per_style", layers) for layers in sets)
             self._set("layers_per_style", sets)
         mixing.check_mixture(self.style_layers, self.style_blend, self.layers_per_style)
+
+    def _check_regions(self) -> None:
+        for name in ("content_mask", "style_mask"):
+            files = getattr(self, name)
+            files = (files,) if isinstance(files, str | Path) else _sequence(name, files)
+            self._set(name, tuple(str(file) for file in files))
+        if self.region_styles is not None:
+            given = _sequence("region_styles", self.region_styles)
+            numbers = _numbers("region_styles", [0 if n in (None, "none") else n for n in given])
+            self._set("region_styles", numbers)
+            if not any(numbers):
+                raise SettingsError("region_styles has no painting; give at least one region its")
+        if not self.content_mask:
+            for name in ("style_mask", "region_styles"):
+                if getattr(self, name):
+                    raise SettingsError(f"{name} needs the regions of a content_mask; give one")
+            return
+        if not self.style_layers:
+            raise SettingsError("content_mask says where style goes, and style_layers is empty")
+        for name in ("style_blend", "layers_per_style"):
+            if getattr(self, name) is not None:
+                raise SettingsError(
+                    f"{name} does not go with content_mask: a region takes one painting, with all "
+                    f"style layers; leave one of them out"
+                )
 
     @property
     def is_transfer(self) -> bool:

@@ -34,7 +34,7 @@ def sweep(
             each lane (or the path of a folder, whose images are mixed in every lane).
         settings: one for each lane. They may differ in what `job.VARYING` names: ratio, layer
             weights, tv_weight, seed, init, init_noise, style_blend, style_scale, layers_per_style,
-            colors, color_map.
+            colors, color_map, and in their masks, but not in the number of regions.
         weights: of the network; None finds `settings[0].weights`.
         callback: called after every step with a SweepProgress. It may raise StopIteration to end
             the sweep there.

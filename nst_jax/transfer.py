@@ -25,6 +25,7 @@ from nst_jax.losses import Losses, Targets
 from nst_jax.paintings import ImageLike, StyleLike
 from nst_jax.palette import Palette, finish_image
 from nst_jax.program import Carry, Program, jitted, make_program, prepare
+from nst_jax.regions import Regions, read_regions, restore
 from nst_jax.scales import (
     Scale,
     carry_up,
@@ -122,8 +123,9 @@ def stylize(
             `settings.size`; an array is taken as it is. May be None where there are no content
             layers: the style alone is reconstructed.
         style: likewise, with `settings.style_size`; or several of these, whose Gram matrices are
-            mixed as style_blend and layers_per_style say. The path of a folder stands for its
-            images, by name. None reconstructs the content alone.
+            mixed as style_blend and layers_per_style say, or which go to the regions of
+            content_mask (`regions.describe` tells of gaps and overlaps). The path of a folder
+            stands for its images, by name. None reconstructs the content alone.
         settings: of the run; None takes the defaults.
         weights: of the network; None finds `settings.weights`.
         callback: called after every step; what it returns does not matter. It may raise
@@ -148,17 +150,26 @@ def stylize(
     shown, paintings = Palette().recolor(settings, photograph, paintings)
     shares, first = settings.style_shares(len(paintings)), first_image(paintings)
     scales = schedule(settings, canvas(shown, first).shape)
+    regions = read_regions(settings, scales[-1].shape, paintings)
     key, coarsest = jax.random.key(settings.seed), images_at(scales[0], shown, first)
     grey = settings.colors == "luminance"
     image = initial_image(key, settings.init, *coarsest, settings.init_noise, grey)
 
+    def regions_at(scale: Scale) -> Regions | None:
+        return None if regions is None else regions.at(scale.shape)
+
     def targets_at(scale: Scale) -> Targets:
         pictures = image_at(scale, shown), paintings_at(scale, paintings)
-        return compute_targets(program, weights.params, *pictures, shares)
+        return compute_targets(program, weights.params, *pictures, shares, regions_at(scale))
 
+    def restored(image: np.ndarray, scale: Scale) -> np.ndarray:
+        return restore(regions_at(scale), image, image_at(scale, shown))
+
+    image = restored(np.asarray(image), scales[0])
     finish = partial(finish_image, settings, photograph)
     monitor = _Monitor(scales, finish, callback, report_every)
-    return _optimize(program, image, targets_at, settings, weights, monitor, save_every)
+    at_scales = targets_at, restored
+    return _optimize(program, image, *at_scales, settings, weights, monitor, save_every)
 
 
 def optimize(
@@ -191,13 +202,15 @@ def optimize(
     check_intervals(report_every=report_every, save_every=save_every)
     scales = schedule(dataclasses.replace(settings, scales=1), image.shape)
     monitor = _Monitor(scales, lambda best: best.clip(0.0, 1.0), callback, report_every)
-    return _optimize(program, image, lambda _: targets, settings, weights, monitor, save_every)
+    at_scales = (lambda _: targets), (lambda image, _: image)
+    return _optimize(program, image, *at_scales, settings, weights, monitor, save_every)
 
 
 def _optimize(
     program: Program,
     image: np.ndarray | jax.Array,
     targets_at: Callable[[Scale], Targets],
+    restored: Callable[[np.ndarray, Scale], np.ndarray],
     settings: Settings,
     weights: Weights,
     monitor: "_Monitor",
@@ -209,7 +222,8 @@ def _optimize(
     compile_seconds, carry = 0.0, functions.start(jnp.asarray(image, jnp.float32))
     for scale, numbers in numbered(monitor.scales):
         if numbers.start:
-            carry = carry_up(functions.start, carry, scale.shape)
+            begin = partial(_begin_at, functions.start, restored, scale)
+            carry = carry_up(begin, carry, scale.shape)
         arguments = (params, jax.device_put(targets_at(scale)), loss_weights)
         began = time.perf_counter()
         step = functions.step.lower(carry, *arguments).compile()
@@ -235,6 +249,15 @@ def _optimize(
         weights=dataclasses.replace(weights, params={}, activation_means=None),
         scales=monitor.scales,
     )
+
+
+def _begin_at(
+    start: Callable[[np.ndarray], Carry],
+    restored: Callable[[np.ndarray, Scale], np.ndarray],
+    scale: Scale,
+    image: np.ndarray,
+) -> Carry:
+    return start(restored(image, scale))
 
 
 def why_not_finite(losses: Losses) -> str:

@@ -1,7 +1,7 @@
 """VGG-16 and VGG-19 as feature extractors: one table per network and one pure Flax module."""
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -117,17 +117,18 @@ class VGG(nn.Module):
 
     @nn.compact
     def __call__(
-        self, images: jax.Array, observers: Mapping[str, Callable[..., Any]] | None = None
+        self, images: jax.Array, observers: Mapping[str, Sequence[Any]] | None = None
     ) -> tuple[dict[str, jax.Array], dict[str, Any]]:
         """Compute features, and functions of features.
 
         Args:
             images: (N, H, W, 3), sRGB in [0, 1].
-            observers: {layer: function of its features (N, h, w, C)}; see `ops.observe`.
+            observers: {layer: (function of its features (N, h, w, C) and of arguments, and these)};
+                see `ops.observe`.
 
         Returns:
             {layer: (N, h, w, C)} in the order of `layers`; h and w are halved, rounding down,
-            before each block but the first. And {layer: its observer's value}.
+            before each block but the first. And {layer: its function's value}.
         """
         observers = observers or {}
         self._check(images, (*self.layers, *observers))
@@ -144,7 +145,8 @@ class VGG(nn.Module):
                 FILTERS[block - 1], self.dtype, self.precision, kept=read, name=layer
             )(outputs)
             if layer in observers:
-                outputs, observed[layer] = ops.observe(observers[layer], outputs)
+                function, *arguments = observers[layer]
+                outputs, observed[layer] = ops.observe(function, outputs, *arguments)
             features[layer] = outputs
         return {layer: features[layer] for layer in self.layers}, observed
 
@@ -170,7 +172,7 @@ def observe_features(
     network: VGG,
     params: Mapping[str, Any],
     images: jax.Array,
-    observers: Mapping[str, Callable[..., Any]],
+    observers: Mapping[str, Sequence[Any]],
 ) -> tuple[dict[str, jax.Array], dict[str, Any]]:
     """Features, and {layer: the value of its observer}; as `VGG` returns both."""
     features, observed = network.apply({"params": params}, images, observers)

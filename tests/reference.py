@@ -72,6 +72,21 @@ def gram(features):
     return flat.T @ flat / flat.shape[0]
 
 
+def guided_gram(features, guide):
+    """Gatys et al. 2017, section 4.1: Gram matrix of T ∘ F, of (h, w, C) and (h, w)."""
+    guided = (features * guide[..., None]).reshape(-1, features.shape[-1])
+    return guided.T @ guided
+
+
+def guided_style_loss(features, guides, grams, weights, convention):
+    """Σ_r λ_r Σ (G_r − A_r)² / (4 C²), of (h, w, C), R maps (h, w), R Grams and R weights."""
+    divisor = features.shape[-1] ** 2 * (1 if convention == "authors" else 4)
+    return sum(
+        weight * np.sum((guided_gram(features, guide) - gram) ** 2) / divisor
+        for guide, gram, weight in zip(guides, grams, weights, strict=True)
+    )
+
+
 def content_loss(features, target, convention):
     """Gatys et al. 2015, eq. 1, over M positions; their code of 2017; or as printed."""
     squares = np.sum((features - target) ** 2)

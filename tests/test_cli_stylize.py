@@ -24,6 +24,7 @@ LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 # Every run has this shape, (24, 32), so that most share one compilation.
 STYLIZE = ("stylize", "photo.png", "painting.png", "--size", 32)
 SHORT = (*STYLIZE, "--steps", 2)
+REGIONS = ("content_mask", "style_mask", "region_styles")
 
 
 def png_header(width, height):
@@ -524,6 +525,9 @@ def test_every_setting_has_its_flag(settings_of):
         "style_blend": (0.5,),
         "style_scale": (0.75, 2.0),
         "layers_per_style": (("conv1_2", "conv5_3"),),
+        "content_mask": (),
+        "style_mask": (),
+        "region_styles": None,
         "steps": 5,
         "ratio": 0.5,
         "init": "noise",
@@ -550,12 +554,74 @@ def test_every_setting_has_its_flag(settings_of):
     for name, value in values.items():
         if name == "layers_per_style":
             flags += ["--layers-per-style", "conv1_2,conv5_3"]
-        elif name != "normalize":
+        elif name not in ("normalize", *REGIONS):
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
             flags += ["--" + name.replace("_", "-"), text]
     settings = settings_of(*flags)
     assert dataclasses.asdict(settings) == values
     assert settings_of(*cli_stylize.flags_of(settings)) == settings
+
+
+def test_flags_of_regions(settings_of, folder):
+    """They do not go with those of mixtures, hence apart; names may have commas."""
+    flags = ["--content-mask", "a,b.png", "--content-mask", "c.png", "--style-mask", "none"]
+    flags += ["--style-mask", "d.png", "--region-styles", "none,1"]
+    draw_mask("a,b.png", [1, 1, 0, 0]), draw_mask("c.png", [0, 0, 1, 1])
+    Image.new("L", (40, 40), 255).save("d.png")
+    settings = settings_of(*flags)
+    values = [getattr(settings, name) for name in REGIONS]
+    assert values == [("a,b.png", "c.png"), ("none", "d.png"), (0, 1)]
+    assert settings_of(*cli_stylize.flags_of(settings)) == settings
+
+
+def test_regions(folder):
+    """Masks of another size, with a gap; the record has them, and what they are."""
+    draw_mask("left.png", [1, 1, 0, 0]), draw_mask("right.png", [0, 0, 0, 1])
+    masks = ("--content-mask", "left.png", "--content-mask", "right.png")
+    code, _, err = nst(*SHORT, *masks, "--region-styles", "1,none", "-o", "out.png")
+    assert code == 0
+    assert "regions: 1 left.png 50.0 %, 2 right.png 25.0 %; 25.0 % of the pixels are in none" in err
+    assert "region 1 has no room for the receptive field of conv4_1 (60 px), conv5_1" in err
+    record = read_record("out.json")
+    assert record["settings"]["content_mask"] == ["left.png", "right.png"]
+    assert record["settings"]["region_styles"] == [1, 0]
+    assert set(record["inputs"]) == {"content", "style", "content_mask", "content_mask_2"}
+    wanted = hashlib.sha256(Path("right.png").read_bytes()).hexdigest()
+    assert record["inputs"]["content_mask_2"]["sha256"] == wanted
+    check_losses(record)
+
+
+def draw_mask(name, quarters):
+    row = np.repeat(np.uint8(quarters) * 255, 32)
+    Image.fromarray(np.tile(row, (96, 1))).save(name)
+
+
+BAD_REGIONS = [
+    (("--content-mask", "missing.png"), ("missing.png: there is no such file",)),
+    (("--content-mask", "square.png"), ("square.png", "another aspect")),
+    (("--content-mask", "mask.png", "--content-mask", "mask.png"), ("2 regions for 1 painting;",)),
+    (("--style-mask", "mask.png"), ("style_mask needs the regions of a content_mask",)),
+    (("--region-styles", "1"), ("region_styles needs the regions of a content_mask",)),
+    (("--content-mask", "mask.png", "--region-styles", "none"), ("has no painting",)),
+    (("--content-mask", "mask.png", "--region-styles", "-1"), ("region_styles is -1", "0 to")),
+    (("--content-mask", "mask.png", "--region-styles", "1;2"), ("--region-styles", "'1;2'")),
+    (("--content-mask", "mask.png", "--style-mask", "mask.png"), ("mask.png", "another aspect")),
+    (("--content-mask", "mask.png", "--style-blend", "1"), ("style_blend does not go with",)),
+    (("--content-mask", "black.png"), ("black.png: is black all over",)),
+]
+
+
+@pytest.mark.parametrize(("flags", "words"), BAD_REGIONS)
+def test_bad_regions(folder, flags, words):
+    draw_mask("mask.png", [1, 1, 0, 0]), draw_mask("black.png", [0, 0, 0, 0])
+    draw_mask("square.png", [1, 1, 0])
+    refused((*SHORT, "-o", "out.png", *flags), words)
+
+
+def test_masks_are_never_replaced(folder):
+    draw_mask("out.png", [1, 1, 0, 0])
+    arguments = (*SHORT, "-o", "out.png", "--overwrite", "--content-mask", "out.png")
+    refused(arguments, ("out.png: is one of the inputs",))
 
 
 def test_without_normalising(folder):

@@ -735,6 +735,30 @@ def test_ctrl_c_at_a_coarse_scale(monkeypatch):
         assert "--scales 2" in lane["again"] and lane["result"]["size"] == 96
 
 
+def test_regions():
+    """Two paintings go to the regions of every lane; another mask makes another sweep."""
+    halves = np.tile(np.repeat(np.uint8([0, 255]), 32), (48, 1))
+    Image.fromarray(255 - halves).save("left.png"), Image.fromarray(halves).save("right.png")
+    masks = ("--content-mask", "left.png", "--content-mask", "right.png")
+    masked = ("sweep", "photo.png", "painting.png", "other.png", *TWO[3:], *masks)
+    code, out, err = nst(*masked)
+    assert code == 0 and len(out.splitlines()) == 4
+    assert err.count("regions: 1 left.png 50.0 %, 2 right.png 50.0 %") == 1
+    for lane in lanes_of().values():
+        assert lane["style"] == [1, 2]
+        assert set(lane["inputs"]) == {
+            *("content", "style", "style_2", "content_mask", "content_mask_2")
+        }
+        again = shlex.split(lane["again"])
+        assert nst(*again[1:], "-o", "again.png", "--overwrite").code == 0
+        assert losses_of(json.loads(Path("again.json").read_text()))[0] == pytest.approx(
+            losses_of(lane)[0], rel=FIRST
+        )
+    assert "2 of 2 are finished" in nst(*masked).err
+    Image.fromarray(255 - halves // 2).save("left.png")
+    refused(masked, ("out holds another sweep", "other images"), chatter=True)
+
+
 def test_ctrl_c_while_overwriting(finished, monkeypatch):
     """What goes on is said rightly; and it does."""
     nine = (*finished[:-1], 9, "--lanes", 1)

@@ -118,6 +118,9 @@ LATER = {
     "init_noise": 0.0,
     "colors": "style",
     "color_map": "pca",
+    "content_mask": [],
+    "style_mask": [],
+    "region_styles": None,
 }
 
 

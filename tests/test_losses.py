@@ -139,6 +139,88 @@ def test_gradients_of_the_total(random, convention):
         check_grads(total, (images, features), order=1, modes=["rev"], atol=1e-7, rtol=1e-6)
 
 
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize("shape", SHAPES[1:4])
+@pytest.mark.parametrize("mode", ["eager", "jit", "jit of vmap"])
+def test_guided_style_loss(random, convention, shape, mode):
+    count, channels = shape[0], shape[-1]
+    features, guides = random.standard_normal(shape), random.random((count, 2, *shape[1:3]))
+    targets = random.standard_normal((count, 2, channels, channels))
+    weights = random.random((count, 2))
+
+    def loss(features, guides, targets, weights):
+        grams = ops.guided_gram_matrix(features, guides)
+        return losses.guided_style_loss(grams, targets, weights, convention)
+
+    everything = features, guides, targets, weights
+    got = run(loss, mode, *map(jnp.float32, everything))
+    expected = [
+        reference.guided_style_loss(*each, convention) for each in zip(*everything, strict=True)
+    ]
+    assert np.asarray(got) == pytest.approx(np.array(expected), rel=10 * SUMS)
+
+
+def guide(targets, features, random, regions=2):
+    """The same targets for two regions, the style of the second of another image."""
+    guides, style = {}, {}
+    for layer, gram in targets.style.items():
+        maps = random.random((1, regions, *features[layer].shape[1:3]))
+        guides[layer] = jnp.asarray(maps / np.sqrt(np.sum(maps**2, axis=(2, 3), keepdims=True)))
+        style[layer] = jnp.stack([gram * (1 + region) for region in range(regions)], axis=1)
+    weights = jnp.asarray(np.linspace(0.3, 0.7, regions)[None])
+    return Targets(targets.content, style, guides, dict.fromkeys(guides, weights))
+
+
+def test_one_region_of_ones_changes_no_loss(random):
+    targets, features = make_targets(random)
+    images = jnp.asarray(random.random((1, 12, 16, 3)))
+    sizes = {"conv1_1": (12, 16), "conv3_1": (6, 8)}
+    whole = Targets(
+        targets.content,
+        {layer: gram[:, None] for layer, gram in targets.style.items()},
+        {layer: jnp.full((1, 1, h, w), (h * w) ** -0.5) for layer, (h, w) in sizes.items()},
+        dict.fromkeys(sizes, jnp.ones((1, 1))),
+    )
+    got = losses.total_loss(images, features, whole, make_weights())
+    expected = losses.total_loss(images, features, targets, make_weights())
+    for term, plain in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        assert np.asarray(term) == pytest.approx(np.asarray(plain), rel=SUMS)
+
+
+def test_a_region_of_weight_zero_has_no_gradient(random):
+    """Each region is one half of the features."""
+    targets, features = make_targets(random)
+    targets = guide(targets, features, random)
+    halves = np.zeros((1, 2, 12, 16))
+    halves[:, 0, :, :8] = halves[:, 1, :, 8:] = 96**-0.5
+    targets = targets._replace(
+        style={"conv1_1": targets.style["conv1_1"]},
+        guides={"conv1_1": jnp.asarray(halves)},
+        region_weights={"conv1_1": jnp.array([[1.0, 0.0]])},
+    )
+    images = jnp.asarray(random.random((1, 12, 16, 3)))
+
+    def style(features):
+        return losses.total_loss(images, features, targets, make_weights()).style[0]
+
+    gradient = np.asarray(jax.grad(style)(features)["conv1_1"])
+    assert np.all(gradient[:, :, 8:] == 0)
+    assert np.all(gradient[:, :, :8] != 0)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_gradients_of_the_total_with_regions(random, convention):
+    with jax.enable_x64(True):
+        targets, features = make_targets(random)
+        targets = guide(targets, features, random)
+        images = jnp.asarray(random.random((1, 12, 16, 3)))
+
+        def total(images, features):
+            return losses.total_loss(images, features, targets, make_weights(), convention).total[0]
+
+        check_grads(total, (images, features), order=1, modes=["rev"], atol=1e-7, rtol=1e-6)
+
+
 def test_bfloat16_features_are_summed_in_float32():
     """In bfloat16 a sum of ones stops growing at 256."""
     features = jnp.ones((1, 64, 64, 4), jnp.bfloat16)

@@ -39,7 +39,7 @@ def test_the_gradient_of_what_is_observed_waits(normalized):
     image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
 
     def observed(image):
-        observers = dict.fromkeys(layers, ops.gram_matrix)
+        observers = dict.fromkeys(layers, (ops.gram_matrix,))
         features, grams = vgg.observe_features(network, normalized.params, image, observers)
         return sum(jnp.sum(a**2) for a in (*features.values(), *grams.values()))
 

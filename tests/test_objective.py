@@ -9,8 +9,9 @@ import pytest
 import reference
 from layouts import OXFORD_MEAN, random_network
 
-from nst_jax import Settings, stylize
-from nst_jax.program import make_program, objective
+from nst_jax import Settings, guidance, stylize
+from nst_jax.losses import Targets
+from nst_jax.program import make_program, objective, style_grams
 from nst_jax.settings import PRECISIONS
 from nst_jax.transfer import compute_targets
 from nst_jax.weights import Weights
@@ -106,3 +107,105 @@ def test_gradient_in_float64(networks, name, pooling, random, monkeypatch):
         slope = (ahead["loss"] - behind["loss"]) / (2 * STEP)
         along = np.sum(gradient * direction)
         assert along == pytest.approx(slope, rel=DIRECTIONAL, abs=1e-7 * np.linalg.norm(gradient))
+
+
+def wide_masks(height, width):
+    """Two regions with a soft edge, and a gap at the right."""
+    ramp = np.clip((np.arange(width) - width // 2) / 4, 0, 1)
+    masks = np.stack([1 - ramp, ramp * (np.arange(width) < width - 3)])
+    return np.repeat(masks[:, None], height, axis=1)
+
+
+class GuidedObjective:
+    """The style loss of regions, each with the Grams of a painting of its own, in NumPy."""
+
+    def __init__(self, network, mean, styles, guides):
+        self._network, self._mean = network, mean
+        self._guides = {layer: maps[0] for layer, maps in guides.maps.items()}
+        self._weights = {layer: weights[0] for layer, weights in guides.weights.items()}
+        self.grams = {
+            layer: [reference.gram(features[layer]) for features in map(self._features, styles)]
+            for layer in self._guides
+        }
+
+    def _features(self, image):
+        return reference.all_features(self._network, image, self._mean, last="conv4_1")
+
+    def __call__(self, image):
+        features = self._features(image)
+        terms = [
+            reference.guided_style_loss(
+                features[layer], maps, self.grams[layer], self._weights[layer], "paper"
+            )
+            for layer, maps in self._guides.items()
+        ]
+        return sum(terms) / len(terms)
+
+
+def test_gradient_of_regions_in_float64(embedded, random, monkeypatch):
+    """By central differences of the whole computation in NumPy."""
+    monkeypatch.setitem(PRECISIONS, "float64", (np.float64, jax.lax.Precision.HIGHEST))
+    layers = ("conv1_1", "conv2_1", "conv3_1", "conv4_1")
+    settings = Settings(content_layers=(), style_layers=layers, ratio=0.0)
+    network, mean = reference.read_network()
+    image, styles = random.random((33, 61, 3)), random.random((2, 32, 40, 3))
+    guides = guidance.make_guides(wide_masks(33, 61), "vgg16", layers)
+    loss = GuidedObjective(network, mean, styles, guides)
+    with jax.enable_x64(True):
+        exact = jax.tree.map(lambda tensor: jnp.asarray(tensor, jnp.float64), network)
+        program = dataclasses.replace(make_program(settings, embedded), precision="float64")
+        grams = {layer: jnp.asarray(np.array(grams))[None] for layer, grams in loss.grams.items()}
+        targets = Targets({}, grams, *jax.tree.map(jnp.asarray, guides))
+        loss_weights = jax.tree.map(lambda w: jnp.asarray(w, jnp.float64), settings.loss_weights())
+        evaluate = jax.jit(jax.value_and_grad(objective, argnums=1, has_aux=True), static_argnums=0)
+        (total, _), gradient = evaluate(program, jnp.asarray(image), exact, targets, loss_weights)
+        total, gradient = float(total), np.asarray(gradient)
+    assert total == pytest.approx(loss(image), rel=1e-10)
+    step = STEP / 10  # a region has few positions at conv4_1: one ReLU that turns in a step counts
+    for direction in (random.standard_normal(image.shape), gradient):
+        direction = direction / np.linalg.norm(direction)
+        slope = (loss(image + step * direction) - loss(image - step * direction)) / (2 * step)
+        assert np.sum(gradient * direction) == pytest.approx(slope, rel=DIRECTIONAL)
+
+
+LAYERS = Settings().style_layers
+
+
+def region_gradient(normalized, masks, region):
+    """The gradient of one region's style loss alone, of noise, by plain convolutions."""
+    program = make_program(Settings(content_layers=(), ratio=0.0), normalized)
+    image = jax.random.uniform(jax.random.key(0), (*masks.shape[1:], 3))
+    style = jax.random.uniform(jax.random.key(1), (32, 32, 3))
+    grams = style_grams(program, normalized.params, style)
+    targets = Targets(
+        {},
+        {layer: jnp.repeat(gram[:, None], len(masks), axis=1) for layer, gram in grams.items()},
+        guidance.make_guides(masks, "vgg16", LAYERS).maps,
+        dict.fromkeys(LAYERS, jnp.zeros((1, len(masks))).at[0, region].set(1.0)),
+    )
+    weights = Settings(content_layers=(), ratio=0.0).loss_weights()
+    gradient_of = jax.jit(jax.grad(objective, argnums=1, has_aux=True), static_argnums=0)
+    gradient, _ = gradient_of(program, image, normalized.params, targets, weights)
+    return np.asarray(gradient)
+
+
+@pytest.mark.parametrize("region", [0, 1])
+def test_a_region_has_no_gradient_in_the_other(normalized, region):
+    """Exactly: each half has room for conv5_1, which sees 132 px."""
+    masks = np.zeros((2, 32, 288), np.float32)
+    masks[0, :, :144] = masks[1, :, 144:] = 1
+    assert guidance.crossings(masks, "vgg16", LAYERS) == []
+    gradient = region_gradient(normalized, masks, region)
+    inside = masks[region] > 0
+    assert np.all(gradient[~inside] == 0)
+    assert np.mean(gradient[inside] != 0) > 0.9
+
+
+def test_a_small_region_reaches_no_farther_than_the_receptive_field(normalized):
+    masks = np.zeros((1, 32, 320), np.float32)
+    masks[0, :, :40] = 1
+    found = guidance.crossings(masks, "vgg16", LAYERS)
+    assert [crossing.layer for crossing in found] == ["conv5_1"]
+    gradient = region_gradient(normalized, masks, 0)
+    assert np.any(gradient[:, 40:] != 0)
+    assert np.all(gradient[:, 40 + found[0].field :] == 0)

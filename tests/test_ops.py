@@ -11,6 +11,8 @@ from nst_jax import ops
 
 # float32 sums of 9·I products against float64.
 SUMS = 1e-5
+# The same products, summed once with and once without weights: rounding.
+SAME = 2e-6
 SHAPES = [(1, 5, 7, 3, 4), (3, 8, 8, 2, 5), (2, 1, 9, 4, 1), (1, 17, 33, 3, 2)]
 
 
@@ -140,3 +142,64 @@ def test_gram_matrix_of_many_large_features(random):
     features = 1e4 * random.random((1, 300, 300, 2), np.float32)
     expected = reference.gram(features[0].astype(np.float64))
     assert np.asarray(ops.gram_matrix(features)[0]) == pytest.approx(expected, rel=10 * SUMS)
+
+
+GUIDED = [((1, 7, 5, 4), 1), ((3, 8, 8, 2), 2), ((1, 33, 31, 8), 5), ((2, 1, 1, 3), 1)]
+
+
+def features_and_guides(random, shape, regions):
+    count, height, width, _ = shape
+    return random.random(shape), random.random((count, regions, height, width))
+
+
+@pytest.mark.parametrize(("shape", "regions"), GUIDED)
+@pytest.mark.parametrize("mode", ["eager", "jit", "jit of vmap"])
+@pytest.mark.parametrize("block", [ops.BLOCK, 48])
+def test_guided_gram_matrix(random, shape, regions, mode, block, monkeypatch):
+    """In one block of positions, and in several with a rest."""
+    monkeypatch.setattr(ops, "BLOCK", block)
+    features, guides = features_and_guides(random, shape, regions)
+    arguments = jnp.float32(features), jnp.float32(guides)
+    gram = ops.guided_gram_matrix
+    if mode == "jit of vmap":
+        got = jax.jit(jax.vmap(gram))(*(array[:, None] for array in arguments))[:, 0]
+    else:
+        got = (gram if mode == "eager" else jax.jit(gram))(*arguments)
+    expected = [
+        [reference.guided_gram(image, guide) for guide in maps]
+        for image, maps in zip(features, guides, strict=True)
+    ]
+    assert np.asarray(got) == pytest.approx(np.array(expected), rel=SUMS)
+
+
+def test_maps_may_serve_all_images(random):
+    features, guides = features_and_guides(random, (3, 5, 4, 2), 2)
+    got = ops.guided_gram_matrix(jnp.asarray(features), jnp.asarray(guides[:1]))
+    expected = reference.guided_gram(features[2], guides[0, 1])
+    assert np.asarray(got[2, 1]) == pytest.approx(expected, rel=SUMS)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 3), (2, 17, 33, 5), (1, 64, 48, 16)])
+def test_one_region_of_ones_is_the_plain_gram(random, shape):
+    features = jnp.float32(random.random(shape))
+    norm = np.sqrt(shape[1] * shape[2])
+    guides = jnp.full((1, 1, *shape[1:3]), 1 / norm, jnp.float32)
+    got = ops.guided_gram_matrix(features, guides)
+    assert np.asarray(got[:, 0]) == pytest.approx(np.asarray(ops.gram_matrix(features)), rel=SAME)
+
+
+@pytest.mark.parametrize("block", [ops.BLOCK, 18])
+def test_gradients_of_the_guided_gram(random, block, monkeypatch):
+    """With respect to the features and to the maps, by central differences in float64."""
+    monkeypatch.setattr(ops, "BLOCK", block)
+    with jax.enable_x64(True):
+        arrays = map(jnp.asarray, features_and_guides(random, (2, 5, 4, 3), 2))
+        check_grads(ops.guided_gram_matrix, arrays, order=1, modes=["rev"], rtol=1e-6)
+
+
+def test_guided_gram_of_bfloat16_is_summed_in_float32():
+    """In bfloat16 a sum of ones stops growing at 256."""
+    features, guides = jnp.ones((1, 64, 64, 4), jnp.bfloat16), jnp.ones((1, 1, 64, 64))
+    grams = ops.guided_gram_matrix(features, guides)
+    assert grams.dtype == jnp.float32
+    assert np.all(np.asarray(grams) == 64 * 64)
