@@ -7,12 +7,12 @@ output carries what was asked for (the paths written, one a line), standard erro
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import jax
 
 import nst_jax
-from nst_jax import cli_reconstruct, cli_stylize, cli_sweep, cli_weights, record
+from nst_jax import cli_reconstruct, cli_rerun, cli_stylize, cli_sweep, cli_weights, record
 from nst_jax.compilation_cache import keep_compilations
 from nst_jax.errors import FailedLanesError, NSTError, PeerLostError
 from nst_jax.progress import accept_any_text, answer, say
@@ -21,8 +21,25 @@ from nst_jax.weights_search import available_weights
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
 
+class _Help(argparse.HelpFormatter):
+    """Help on few lines: the usage leaves the options to the list below it."""
+
+    def __init__(self, prog: str, **how: Any):
+        super().__init__(prog, max_help_position=30, **how)
+
+    def add_usage(self, usage, actions, groups, prefix=None) -> None:
+        named = [action for action in actions if not action.option_strings]
+        super().add_usage(usage, [*named, _OPTIONS], (), prefix)
+
+
+_OPTIONS = argparse.Action([], "options", metavar="[OPTION …]")
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser that complains in one line."""
+
+    def __init__(self, **how: Any):
+        super().__init__(**how, formatter_class=_Help)
 
     def error(self, message: str) -> NoReturn:
         say(f"{self.prog}: {message} (see {self.prog} --help)")
@@ -81,6 +98,7 @@ def _make_parser() -> argparse.ArgumentParser:
     cli_stylize.add_command(commands)
     cli_sweep.add_command(commands)
     cli_reconstruct.add_command(commands)
+    cli_rerun.add_command(commands)
     cli_weights.add_command(commands)
     info = commands.add_parser("info", help="versions, devices and weights found")
     info.set_defaults(run=_info)

@@ -5,7 +5,7 @@ import importlib.metadata
 import json
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,11 @@ from nst_jax.transfer import Result
 from nst_jax.weights import Weights
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
+# Enough to run it again; the history would be long, and the timing differs each time.
+IN_IMAGES = (
+    *("command", "inputs", "settings", "weights", "versions", "device"),
+    *("compiled_lanes", "evaluations", "completed", "result"),
+)
 
 
 def versions() -> dict[str, str]:
@@ -55,11 +60,12 @@ def make_record(
 
     Returns:
         `command`, `inputs`, `settings`, `weights`, `versions`, `device`, `timing` (seconds, of
-        all the `lanes` that ran together), `evaluations`, `completed`, `history` (a list, the
-        initial image first) and `result` (the image of least loss, before it was clipped to
-        [0, 1]). Losses are terms before α, β and w_l; `style` is Σ w_l · term; one that is not
-        finite is null. Where there were several scales also `scales`, the size and the steps of
-        each, and the `size` that each entry of `history`, and `result`, was evaluated at.
+        all the `lanes` that ran together), `compiled_lanes` (of the program), `evaluations`,
+        `completed`, `history` (a list, the initial image first) and `result` (the image of least
+        loss, before it was clipped to [0, 1]). Losses are terms before α, β and w_l; `style` is
+        Σ w_l · term; one that is not finite is null. Where there were several scales also `scales`,
+        the size and the steps of each, and the `size` that each entry of `history`, and `result`,
+        was evaluated at.
     """
     scales = result.scales if len(result.scales) > 1 else ()
 
@@ -80,6 +86,7 @@ def make_record(
             "s_per_step": round(result.run_seconds / result.evaluations, 6),
             "lanes": result.lanes,
         },
+        "compiled_lanes": result.compiled_lanes,
         "evaluations": result.evaluations,
         "completed": result.completed,
         **(steps if scales else {}),
@@ -102,6 +109,11 @@ def input_facts(**files: str | Path | None) -> dict[str, dict[str, str]]:
         for role, file in files.items()
         if file is not None
     }
+
+
+def style_roles(files: Sequence[str | Path]) -> dict[str, str | Path]:
+    """Paintings under the roles that a record has them: style, style_2, style_3, …."""
+    return {f"style_{n}" if n > 1 else "style": file for n, file in enumerate(files, 1)}
 
 
 def settings_facts(settings: Settings) -> dict[str, Any]:
@@ -138,11 +150,8 @@ def _finite(value: jax.Array | float) -> float | None:
 
 
 def image_text(record: dict[str, Any]) -> dict[str, str]:
-    """What is written inside the image: the record without what is long or differs each time."""
-    short = {
-        key: record[key]
-        for key in ("command", "inputs", "settings", "weights", "versions", "result")
-    }
+    """What is written inside the image: the record in short."""
+    short = {key: record[key] for key in IN_IMAGES}
     return {"Software": f"nst_jax {nst_jax.__version__}", "nst_jax": json.dumps(short)}
 
 

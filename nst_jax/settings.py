@@ -7,7 +7,7 @@ ratio and the weights of layers and of the total variation) are arguments of tha
 import dataclasses
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -61,9 +61,10 @@ class Settings:
         init: "content", "noise", "style" or the path of an image: where the optimisation starts.
         seed: of the noise, 0 to 2³²−1.
         content_layers: names such as conv4_2; none reconstructs the style alone. Static.
-        content_layer_weights: one per content layer; None means 1 / (number of layers). Traced.
+        content_layer_weights: one per content layer, or {layer: weight}, the others 0; None means
+            1 / (number of layers). Traced.
         style_layers: names; none reconstructs the content alone. Static.
-        style_layer_weights: w_l, one per style layer; None means 1 / (number of layers). Traced.
+        style_layer_weights: w_l, one per style layer; likewise. Traced.
         pooling: "average" or "max"; static.
         convention: "paper", "authors" or "equations": what the ratio multiplies (`losses`). Static.
         weights: "auto", "vgg19", "vgg16", an installed name or a path.
@@ -139,6 +140,8 @@ class Settings:
             weights, layers = getattr(self, name), getattr(self, f"{kind}_layers")
             if weights is None:
                 continue
+            if isinstance(weights, Mapping):
+                weights = _in_order(name, weights, layers)
             weights = tuple(_number(name, weight) for weight in _sequence(name, weights))
             self._set(name, weights)
             if len(weights) != len(layers):
@@ -250,6 +253,15 @@ def _sequence(name: str, value: Any) -> tuple:
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise SettingsError(f"{name} is {value!r}; wanted a sequence, such as a tuple")
     return tuple(value)
+
+
+def _in_order(name: str, weights: Mapping[str, Any], layers: tuple[str, ...]) -> tuple:
+    """One weight for each layer, 0 where it is not named."""
+    named = {canonical_layer(str(layer), "vgg19"): weight for layer, weight in weights.items()}
+    for layer in named:
+        if layer not in layers:
+            raise SettingsError(f"{name} names {layer}, which is not among {', '.join(layers)}")
+    return tuple(named.get(layer, 0.0) for layer in layers)
 
 
 def _canonical_layers(name: str, layers: Iterable[str]) -> tuple[str, ...]:
