@@ -19,6 +19,7 @@ import numpy as np
 
 from nst_jax import cli_stylize, transfer
 from nst_jax.cli_stylize import add_output_flags, add_settings_flags, as_far_as_possible
+from nst_jax.images import load_image
 from nst_jax.inputs import canvas, read_images
 from nst_jax.job import prepare
 from nst_jax.loop import check_intervals
@@ -99,7 +100,13 @@ class _Run:
         return {**content, **style_roles(self.styles), **init}
 
     def read_images(self) -> Images:
-        """The content and the style image, as `stylize` takes them."""
+        """The content and the style image, as `stylize` takes them.
+
+        Raises:
+            ImageError: one of them, or the initial one, cannot be read.
+        """
+        if self.settings.init not in INITS:
+            load_image(self.settings.init)
         return read_images(self.settings, self.content, self.styles[0] if self.styles else None)
 
 

@@ -122,6 +122,8 @@ def test_what_is_no_record(text, words):
 
 
 def test_files_that_cannot_be_read(folder):
+    (folder / "box.json").mkdir()
+    draw("plain.png"), draw("plain.jpg"), draw(folder / "odd.png").rename(folder / "odd.json")
     for name, error, words in [
         ("none.json", SettingsError, "none.json: cannot be read .No such file"),
         ("box.json", SettingsError, "box.json: cannot be read"),
@@ -130,8 +132,6 @@ def test_files_that_cannot_be_read(folder):
         ("plain.png", SettingsError, "plain.png: carries no settings; give the record beside"),
         ("plain.jpg", SettingsError, "plain.jpg: carries no settings"),
     ]:
-        (folder / "box.json").mkdir(exist_ok=True)
-        draw("plain.png"), draw("plain.jpg"), draw("odd.png").rename("odd.json")
         with pytest.raises(error, match=words):
             read_recorded(Path(name))
 
