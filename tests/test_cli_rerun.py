@@ -102,8 +102,10 @@ def test_a_record_of_a_reconstruction(kind, image):
     assert (code, out) == (0, f"{name}-rerun.png\n"), err
     assert "3 copies at once" in err and "loss" in err.splitlines()[-1]
     check_same(f"out/{name}.png", out.strip(), lanes[name], read(f"{name}-rerun.json"))
-    # The picture knows how many they were.
-    assert nst("rerun", f"out/{name}.png", "-o", "again.png").code == 0
+    # The picture knows how many they were, and its file may be elsewhere now.
+    Path(image).rename("moved.png")
+    arguments = ("rerun", f"out/{name}.png", f"--{kind}", "moved.png", "-o", "again.png")
+    assert nst(*arguments).code == 0
     check_same(f"out/{name}.png", "again.png", lanes[name], read("again.json"))
 
 
