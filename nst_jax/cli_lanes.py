@@ -146,7 +146,7 @@ def _made(folder: SweepFolder) -> Iterator[None]:
 def _prepare(lanes: Sequence[Lane], grid: Grid, weights: Weights) -> Job:
     files = [source.file for source in grid.sources]
     contents = tuple(None if lane.content is None else files[lane.content] for lane in lanes)
-    styles = tuple(None if lane.style is None else files[lane.style] for lane in lanes)
+    styles = tuple(tuple(files[number] for number in lane.style) for lane in lanes)
     return prepare(contents, styles, [lane.settings for lane in lanes], weights)
 
 

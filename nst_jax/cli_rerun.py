@@ -17,8 +17,9 @@ from typing import Any
 from nst_jax import cli_stylize
 from nst_jax.cli_stylize import add_output_flags, add_settings_flags, as_far_as_possible
 from nst_jax.images import load_image
-from nst_jax.inputs import canvas, read_images
+from nst_jax.inputs import canvas, first_image, read_images
 from nst_jax.loop import check_intervals
+from nst_jax.paintings import files_of
 from nst_jax.program import make_program
 from nst_jax.progress import Interruption, StepsBar, answer, say
 from nst_jax.record import input_facts, style_roles
@@ -54,7 +55,12 @@ def add_command(commands: Any) -> None:
         help=".png or .jpg to write (default: RECORD-rerun.png or LANE-rerun.png here)",
     )
     parser.add_argument("--content", metavar="FILE", help="another photograph, or where it is now")
-    parser.add_argument("--style", metavar="FILE", help="another painting, or where it is now")
+    parser.add_argument(
+        "--style",
+        metavar="FILE",
+        action="append",
+        help="another painting, or where it is now; of several, give --style for each",
+    )
     parser.add_argument(
         "--print-settings",
         action="store_true",
@@ -91,14 +97,14 @@ class _Run:
         return {**content, **style_roles(self.styles), **init}
 
     def read_images(self) -> Images:
-        """The content and the style image, as `stylize` takes them.
+        """The content image and the paintings, as `stylize` takes them.
 
         Raises:
             ImageError: one of them, or the initial one, cannot be read.
         """
         if self.settings.init not in INITS:
             load_image(self.settings.init)
-        return read_images(self.settings, self.content, self.styles[0] if self.styles else None)
+        return read_images(self.settings, self.content, self.styles)
 
 
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
@@ -134,7 +140,7 @@ def _plan(recorded: Recorded, options: argparse.Namespace, settings: Settings) -
     return _Run(
         settings,
         options.content or find_input(recorded, "content"),
-        (options.style,) if options.style else find_styles(recorded),
+        tuple(files_of(options.style)) if options.style else find_styles(recorded),
         weights,
         stop if stop is None or stop < settings.steps else None,
     )
@@ -149,7 +155,7 @@ def _paint(
     for remark in (*differences(recorded), *_remarks(lanes, planned.stop)):
         say(remark)
     settings = as_far_as_possible(planned.settings, planned.weights)
-    scales = schedule(settings, canvas(*images).shape)
+    scales = schedule(settings, canvas(images[0], first_image(images[1])).shape)
     cli_stylize.say_scales(settings, scales)
     with Interruption() as interruption:
         with StepsBar(settings.steps) as bar:

@@ -1,4 +1,4 @@
-"""`nst-jax stylize CONTENT STYLE`: one photograph, one painting, one picture."""
+"""`nst-jax stylize CONTENT STYLE …`: one photograph, one painting or several, one picture."""
 
 import argparse
 import dataclasses
@@ -13,11 +13,14 @@ import numpy as np
 
 from nst_jax import images
 from nst_jax.errors import ImageError, SettingsError
+from nst_jax.inputs import read_images
+from nst_jax.layer_weights import LAYER_WEIGHTS
 from nst_jax.loop import check_intervals
 from nst_jax.losses import CONVENTIONS, Losses
+from nst_jax.paintings import Painting, files_of
 from nst_jax.program import make_program
 from nst_jax.progress import Interruption, StepsBar, answer, say
-from nst_jax.record import image_text, input_facts, make_record, save_record
+from nst_jax.record import image_text, input_facts, make_record, save_record, style_roles
 from nst_jax.scales import LEAST_SIDE, Scale, enlarge, scale_at, schedule
 from nst_jax.settings import (
     INITS,
@@ -55,11 +58,28 @@ def whole_numbers(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in text.split(","))
 
 
+def layer_groups(text: str) -> tuple[tuple[str, ...], ...]:
+    """Split conv1_1,conv2_1/conv3_1."""
+    return tuple(names(part) for part in text.split("/"))
+
+
+def layer_weights(text: str) -> str | dict[str, float] | tuple[float, ...]:
+    """Split 1,0.5 or conv1_1=1,conv4_1=0.5; the name of a preset stays as it is."""
+    if text.isalpha():
+        return text
+    if "=" not in text:
+        return numbers(text)
+    pairs = [part.split("=") for part in text.split(",")]
+    weights = {layer.strip(): float(weight) for layer, weight in pairs}
+    if len(weights) < len(pairs):
+        raise ValueError("a layer is named twice")
+    return weights
+
+
 # Flag, how its text is read, placeholder, help; the flag's name is the setting's.
 FLAGS: dict[str, tuple[tuple[str, Callable[[str], Any], str, str], ...]] = {
     "picture": (
         ("--size", int, "PX", "long side of the result"),
-        ("--style-size", int, "PX", "long side of the painting (default: as --size)"),
         (
             "--ratio",
             float,
@@ -68,8 +88,20 @@ FLAGS: dict[str, tuple[tuple[str, Callable[[str], Any], str, str], ...]] = {
             f"else {RATIO_FROM_IMAGE:g})",
         ),
         ("--init", str, "|".join((*INITS, "FILE")), "where to start"),
+        ("--init-noise", float, "F", "part of the start that is noise instead, 0 to 1"),
         ("--seed", int, "N", "of the noise"),
         ("--tv-weight", float, "W", "smoothness: weight of the total variation"),
+    ),
+    "paintings": (
+        ("--style-size", int, "PX", "long side of each (default: as --size)"),
+        ("--style-scale", numbers, "S,…", "size against that, for strokes; several are mixed"),
+        ("--style-blend", numbers, "W,…", "weight of each STYLE (default: equal)"),
+        (
+            "--layers-per-style",
+            layer_groups,
+            "L,…/L,…",
+            "style layers that each STYLE carries (default: all)",
+        ),
     ),
     "optimisation": (
         ("--steps", int, "N", "updates of the image"),
@@ -90,17 +122,24 @@ FLAGS: dict[str, tuple[tuple[str, Callable[[str], Any], str, str], ...]] = {
         ("--content-layers", names, "L,…", "layers that keep the content"),
         (
             "--content-layer-weights",
-            numbers,
-            "W,…",
+            layer_weights,
+            "W,…|L=W,…",
             "one per content layer (default: equal, sum 1)",
         ),
         ("--style-layers", names, "L,…", "layers that carry the style"),
-        ("--style-layer-weights", numbers, "W,…", "one per style layer (default: equal, sum 1)"),
+        (
+            "--style-layer-weights",
+            layer_weights,
+            "W,…|L=W,…|" + "|".join(LAYER_WEIGHTS),
+            "one per style layer, or by name (default: paper, which is equal, sum 1)",
+        ),
         ("--pooling", str, "|".join(POOLINGS), "of the network"),
         ("--convention", str, "|".join(CONVENTIONS), "what the ratio multiplies"),
         ("--precision", str, "|".join(PRECISIONS), "of the network; losses are float32 always"),
     ),
 }
+# Other spellings.
+ALIASES = {"--style-layer-weights": ["--layer-weights"]}
 
 
 def add_settings_flags(parser: argparse.ArgumentParser, with_defaults: bool = True) -> None:
@@ -112,10 +151,14 @@ def add_settings_flags(parser: argparse.ArgumentParser, with_defaults: bool = Tr
             if not with_defaults:
                 meaning = meaning.split(" (default: ")[0]
             elif default is not None:
-                shown = ",".join(default) if isinstance(default, tuple) else default
-                meaning += f" (default: {shown})"
+                meaning += f" (default: {as_typed(default)})"
             group.add_argument(
-                flag, type=read, metavar=placeholder, help=meaning, default=argparse.SUPPRESS
+                flag,
+                *ALIASES.get(flag, []),
+                type=read,
+                metavar=placeholder,
+                help=meaning,
+                default=argparse.SUPPRESS,
             )
     group.add_argument(
         "--no-normalize",
@@ -195,9 +238,16 @@ def flags_of(settings: Settings) -> list[str]:
         name = flag.strip("-").replace("-", "_")
         value = getattr(settings, name)
         if value != getattr(DEFAULTS, name):
-            parts = value if isinstance(value, tuple) else (value,)
-            flags += [flag, ",".join(str(part) for part in parts)]
+            flags += [flag, as_typed(value)]
     return flags if settings.normalize else [*flags, "--no-normalize"]
+
+
+def as_typed(value: Any) -> str:
+    """The text of a flag: 1,0.5 or conv1_1,conv2_1/conv3_1."""
+    if not isinstance(value, tuple):
+        return str(value)
+    is_nested = any(isinstance(part, tuple) for part in value)
+    return ("/" if is_nested else ",").join(as_typed(part) for part in value)
 
 
 def check_transfer(settings: Settings) -> None:
@@ -221,7 +271,12 @@ def add_command(commands: Any) -> None:
         "stylize", help="paint a photograph in the manner of a painting", description=__doc__
     )
     parser.add_argument("content", metavar="CONTENT", help="the photograph, an image file")
-    parser.add_argument("style", metavar="STYLE", help="the painting, an image file")
+    parser.add_argument(
+        "styles",
+        metavar="STYLE",
+        nargs="+",
+        help="the painting, an image file; of several, or a folder of them, a mixture",
+    )
     parser.add_argument(
         "-o",
         "--output",
@@ -255,12 +310,13 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     settings = read_settings(options)
     check_transfer(settings)
     check_intervals(report_every=options.report_every, save_every=options.save_every)
-    output = options.output or Path(f"{Path(options.content).stem}-{Path(options.style).stem}.png")
-    check_outputs(output, options, settings, [options.content, options.style, settings.init])
-    content, style, weights = _read_inputs(options, settings)
+    output = options.output or default_output(options.content, options.styles)
+    styles = files_of(options.styles)
+    check_outputs(output, options, settings, [options.content, *styles, settings.init])
+    content, paintings, weights = _read_inputs(options.content, styles, settings)
     inputs = input_facts(
         content=options.content,
-        style=options.style,
+        **style_roles(styles),
         init=None if settings.init in INITS else settings.init,
     )
     settings = as_far_as_possible(settings, weights)
@@ -270,7 +326,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
         with StepsBar(settings.steps) as bar:
             result = stylize(
                 content,
-                style,
+                paintings,
                 settings,
                 weights=weights,
                 callback=make_callback(output, interruption, bar, scales[-1].shape),
@@ -316,6 +372,14 @@ def make_callback(
     return callback
 
 
+def default_output(content: str, styles: Sequence[str]) -> Path:
+    """CONTENT-STYLE.png here; of several, CONTENT-STYLE+STYLE.png or CONTENT-STYLE+4-more.png."""
+    stems = [Path(style).stem for style in styles]
+    if len(stems) > 2:
+        stems = [stems[0], f"{len(stems) - 1}-more"]
+    return Path(f"{Path(content).stem}-{'+'.join(stems)}.png")
+
+
 def record_path(output: Path) -> Path:
     """Where the record of an image stands: beside it, with the suffix .json."""
     return output.with_suffix(".json")
@@ -353,16 +417,16 @@ def _are_same(path: Path, name: str) -> bool:
 
 
 def _read_inputs(
-    options: argparse.Namespace, settings: Settings
-) -> tuple[np.ndarray, np.ndarray, Weights]:
+    content: str, styles: Sequence[str], settings: Settings
+) -> tuple[np.ndarray, tuple[Painting, ...], Weights]:
     """Read every file and check that they go together, so that a mistake costs one line."""
     weights = load_weights(find_weights(settings.weights))
     make_program(settings, weights)  # refuses layers that the network lacks
-    content = images.load_image(options.content, settings.size)
-    style = images.load_image(options.style, settings.style_size or settings.size)
+    photograph, paintings = read_images(settings, content, tuple(styles))
+    assert photograph is not None
     if settings.init not in INITS:
         images.load_image(settings.init)
-    return content, style, weights
+    return photograph, paintings, weights
 
 
 def save_result(result: Result, output: Path, command: str, inputs: Mapping[str, Any]) -> None:

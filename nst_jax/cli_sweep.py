@@ -13,12 +13,14 @@ from nst_jax.cli_stylize import (
     add_settings_flags,
     check_transfer,
     flags_of,
+    layer_groups,
     names,
     numbers,
     whole_numbers,
 )
 from nst_jax.errors import SettingsError
 from nst_jax.grid import Axis, Grid, Lane, Source
+from nst_jax.paintings import files_of
 from nst_jax.settings import INITS, Settings
 
 # Times the default ratio, where nothing else is asked for: the columns of the paper's Figure 3.
@@ -27,7 +29,7 @@ RATIOS = (0.1, 1.0, 10.0, 100.0)
 
 def layer_sets(text: str) -> str | tuple[tuple[str, ...], ...]:
     """Split conv1_1/conv1_1,conv2_1; "cumulative" stays as it is."""
-    return text if text == "cumulative" else tuple(names(part) for part in text.split("/"))
+    return text if text == "cumulative" else layer_groups(text)
 
 
 AXES = (
@@ -39,8 +41,16 @@ AXES = (
         "cumulative|L,…/L,…",
         "subsets of style layers: the paper's growing five, or a list",
     ),
+    ("--style-scales", numbers, "S,…", "sizes of the painting against the photograph"),
+    (
+        "--blend-steps",
+        int,
+        "N",
+        "from the first of two STYLEs to the second, in N pictures with both",
+    ),
     ("--seeds", whole_numbers, "N,…", "seeds of the noise"),
     ("--inits", names, "|".join((*INITS, "FILE")) + ",…", "where to start"),
+    ("--init-noises", numbers, "F,…", "parts of it that are noise, 0 to 1"),
     ("--tv-weights", numbers, "W,…", "weights of the total variation"),
 )
 
@@ -51,13 +61,23 @@ def add_command(commands: Any) -> None:
         "sweep", help="many settings at once: a sheet, a page, a picture each", description=__doc__
     )
     parser.add_argument("content", metavar="CONTENT", help="the photograph, an image file")
-    parser.add_argument("styles", metavar="STYLE", nargs="+", help="paintings, image files")
+    parser.add_argument(
+        "styles",
+        metavar="STYLE",
+        nargs="+",
+        help="paintings, image files or folders of them; one after the other, unless mixed",
+    )
     add_folder_flag(parser, "CONTENT-sweep")
     group = parser.add_argument_group(
         "axes", "every combination is painted; without any: four ratios around the default"
     )
     for flag, read, placeholder, meaning in AXES:
         group.add_argument(flag, type=read, metavar=placeholder, help=meaning)
+    group.add_argument(
+        "--mix",
+        action="store_true",
+        help="all STYLEs in every picture (so do --style-blend, --layers-per-style, --blend-steps)",
+    )
     add_settings_flags(parser)
     add_lane_flags(parser)
     add_output_flags(parser)
@@ -69,7 +89,7 @@ def run_command(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     output = options.output or Path(f"{Path(options.content).stem}-sweep")
 
     def make_grid(settings: Settings) -> Grid:
-        styles = tuple(Source("style", style) for style in options.styles)
+        styles = tuple(Source("style", style) for style in files_of(options.styles))
         sources = (Source("content", options.content), *styles)
         return grid.make_grid(settings, sources, _axes(options, settings, sources))
 
@@ -81,11 +101,15 @@ def _axes(
 ) -> list[Axis]:
     _refuse_both(options)
     check_transfer(settings)
-    axes = [grid.style_axis(sources, options.style_ratios)]
+    axes = [_style_axis(options, sources)]
     if options.style_layer_sets is not None:
         axes.append(grid.style_layers_axis(_sets(options.style_layer_sets, settings), settings))
+    if options.style_scales is not None:
+        axes.append(grid.style_scale_axis(options.style_scales))
     if options.inits is not None:
         axes.append(grid.init_axis(options.inits))
+    if options.init_noises is not None:
+        axes.append(grid.noise_axis(options.init_noises))
     if options.seeds is not None:
         axes.append(grid.seed_axis(options.seeds))
     if options.tv_weights is not None:
@@ -99,10 +123,24 @@ def _axes(
     return axes
 
 
+def _style_axis(options: argparse.Namespace, sources: Sequence[Source]) -> Axis:
+    """The paintings, one after the other; or together, where a flag makes sense of that only."""
+    blended = hasattr(options, "style_blend") or hasattr(options, "layers_per_style")
+    if options.blend_steps is None and not options.mix and not blended:
+        return grid.style_axis(sources, options.style_ratios)
+    if options.style_ratios is not None:
+        raise SettingsError("--style-ratios has one ratio for each STYLE, and these are mixed")
+    if options.blend_steps is not None:
+        return grid.blend_axis(sources, options.blend_steps)
+    return grid.mixture_axis(sources)
+
+
 def _refuse_both(options: argparse.Namespace) -> None:
     """Refuse two flags that say the same thing differently."""
     pairs = [("ratio", "ratios"), ("ratio", "style_ratios"), ("ratios", "style_ratios")]
     pairs += [("seed", "seeds"), ("init", "inits"), ("tv_weight", "tv_weights")]
+    pairs += [("style_scale", "style_scales"), ("init_noise", "init_noises")]
+    pairs += [("style_blend", "blend_steps")]
     for one, other in pairs:
         if getattr(options, one, None) is not None and getattr(options, other) is not None:
             flags = " and ".join("--" + name.replace("_", "-") for name in (one, other))
@@ -113,11 +151,11 @@ def _sets(sets: str | tuple[tuple[str, ...], ...], settings: Settings) -> list[t
     if isinstance(sets, str):
         return grid.cumulative(settings.style_layers)
     # A Settings with these layers knows their canonical names, and which there are.
-    plain = dataclasses.replace(settings, style_layer_weights=None)
+    plain = dataclasses.replace(settings, style_layer_weights=None, layers_per_style=None)
     return [dataclasses.replace(plain, style_layers=layers).style_layers for layers in sets]
 
 
 def _command_for_one(lane: Lane, sources: Sequence[Source]) -> list[str]:
-    assert lane.content is not None and lane.style is not None
-    files = [sources[lane.content].file, sources[lane.style].file]
+    assert lane.content is not None
+    files = [sources[number].file for number in (lane.content, *lane.style)]
     return ["stylize", *files, "-o", f"{lane.name}.png", *flags_of(lane.settings)]

@@ -18,7 +18,7 @@ from nst_jax import images
 from nst_jax.checkpoint import load_checkpoint, save_checkpoint
 from nst_jax.errors import ImageError, SettingsError
 from nst_jax.files import write_bytes
-from nst_jax.gallery import lay_out, source_key
+from nst_jax.gallery import beside, lay_out, source_key
 from nst_jax.grid import Grid, Lane
 from nst_jax.job import Job
 from nst_jax.page import PREVIEW_SIDE, make_page
@@ -28,14 +28,17 @@ from nst_jax.record import (
     make_record,
     save_record,
     settings_facts,
+    style_roles,
 )
 from nst_jax.rounds import Checkpoint, Round
-from nst_jax.settings import INITS, without_idle_layers
+from nst_jax.settings import INITS, Settings, without_idle_layers
 from nst_jax.transfer import Result, why_not_finite
 from nst_jax.weights import Weights
 
 LARGEST_OFFERED = 1024  # px, as the full size: more than this not every machine manages
 RECORD, SHEET, PAGE, UNFINISHED = "sweep.json", "grid.png", "index.html", "unfinished.safetensors"
+# Settings that older folders do not know. Where they are the default, keys are made without them.
+LATER = ("scales", "style_blend", "style_scale", "layers_per_style", "init_noise")
 NEEDED = {"name", "key", "settings", "completed", "error"}  # of a lane's record, to take it up
 
 
@@ -200,6 +203,8 @@ class SweepFolder:
         sheet, page = self.path / SHEET, self.path / PAGE
         images.save_image(lay_out(self.grid, self._notes(), pictures, sources), sheet)
         by_key = {source_key(number): image for number, image in enumerate(sources)}
+        for numbers in {lane.style for lane in self.grid.lanes if len(lane.style) > 1}:
+            by_key[source_key(*numbers)] = beside([sources[number] for number in numbers])
         by_file = {self.file_of(done[name]).name: image for name, image in pictures.items()}
         sweep = self._sweep() | {"full_size": self._full_size()}
         write_bytes(page, make_page(sweep, by_file | by_key).encode())
@@ -266,7 +271,7 @@ class SweepFolder:
             "key": self.keys[lane.name],
             "place": lane.place,
             "content": lane.content,
-            "style": lane.style,
+            "style": lane.style if len(lane.style) > 1 else next(iter(lane.style), None),
             "again": self._again[lane.name],
         }
 
@@ -282,16 +287,19 @@ class SweepFolder:
                 raise ImageError(f"{path}: is one of the inputs; choose another folder")
 
     def _inputs_of(self, lane: Lane) -> dict[str, Any]:
-        numbers = {"content": lane.content, "style": lane.style}
-        files = {r: self.grid.sources[n].file for r, n in numbers.items() if n is not None}
+        sources = self.grid.sources
+        files = style_roles([sources[number].file for number in lane.style])
+        if lane.content is not None:
+            files = {"content": sources[lane.content].file, **files}
         if lane.settings.init not in INITS:
             files["init"] = lane.settings.init
         return {role: self._read_once(file) for role, file in files.items()}
 
     def _key_of(self, lane: Lane, weights: Weights) -> str:
         settings = settings_facts(without_idle_layers(lane.settings))
-        if settings["scales"] == 1:
-            del settings["scales"]  # older folders know it not, and keep their keys
+        for name, default in _later_defaults().items():
+            if settings[name] == default:
+                del settings[name]
         facts = {
             "settings": settings,
             "weights": [weights.sha256, weights.normalized],
@@ -331,10 +339,14 @@ def _facts_of(file: str) -> dict[str, str]:
         raise
 
 
+def _later_defaults() -> dict[str, Any]:
+    return {name: getattr(Settings, name) for name in LATER}
+
+
 def _difference(earlier: dict[str, Any], lane: Lane) -> str:
     """The first setting that is another than in the earlier record, for people."""
     now = json.loads(json.dumps(settings_facts(lane.settings)))
-    then = {"scales": 1} | earlier["settings"]  # old records lack it
+    then = json.loads(json.dumps(_later_defaults())) | earlier["settings"]
     for name, value in now.items():
         if then.get(name) != value:
             return f"{name} {then.get(name)}, not {value}"

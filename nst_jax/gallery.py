@@ -13,9 +13,20 @@ from nst_jax.sheet import Cell, make_sheet
 SHEET_PIXELS = 64_000_000  # pictures are scaled down where all together have more
 
 
-def source_key(number: int) -> str:
-    """The name of a source in sweep.json and on the page."""
-    return f"source-{number}"
+def source_key(*numbers: int) -> str:
+    """The name of a source, or of several side by side, in sweep.json and on the page."""
+    return "-".join(("source", *map(str, numbers)))
+
+
+def beside(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures (H, W, 3) side by side, as high as the lowest of them, with white between."""
+    height = min(picture.shape[0] for picture in pictures)
+    gap = np.ones((height, max(1, height // 50), 3), np.float32)
+    parts = []
+    for picture in pictures:
+        width = max(1, round(picture.shape[1] * height / picture.shape[0]))
+        parts += [gap, resize(picture, (height, width))]
+    return np.concatenate(parts[1:], axis=1)
 
 
 def lay_out(

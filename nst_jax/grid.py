@@ -22,7 +22,8 @@ class Point:
     Attributes:
         label: for people.
         tag: for file names.
-        changes: of the settings; "content" and "style" are numbers of sources, not settings.
+        changes: of the settings; but "content" is the number of a source, and "style" those of the
+            paintings.
     """
 
     label: str
@@ -61,14 +62,14 @@ class Lane:
         place: {axis's name: index along it}, of the axes with more than one point.
         settings: of the run.
         content: number of the source, or None.
-        style: number of the source, or None.
+        style: numbers of the paintings' sources; none where the content alone is reconstructed.
     """
 
     name: str
     place: dict[str, int]
     settings: Settings
     content: int | None
-    style: int | None
+    style: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,13 +101,15 @@ def make_grid(settings: Settings, sources: Sequence[Source], axes: Sequence[Axis
         axes: each with at least one point.
 
     Raises:
-        SettingsError: an axis has no point or one twice, or a point makes no sense.
+        SettingsError: an axis has no point or one twice, or a point makes no sense, alone or for so
+            many paintings.
     """
     for axis in axes:
         _check_points(axis)
     varying = tuple(axis for axis in axes if len(axis.points) > 1)
     tags = {axis.name: _distinct_tags(axis) for axis in varying}
-    first = {role: _first(sources, role) for role in ("content", "style")}
+    contents, styles = (numbers_of(sources, role) for role in ("content", "style"))
+    first = {"content": contents[0] if contents else None, "style": styles[:1]}
     lanes = []
     for points in itertools.product(*(enumerate(axis.points) for axis in axes)):
         changes: dict[str, Any] = dict(first)
@@ -117,6 +120,7 @@ def make_grid(settings: Settings, sources: Sequence[Source], axes: Sequence[Axis
         name = "_".join(f"{axis}-{tags[axis][at]}" for axis, at in place.items())
         content, style = changes.pop("content"), changes.pop("style")
         lane = dataclasses.replace(settings, **changes)
+        lane.style_shares(len(style))
         lanes.append(Lane(name or "result", place, lane, content, style))
     return Grid(tuple(sources), varying, tuple(lanes))
 
@@ -147,9 +151,9 @@ def style_axis(sources: Sequence[Source], ratios: Sequence[float] | None = None)
     Raises:
         SettingsError: there are not as many ratios as paintings.
     """
-    styles = [number for number, source in enumerate(sources) if source.role == "style"]
+    styles = numbers_of(sources, "style")
     if ratios is None:
-        points = [Point(sources[n].label, sources[n].label, {"style": n}) for n in styles]
+        points = [Point(sources[n].label, sources[n].label, {"style": (n,)}) for n in styles]
         return Axis("style", "style", tuple(points))
     if len(ratios) != len(styles):
         raise SettingsError(
@@ -158,9 +162,46 @@ def style_axis(sources: Sequence[Source], ratios: Sequence[float] | None = None)
     points = []
     for number, ratio in zip(styles, ratios, strict=True):
         label = sources[number].label
-        changes = {"style": number, "ratio": ratio}
+        changes = {"style": (number,), "ratio": ratio}
         points.append(Point(f"{label}, α/β {short(ratio)}", label, changes))
     return Axis("style", "style", tuple(points))
+
+
+def mixture_axis(sources: Sequence[Source]) -> Axis:
+    """One point: all the paintings together, as the settings mix them."""
+    styles = numbers_of(sources, "style")
+    label = " + ".join(sources[number].label for number in styles)
+    return Axis("style", "style", (Point(label, label, {"style": styles}),))
+
+
+def blend_axis(sources: Sequence[Source], steps: int) -> Axis:
+    """From the first of two paintings to the second; labels are the second's weight, 0 to 1.
+
+    Raises:
+        SettingsError: there are not two paintings, or fewer than two steps.
+    """
+    styles = numbers_of(sources, "style")
+    if len(styles) != 2:
+        raise SettingsError(f"--blend-steps goes from one STYLE to another; got {len(styles)}")
+    if steps < 2:
+        raise SettingsError(f"--blend-steps is {steps}; wanted at least 2, the two STYLEs alone")
+    shares = [step / (steps - 1) for step in range(steps)]
+    points = [
+        Point(f"{share:.3g}", f"{share:.3g}", {"style": styles, "style_blend": (1 - share, share)})
+        for share in shares
+    ]
+    return Axis("blend", f"share of {sources[styles[1]].label}", tuple(points))
+
+
+def style_scale_axis(scales: Iterable[float]) -> Axis:
+    """Sizes of the paintings against the photograph."""
+    points = (Point(short(scale), short(scale), {"style_scale": (scale,)}) for scale in scales)
+    return Axis("scale", "style scale", tuple(points))
+
+
+def noise_axis(parts: Iterable[float]) -> Axis:
+    """How much of the initial image is noise."""
+    return _numbers("noise", "noise in the start", "init_noise", parts)
 
 
 def style_layers_axis(sets: Sequence[Sequence[str]], settings: Settings) -> Axis:
@@ -207,6 +248,11 @@ def union_of(sets: Iterable[Sequence[str]]) -> tuple[str, ...]:
     return tuple(layer for layer in layer_names("vgg19") if layer in found)
 
 
+def numbers_of(sources: Sequence[Source], role: str) -> tuple[int, ...]:
+    """Where the sources of a role stand among all."""
+    return tuple(number for number, source in enumerate(sources) if source.role == role)
+
+
 def short(number: float) -> str:
     """1e-5, 2.5e-3, 0.1, 20: a number as people write it."""
     if number == 0 or 0.1 <= number < 1e4 or not math.isfinite(number):
@@ -230,10 +276,6 @@ def _layers_text(layers: Sequence[str], sets: Sequence[Sequence[str]]) -> tuple[
 
 def _stem(init: str) -> str:
     return Path(init).stem
-
-
-def _first(sources: Sequence[Source], role: str) -> int | None:
-    return next((n for n, source in enumerate(sources) if source.role == role), None)
 
 
 def _check_points(axis: Axis) -> None:

@@ -85,6 +85,23 @@ def long_side(path: PathLike) -> int:
         return max(image.size)
 
 
+def images_in(folder: PathLike) -> list[Path]:
+    """The files in a folder whose suffix is that of an image, by name; not those that are hidden.
+
+    Raises:
+        ImageError: there are none, or the folder cannot be read.
+    """
+    known = [s for s, name in Image.registered_extensions().items() if name in READ_FORMATS]
+    try:
+        files = [path for path in sorted(Path(folder).iterdir()) if path.is_file()]
+    except OSError as error:
+        raise ImageError(f"{folder}: {_explain(error)}") from error
+    found = [f for f in files if f.suffix.lower() in known and not f.name.startswith(".")]
+    if not found:
+        raise ImageError(f"{folder}: is a folder without images; give an image file")
+    return found
+
+
 def check_writable(path: PathLike, overwrite: bool) -> None:
     """Make sure, before any work is done, that `save_image` will be able to write `path`.
 

@@ -9,15 +9,24 @@ import numpy as np
 
 from nst_jax.errors import ImageError, SettingsError
 from nst_jax.images import load_image
-from nst_jax.inputs import ImageLike, as_image, canvas, check_given, choose_weights
+from nst_jax.inputs import canvas, check_given, choose_weights, first_image
+from nst_jax.paintings import (
+    ImageLike,
+    Painting,
+    PaintingReader,
+    StyleLike,
+    as_image,
+    one_by_one,
+)
 from nst_jax.program import Program, make_program
 from nst_jax.scales import Scale, schedule
 from nst_jax.settings import INITS, Settings
 from nst_jax.vgg import smallest_side
 from nst_jax.weights import Weights
 
-# One image for all lanes, or one for each.
+# One image for all lanes, or one for each; of the style, an entry may be several paintings.
 Images = ImageLike | list[ImageLike | None] | tuple[ImageLike | None, ...] | None
+Styles = ImageLike | Painting | list[StyleLike | None] | tuple[StyleLike | None, ...] | None
 
 # What may differ between the lanes of one sweep; the rest decides which program is compiled.
 VARYING = (
@@ -27,6 +36,10 @@ VARYING = (
     "tv_weight",
     "seed",
     "init",
+    "init_noise",
+    "style_blend",
+    "style_scale",
+    "layers_per_style",
 )
 
 
@@ -37,21 +50,21 @@ class Job:
     Attributes:
         settings: of each lane.
         contents: (H, W, 3) of each, all of one shape, or None. Lanes may share an array.
-        styles: (H', W', 3) of each, or None.
+        styles: the paintings of each, or none. Lanes may share their arrays.
         weights: of the network, normalised where the settings say so.
         program: what is compiled.
     """
 
     settings: tuple[Settings, ...]
     contents: tuple[np.ndarray | None, ...]
-    styles: tuple[np.ndarray | None, ...]
+    styles: tuple[tuple[Painting, ...], ...]
     weights: Weights
     program: Program
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(H, W, 3) of the generated images."""
-        return canvas(self.contents[0], self.styles[0]).shape
+        return canvas(self.contents[0], first_image(self.styles[0])).shape
 
     @property
     def scales(self) -> tuple[Scale, ...]:
@@ -61,7 +74,7 @@ class Job:
 
 def prepare(
     content: Images,
-    style: Images,
+    style: Styles,
     settings: Sequence[Settings],
     weights: Weights | None = None,
 ) -> Job:
@@ -71,31 +84,42 @@ def prepare(
     first, count = settings[0], len(settings)
     weights = choose_weights(first, weights)
     program = make_program(first, weights)
-    contents = _read_each("content", content, count, first.size)
-    styles = _read_each("style", style, count, first.style_size or first.size)
-    for one, one_content, one_style in zip(settings, contents, styles, strict=True):
-        check_given(one, one_content, one_style)
+    given = [one_by_one(each) for each in _one_for_each("style", style, count)]
+    contents = _read_each(_one_for_each("content", content, count), first.size)
+    for one, one_content, paintings in zip(settings, contents, given, strict=True):
+        check_given(one, one_content, paintings or None)
+        one.style_shares(len(paintings))
+    reader = PaintingReader(first)
+    styles = tuple(
+        reader.read(each, one.style_scale) for each, one in zip(given, settings, strict=True)
+    )
     _check_shapes(contents, styles)
-    _check_sizes(first, (*contents, *styles))
+    scaled = (image for lane in styles for painting in lane for image in painting.scaled)
+    _check_sizes(first, (*contents, *scaled))
     for init in {one.init for one in settings} - set(INITS):
         load_image(init)  # so that a mistake shows before the first round, not after
     return Job(settings, contents, styles, weights, program)
 
 
-def _read_each(name: str, given: Images, count: int, size: int) -> tuple[np.ndarray | None, ...]:
-    """One image for each lane; what several lanes share is read once."""
+def _one_for_each(name: str, given: Any, count: int) -> Sequence:
     if not isinstance(given, list | tuple):
-        return (as_image(name, given, size),) * count
+        return (given,) * count
     if len(given) != count:
         raise SettingsError(
             f"there are {len(given)} {name} images for {count} lanes; wanted one image, or one "
             f"for each lane"
+            + (" (several in one lane: a tuple of them for each lane)" if name == "style" else "")
         )
+    return given
+
+
+def _read_each(given: Sequence[ImageLike | None], size: int) -> tuple[np.ndarray | None, ...]:
+    """The content image of each lane; what several lanes share is read once."""
     read: dict[Any, np.ndarray | None] = {}
     keys = [str(image) if isinstance(image, str | Path) else id(image) for image in given]
     for key, image in zip(keys, given, strict=True):
         if key not in read:
-            read[key] = as_image(name, image, size)
+            read[key] = as_image("content", image, size)
     return tuple(read[key] for key in keys)
 
 
@@ -124,10 +148,10 @@ def _check_sizes(settings: Settings, images: Iterable[np.ndarray | None]) -> Non
 
 
 def _check_shapes(
-    contents: tuple[np.ndarray | None, ...], styles: tuple[np.ndarray | None, ...]
+    contents: Sequence[np.ndarray | None], styles: Sequence[Sequence[Painting]]
 ) -> None:
     pairs = zip(contents, styles, strict=True)
-    shapes = {canvas(content, style).shape for content, style in pairs}
+    shapes = {canvas(content, first_image(paintings)).shape for content, paintings in pairs}
     if len(shapes) > 1:
         shown = " and ".join(f"{width}×{height}" for height, width, _ in sorted(shapes))
         raise ImageError(

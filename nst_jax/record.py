@@ -59,13 +59,13 @@ def make_record(
         inputs: from `input_facts`.
 
     Returns:
-        `command`, `inputs`, `settings`, `weights`, `versions`, `device`, `timing` (seconds, of
-        all the `lanes` that ran together), `compiled_lanes` (of the program), `evaluations`,
-        `completed`, `history` (a list, the initial image first) and `result` (the image of least
-        loss, before it was clipped to [0, 1]). Losses are terms before α, β and w_l; `style` is
-        Σ w_l · term; one that is not finite is null. Where there were several scales also `scales`,
-        the size and the steps of each, and the `size` that each entry of `history`, and `result`,
-        was evaluated at.
+        `command`, `inputs` (several paintings are style, style_2, …), `settings`, `weights`,
+        `versions`, `device`, `timing` (seconds, of all the `lanes` that ran together),
+        `compiled_lanes` (of the program), `evaluations`, `completed`, `history` (a list, the
+        initial image first) and `result` (the image of least loss, before it was clipped to
+        [0, 1]). Losses are terms before α, β and w_l; `style` is Σ w_l · term; one that is not
+        finite is null. Where there were several scales also `scales`, the size and the steps of
+        each, and the `size` that each entry of `history`, and `result`, was evaluated at.
     """
     scales = result.scales if len(result.scales) > 1 else ()
 

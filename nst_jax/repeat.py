@@ -14,12 +14,13 @@ import jax
 import numpy as np
 
 from nst_jax.job import prepare
+from nst_jax.paintings import Painting
 from nst_jax.rounds import Options, Runner, SweepProgress
 from nst_jax.settings import Settings
 from nst_jax.transfer import Callback, Progress, Result, stylize
 from nst_jax.weights import Weights
 
-Images = tuple[np.ndarray | None, np.ndarray | None]
+Images = tuple[np.ndarray | None, tuple[Painting, ...]]
 
 
 def repeat(
@@ -36,7 +37,7 @@ def repeat(
     """Run settings as they were run before.
 
     Args:
-        images: the content and the style image, as `stylize` takes them.
+        images: the content image and the paintings, from `read_images`.
         settings: of the run.
         weights: of the network.
         callback: as of `stylize`.
@@ -54,8 +55,8 @@ def repeat(
     if not lanes:
         intervals = {"report_every": report_every, "save_every": every}
         return stylize(*images, settings, weights=weights, callback=callback, **intervals)
-    content, style = ((image,) * lanes for image in images)
-    job = prepare(content, style, [settings] * lanes, weights)
+    content, paintings = images
+    job = prepare((content,) * lanes, (paintings,) * lanes, [settings] * lanes, weights)
     runner = Runner(job, Options(_of_first_lane(callback), report_every, every, lanes))
     return next(iter(runner.run())).results[0]
 

@@ -12,12 +12,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from nst_jax import distributed, lanes, memory
-from nst_jax.inputs import compute_targets, initial_image
+from nst_jax.inputs import content_targets, first_image, initial_image, style_targets
 from nst_jax.job import Job
 from nst_jax.loop import Stopwatch, check_intervals, iterate, with_arguments
-from nst_jax.losses import Losses, LossWeights, Targets
+from nst_jax.losses import Features, Losses, LossWeights, Targets
 from nst_jax.program import Carry, lane_axes, prepare, start
-from nst_jax.scales import Scale, carry_up, enlarge, images_at, numbered, scale_at, work_done
+from nst_jax.scales import (
+    Scale,
+    carry_up,
+    enlarge,
+    image_at,
+    images_at,
+    numbered,
+    paintings_at,
+    scale_at,
+    work_done,
+)
 from nst_jax.transfer import Result
 
 
@@ -146,7 +156,7 @@ class Runner:
         params = prepare(job.program, job.weights.params)
         self._params = jax.device_put(params, self._programs.whole)
         self._full = job.scales[-1]
-        self._targets: dict[tuple[int, int, Scale], Targets] = {}
+        self._known: dict[tuple, Features] = {}
         self._targets_of(0, self._full)  # of which compiling needs the shapes
         began = time.perf_counter()
         wanted = max(len(job.settings) - interrupted, interrupted)
@@ -192,14 +202,27 @@ class Runner:
         return self._steps[scale]
 
     def _targets_of(self, lane: int, scale: Scale) -> Targets:
-        """Computed once for each pair of images and scale; kept on the host."""
-        content, style = self._job.contents[lane], self._job.styles[lane]
-        key = (id(content), id(style), scale)
-        if key not in self._targets:
-            images = images_at(scale, content, style)
-            targets = compute_targets(self._job.program, self._job.weights.params, *images)
-            self._targets[key] = jax.device_get(targets)
-        return self._targets[key]
+        """Computed once for each photograph, and for each mixture of paintings, at a scale."""
+        job = self._job
+        content, paintings = job.contents[lane], job.styles[lane]
+        shares = job.settings[lane].style_shares(len(paintings))
+        mixture = (*shares.items(), *(tuple(map(id, each.scaled)) for each in paintings))
+        network = job.program, job.weights.params
+        return Targets(
+            self._once(
+                (scale, id(content)), lambda: content_targets(*network, image_at(scale, content))
+            ),
+            self._once(
+                (scale, mixture),
+                lambda: style_targets(*network, paintings_at(scale, paintings), shares),
+            ),
+        )
+
+    def _once(self, key: tuple, compute: Callable[[], Features]) -> Features:
+        """What is computed under this key; kept on the host."""
+        if key not in self._known:
+            self._known[key] = jax.device_get(compute())
+        return self._known[key]
 
     def run(self) -> Iterator[Round]:
         """What each round has come to; after one that the callback ended, nothing more."""
@@ -323,9 +346,9 @@ class Runner:
     def _initial_image(self, lane: int) -> np.ndarray:
         one = self._job.settings[lane]
         key = jax.random.key(one.seed)
-        coarsest = self._job.scales[0]
-        images = images_at(coarsest, self._job.contents[lane], self._job.styles[lane])
-        return np.asarray(initial_image(key, one.init, *images), np.float32)
+        first = first_image(self._job.styles[lane])
+        images = images_at(self._job.scales[0], self._job.contents[lane], first)
+        return np.asarray(initial_image(key, one.init, *images, one.init_noise), np.float32)
 
     def _arguments_of(self, padded: tuple[int, ...], scale: Scale) -> tuple[Targets, LossWeights]:
         """Targets and weights of these lanes, stacked."""

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from nst_jax.geometry import fit_size, resample, resize
+from nst_jax.paintings import Painting
 from nst_jax.program import Carry
 from nst_jax.settings import Settings
 
@@ -110,7 +111,17 @@ def images_at(scale: Scale, content: Image, style: Image) -> tuple[Image, Image]
         content: (H, W, 3) in [0, 1], or None.
         style: (H', W', 3), or None.
     """
-    return _shrunk(content, scale.divisor), _shrunk(style, scale.divisor)
+    return image_at(scale, content), image_at(scale, style)
+
+
+def image_at(scale: Scale, image: Image) -> Image:
+    """One image of a scale, likewise."""
+    return None if image is None else _shrunk(image, scale.divisor)
+
+
+def paintings_at(scale: Scale, paintings: Sequence[Painting]) -> list[list[np.ndarray]]:
+    """The images of each painting at a scale, likewise."""
+    return [[_shrunk(image, scale.divisor) for image in each.scaled] for each in paintings]
 
 
 def enlarge(images: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -142,9 +153,7 @@ def _divided(shape: tuple[int, int], divisor: int) -> tuple[int, int]:
     return fit_size(*shape, max(1, (2 * max(shape) + divisor) // (2 * divisor)))
 
 
-def _shrunk(image: Image, divisor: int) -> Image:
-    if image is None:
-        return None
+def _shrunk(image: np.ndarray, divisor: int) -> np.ndarray:
     full = (image.shape[0], image.shape[1])
     while divisor > 1 and min(_divided(full, divisor)) < LEAST_SIDE:
         divisor //= 2

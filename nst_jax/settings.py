@@ -1,19 +1,22 @@
 """What a run is told: checked once, here. Each default of a run stands here.
 
 Static settings (names, sizes, the optimiser) decide which program is compiled; traced ones (the
-ratio and the weights of layers and of the total variation) are arguments of that program.
+ratio and the weights of layers and of the total variation) are arguments of that program. Some
+change only the images and targets that the program is given.
 """
 
 import dataclasses
 import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
 
+from nst_jax import mixing
 from nst_jax.errors import SettingsError
+from nst_jax.layer_weights import weights_in_order
 from nst_jax.losses import CONVENTIONS, LossWeights
 from nst_jax.vgg import POOLINGS, canonical_layer, layer_names
 
@@ -45,6 +48,14 @@ NUMBERS: dict[str, tuple[type, float, float]] = {
     "ratio": WEIGHT,
     "tv_weight": WEIGHT,
     "learning_rate": (float, 1e-9, 1e3),
+    "init_noise": (float, 0, 1),
+}
+# Likewise, of each number of a sequence.
+SEQUENCES: dict[str, tuple[type, float, float]] = {
+    "style_scale": (float, 0.01, 100),
+    "style_blend": WEIGHT,
+    "content_layer_weights": WEIGHT,
+    "style_layer_weights": WEIGHT,
 }
 
 
@@ -54,15 +65,23 @@ class Settings:
 
     Attributes:
         size: long side of the generated image, pixels; static.
-        style_size: long side of the style image, pixels; None means `size`. Static.
+        style_size: long side of each style image, pixels; None means `size`. Static.
+        style_blend: one weight ≥ 0 per painting, taken over their sum; None means equal.
+        style_scale: size of the paintings against `style_size`, 0.01 to 100: strokes grow and
+            shrink with it. Of several numbers, or one, each painting at all of them: the mean of
+            the Gram matrices.
+        layers_per_style: the style layers that each painting carries, so that fine texture comes
+            from one and coarse from another; None means all (`mixing`).
         steps: updates of the image, ≥ 0.
         ratio: α/β, content against style; None means 1e-4 from noise, else 1e-5, and is for the
             convention "paper" only. Traced.
-        init: "content", "noise", "style" or the path of an image: where the optimisation starts.
+        init: "content", "noise", "style" (the first painting) or the path of an image: where the
+            optimisation starts.
+        init_noise: how much of that is replaced by noise, 0 to 1 (only noise).
         seed: of the noise, 0 to 2³²−1.
         content_layers: names such as conv4_2; none reconstructs the style alone. Static.
-        content_layer_weights: one per content layer, or {layer: weight}, the others 0; None means
-            1 / (number of layers). Traced.
+        content_layer_weights: one per content layer; None means 1 / (number of layers). May be
+            given as {layer: weight}, the others 0, or as a preset's name (`layer_weights`). Traced.
         style_layers: names; none reconstructs the content alone. Static.
         style_layer_weights: w_l, one per style layer; likewise. Traced.
         pooling: "average" or "max"; static.
@@ -85,9 +104,13 @@ class Settings:
 
     size: int = 512
     style_size: int | None = None
+    style_blend: tuple[float, ...] | None = None
+    style_scale: tuple[float, ...] = (1.0,)
+    layers_per_style: tuple[tuple[str, ...], ...] | None = None
     steps: int = 500
     ratio: float | None = None
     init: str = "content"
+    init_noise: float = 0.0
     seed: int = 0
     content_layers: tuple[str, ...] = ("conv4_2",)
     content_layer_weights: tuple[float, ...] | None = None
@@ -118,6 +141,7 @@ class Settings:
             if value is not None or getattr(Settings, name) is not None:  # the default may be None
                 self._set(name, _number(name, value))
         self._check_layers()
+        self._check_paintings()
         if self.ratio is None and self.is_transfer and self.convention != "paper":
             raise SettingsError(
                 f"ratio has no default in the convention {self.convention!r}; give one (in "
@@ -140,15 +164,27 @@ class Settings:
             weights, layers = getattr(self, name), getattr(self, f"{kind}_layers")
             if weights is None:
                 continue
-            if isinstance(weights, Mapping):
-                weights = _in_order(name, weights, layers)
-            weights = tuple(_number(name, weight) for weight in _sequence(name, weights))
+            weights = _numbers(name, weights_in_order(name, weights, layers))
             self._set(name, weights)
             if len(weights) != len(layers):
                 raise SettingsError(
                     f"{name} has {len(weights)} numbers for {len(layers)} {kind} layers "
                     f"({', '.join(layers)}); wanted one each"
                 )
+
+    def _check_paintings(self) -> None:
+        scales = self.style_scale
+        scales = _numbers("style_scale", scales if isinstance(scales, Iterable) else (scales,))
+        if not scales:
+            raise SettingsError("style_scale has no number; wanted at least one, such as 1")
+        self._set("style_scale", scales)
+        if self.style_blend is not None:
+            self._set("style_blend", _numbers("style_blend", self.style_blend))
+        if self.layers_per_style is not None:
+            sets = _sequence("layers_per_style", self.layers_per_style)
+            sets = tuple(_canonical_layers("layers_per_style", layers) for layers in sets)
+            self._set("layers_per_style", sets)
+        mixing.check_mixture(self.style_layers, self.style_blend, self.layers_per_style)
 
     @property
     def is_transfer(self) -> bool:
@@ -162,7 +198,8 @@ class Settings:
             return self.ratio
         if not self.is_transfer:
             return 1.0
-        return RATIO_FROM_NOISE if self.init == "noise" else RATIO_FROM_IMAGE
+        from_noise = self.init == "noise" or self.init_noise == 1
+        return RATIO_FROM_NOISE if from_noise else RATIO_FROM_IMAGE
 
     @property
     def content_terms(self) -> dict[str, float]:
@@ -173,6 +210,16 @@ class Settings:
     def style_terms(self) -> dict[str, float]:
         """The w_l of each style layer, with the default filled in."""
         return _terms(self.style_layers, self.style_layer_weights)
+
+    def style_shares(self, paintings: int) -> dict[str, tuple[float, ...]]:
+        """How much each of so many paintings gives to the target of each style layer.
+
+        Raises:
+            SettingsError: style_blend or layers_per_style are for another number of paintings.
+        """
+        return mixing.shares_of(
+            self.style_layers, paintings, self.style_blend, self.layers_per_style
+        )
 
     @property
     def step_size(self) -> float:
@@ -208,6 +255,11 @@ def without_idle_layers(settings: Settings) -> Settings:
         equal = all(weight == 1 / len(layers) for weight in layers.values())
         changes[f"{kind}_layers"] = tuple(layers)
         changes[f"{kind}_layer_weights"] = None if equal else tuple(layers.values())
+    if settings.layers_per_style is not None:
+        active = changes["style_layers"]
+        changes["layers_per_style"] = tuple(
+            tuple(layer for layer in own if layer in active) for own in settings.layers_per_style
+        )
     return dataclasses.replace(settings, **changes)
 
 
@@ -238,7 +290,7 @@ def _check_one_of(name: str, value: str, known: Iterable[str]) -> None:
 
 def _number(name: str, value: Any) -> float:
     """A Python number, whatever kind came in: records are JSON, which has no NumPy's."""
-    kind, least, most = NUMBERS.get(name, WEIGHT)
+    kind, least, most = {**NUMBERS, **SEQUENCES}[name]
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
@@ -249,19 +301,14 @@ def _number(name: str, value: Any) -> float:
     return kind(number)
 
 
+def _numbers(name: str, values: Any) -> tuple[float, ...]:
+    return tuple(_number(name, value) for value in _sequence(name, values))
+
+
 def _sequence(name: str, value: Any) -> tuple:
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise SettingsError(f"{name} is {value!r}; wanted a sequence, such as a tuple")
     return tuple(value)
-
-
-def _in_order(name: str, weights: Mapping[str, Any], layers: tuple[str, ...]) -> tuple:
-    """One weight for each layer, 0 where it is not named."""
-    named = {canonical_layer(str(layer), "vgg19"): weight for layer, weight in weights.items()}
-    for layer in named:
-        if layer not in layers:
-            raise SettingsError(f"{name} names {layer}, which is not among {', '.join(layers)}")
-    return tuple(named.get(layer, 0.0) for layer in layers)
 
 
 def _canonical_layers(name: str, layers: Iterable[str]) -> tuple[str, ...]:

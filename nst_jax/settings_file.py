@@ -172,7 +172,8 @@ def _words(kind: Any, many: bool = False) -> str:
         parts = [one for one in typing.get_args(kind) if one is not types.NoneType]
         return " or ".join(_words(one, many) for one in parts)
     if typing.get_origin(kind) is tuple:
-        return f"a list of {_words(typing.get_args(kind)[0], many=True)}"
+        items = _words(typing.get_args(kind)[0], many=True)
+        return f"{'lists' if many else 'a list'} of {items}"
     return WORDS[kind][many] if kind in WORDS else str(kind)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from nst_jax.job import Images, prepare
+from nst_jax.job import Images, Styles, prepare
 from nst_jax.rounds import Options, SweepCallback, run
 from nst_jax.settings import Settings
 from nst_jax.transfer import Result
@@ -11,7 +11,7 @@ from nst_jax.weights import Weights
 
 def sweep(
     content: Images,
-    style: Images,
+    style: Styles,
     settings: Sequence[Settings],
     *,
     weights: Weights | None = None,
@@ -30,9 +30,10 @@ def sweep(
     Args:
         content: one image for all lanes, or a list with one for each; of one shape. As in
             `stylize`.
-        style: likewise; of any shapes.
-        settings: one for each lane. They may differ in ratio, content_layer_weights,
-            style_layer_weights, tv_weight, seed and init.
+        style: likewise; of any shapes. To mix paintings, give a list with a tuple of them for
+            each lane (or the path of a folder, whose images are mixed in every lane).
+        settings: one for each lane. They may differ in what `job.VARYING` names: ratio, layer
+            weights, tv_weight, seed, init, init_noise, style_blend, style_scale, layers_per_style.
         weights: of the network; None finds `settings[0].weights`.
         callback: called after every step with a SweepProgress. It may raise StopIteration to end
             the sweep there.

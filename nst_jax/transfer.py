@@ -12,22 +12,25 @@ import numpy as np
 from nst_jax import memory
 from nst_jax.errors import SettingsError
 from nst_jax.inputs import (
-    ImageLike,
     canvas,
     choose_weights,
     compute_targets,
+    first_image,
     initial_image,
     read_images,
 )
 from nst_jax.loop import Stopwatch, check_intervals, iterate, with_arguments
 from nst_jax.losses import Losses, Targets
+from nst_jax.paintings import ImageLike, StyleLike
 from nst_jax.program import Carry, Program, jitted, make_program, prepare
 from nst_jax.scales import (
     Scale,
     carry_up,
     enlarge,
+    image_at,
     images_at,
     numbered,
+    paintings_at,
     scale_at,
     schedule,
     work_done,
@@ -104,7 +107,7 @@ class Result:
 
 def stylize(
     content: ImageLike | None,
-    style: ImageLike | None,
+    style: StyleLike | None,
     settings: Settings | None = None,
     *,
     weights: Weights | None = None,
@@ -118,7 +121,9 @@ def stylize(
         content: path, or (H, W, 3) sRGB in [0, 1]. A file is resized so that its long side is
             `settings.size`; an array is taken as it is. May be None where there are no content
             layers: the style alone is reconstructed.
-        style: likewise, with `settings.style_size`; None reconstructs the content alone.
+        style: likewise, with `settings.style_size`; or several of these, whose Gram matrices are
+            mixed as style_blend and layers_per_style say. The path of a folder stands for its
+            images, by name. None reconstructs the content alone.
         settings: of the run; None takes the defaults.
         weights: of the network; None finds `settings.weights`.
         callback: called after every step; what it returns does not matter. It may raise
@@ -139,13 +144,15 @@ def stylize(
     check_intervals(report_every=report_every, save_every=save_every)
     weights = choose_weights(settings, weights)
     program = make_program(settings, weights)
-    content, style = read_images(settings, content, style)
-    scales = schedule(settings, canvas(content, style).shape)
-    key = jax.random.key(settings.seed)
-    image = initial_image(key, settings.init, *images_at(scales[0], content, style))
+    photograph, paintings = read_images(settings, content, style)
+    shares, first = settings.style_shares(len(paintings)), first_image(paintings)
+    scales = schedule(settings, canvas(photograph, first).shape)
+    key, coarsest = jax.random.key(settings.seed), images_at(scales[0], photograph, first)
+    image = initial_image(key, settings.init, *coarsest, settings.init_noise)
 
     def targets_at(scale: Scale) -> Targets:
-        return compute_targets(program, weights.params, *images_at(scale, content, style))
+        pictures = image_at(scale, photograph), paintings_at(scale, paintings)
+        return compute_targets(program, weights.params, *pictures, shares)
 
     monitor = _Monitor(scales, callback, report_every)
     return _optimize(program, image, targets_at, settings, weights, monitor, save_every)

@@ -186,6 +186,25 @@ def test_other_images():
     check_same("out.png", "out-rerun.png", read("out.json"), read("out-rerun.json"))
 
 
+def test_several_paintings():
+    """Each is looked for, in the order that the blend has."""
+    draw("third.png", 32, 48, seed=4)
+    mixed = ("--style-blend", "1,3", "--style-scale", "0.5,1", "--init-noise", 0.5)
+    arguments = ("stylize", "photo.png", "painting.png", "start.png", *STYLIZE[3:], *mixed)
+    arguments = (*arguments, "--style-size", 64)
+    assert nst(*arguments).code == 0
+    assert nst("rerun", "out.json").code == 0
+    check_same("out.png", "out-rerun.png", read("out.json"), read("out-rerun.json"))
+    others = ("--style", "start.png", "--style", "third.png", "-o", "others.png")
+    assert nst("rerun", "out.json", *others).code == 0
+    files = {role: file["file"] for role, file in read("others.json")["inputs"].items()}
+    assert files == {"content": "photo.png", "style": "start.png", "style_2": "third.png"}
+    refused(("rerun", "out.json", *others[:2], "-o", "one.png"), ("style_blend",))
+    Path("start.png").rename("gone.png")
+    refused(("rerun", "out.json", "-o", "gone.json"), ("suffix",))
+    refused(("rerun", "out.json", "-o", "x.png"), ("start.png: is not there", "--style FILE"))
+
+
 def test_other_versions_are_said():
     assert nst(*STYLIZE, "--steps", 0).code == 0
     record = read("out.json")

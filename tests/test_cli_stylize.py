@@ -133,6 +133,11 @@ def test_outputs_never_replace_an_input(visit, content, output, culprit):
     refused((*arguments, "--overwrite", "--save-every", 1), words)
 
 
+def test_a_painting_is_never_replaced(visit):
+    arguments = ("stylize", "photo.png", "painting.png", "taken.png", "-o", "taken.png")
+    refused((*arguments, "--overwrite"), ("taken.png: is one of the inputs",))
+
+
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 def test_unwritable_output(visit):
     refused((*SHORT, "-o", "/proc/x.png"), ("/proc/x.png: cannot be written", "another folder"))
@@ -168,6 +173,18 @@ FLAGS = [
     ("--style-layer-weights", "1,1", ("2 numbers for 5 style layers", "one each")),
     ("--style-layer-weights", "1,1,1,1,-1", ("style_layer_weights is -1", "0 to")),
     ("--style-layer-weights", "1,,1", ("--style-layer-weights", "'1,,1'", "--help")),
+    ("--style-layer-weights", "gatis", ("'gatis'", "did you mean gatys?")),
+    ("--layer-weights", "conv1_1=1,conv1_2=1", ("names conv1_2", "conv1_1, conv2_1")),
+    ("--layer-weights", "conv1_1=1,conv1_1=2", ("--layer-weights", "--help")),
+    ("--layer-weights", "conv1_1=", ("--layer-weights", "'conv1_1='", "--help")),
+    ("--style-blend", "0", ("style_blend sums to 0", "at least one")),
+    ("--style-blend", "3,7", ("style_blend has 2 numbers for 1 painting", "one each")),
+    ("--style-blend", "3;7", ("--style-blend", "'3;7'", "--help")),
+    ("--style-scale", "0", ("style_scale is 0", "0.01 to 100")),
+    ("--style-scale", "0.25", ("painting.png: at size 8 would have", "at least 16")),
+    ("--layers-per-style", "conv1_1/conv2_1", ("no painting carries conv3_1",)),
+    ("--layers-per-style", "conv1_1,conv6_1", ("no layer 'conv6_1'",)),
+    ("--init-noise", "1.5", ("init_noise is 1.5", "0 to 1")),
     ("--report-every", "0", ("report_every is 0", "at least 1")),
     ("--save-every", "0", ("save_every is 0", "at least 1")),
     ("--weights", "missing.safetensors", ("missing.safetensors", "no such weights file")),
@@ -375,6 +392,64 @@ def test_initial_images(folder):
         assert (loss < 1e-6) == (init == "content")
 
 
+def test_several_paintings(folder):
+    """A file and a folder: all of them in the record, and mixed as the flags say."""
+    (folder / "museum").mkdir()
+    draw("museum/b.png", 48, 32, seed=2), draw("museum/a.jpg", 40, 64, seed=3)
+    (folder / "museum" / "catalogue.txt").write_text("Dear Theo,")
+    flags = ("--style-blend", "1,0,3", "--style-scale", "1,1.5", "--init-noise", 0.5)
+    layers = "conv1_1,conv2_1//" + ",".join(LAYERS)
+    arguments = ("stylize", "photo.png", "painting.png", "museum", "--size", 32, "--steps", 1)
+    code, out, err = nst(*arguments, *flags, "--layers-per-style", layers)
+    assert (code, out) == (0, "photo-painting+museum.png\n"), err
+    record = read_record("photo-painting+museum.json")
+    files = {role: facts["file"] for role, facts in record["inputs"].items()}
+    assert files == {
+        "content": "photo.png",
+        "style": "painting.png",
+        "style_2": "museum/a.jpg",
+        "style_3": "museum/b.png",
+    }
+    settings = record["settings"]
+    assert settings["style_blend"] == [1, 0, 3] and settings["style_scale"] == [1, 1.5]
+    assert settings["layers_per_style"] == [list(LAYERS[:2]), [], list(LAYERS)]
+    assert settings["init_noise"] == 0.5
+    check_losses(record)
+    assert Settings(**settings) == Settings(**json.loads(json.dumps(settings)))
+    # What weighs nothing changes nothing.
+    flags = ("--style-blend", "1,3", *flags[2:], "-o", "two.png")
+    layers = "conv1_1,conv2_1/" + ",".join(LAYERS)
+    arguments = ("stylize", "photo.png", "painting.png", "museum/b.png", *arguments[4:])
+    assert nst(*arguments, *flags, "--layers-per-style", layers).code == 0
+    assert read_record("two.json")["history"] == record["history"]
+
+
+@pytest.mark.parametrize(
+    ("styles", "name"),
+    [
+        (["a/night.jpg"], "photo-night.png"),
+        (["a/night.jpg", "museum/"], "photo-night+museum.png"),
+        (["a.png", "b.png", "c.png", "d.png"], "photo-a+3-more.png"),
+    ],
+)
+def test_default_names(styles, name):
+    assert cli_stylize.default_output("photos/photo.png", styles) == Path(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "weights"),
+    [
+        ("1,0.5,0,0,2", (1, 0.5, 0, 0, 2)),
+        ("conv1_1=1, relu4_1=.5", (1, 0, 0, 0.5, 0)),
+        ("paper", (0.2,) * 5),
+    ],
+)
+def test_layer_weights(settings_of, text, weights):
+    settings = Settings(style_layer_weights=weights)
+    assert settings_of("--style-layer-weights", text) == settings
+    assert settings_of("--layer-weights", text) == settings
+
+
 def test_seed_of_the_noise(folder):
     for seed, name in ((1, "a.png"), (1, "b.png"), (2, "c.png")):
         nst(*SHORT, "--init", "noise", "--seed", seed, "-o", name)
@@ -430,9 +505,13 @@ def test_every_setting_has_its_flag(settings_of):
     values = {
         "size": 99,
         "style_size": 77,
+        "style_blend": (0.5,),
+        "style_scale": (0.75, 2.0),
+        "layers_per_style": (("conv1_2", "conv5_3"),),
         "steps": 5,
         "ratio": 0.5,
         "init": "noise",
+        "init_noise": 0.25,
         "seed": 3,
         "content_layers": ("conv3_1", "conv3_2"),
         "content_layer_weights": (1.0, 0.5),
@@ -451,10 +530,14 @@ def test_every_setting_has_its_flag(settings_of):
     }
     flags = ["--no-normalize"]
     for name, value in values.items():
-        if name != "normalize":
+        if name == "layers_per_style":
+            flags += ["--layers-per-style", "conv1_2,conv5_3"]
+        elif name != "normalize":
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
             flags += ["--" + name.replace("_", "-"), text]
-    assert dataclasses.asdict(settings_of(*flags)) == values
+    settings = settings_of(*flags)
+    assert dataclasses.asdict(settings) == values
+    assert settings_of(*cli_stylize.flags_of(settings)) == settings
 
 
 def test_without_normalising(folder):

@@ -199,6 +199,72 @@ def test_several_styles_are_an_axis():
     assert list(lanes_of()) == ["style-painting", "style-other"]
 
 
+BOTH = ("sweep", "photo.png", "painting.png", "other.png", *QUICK, "-o", "out")
+
+
+def test_from_one_style_to_another():
+    """The ends are the paintings alone; each picture's command makes it again."""
+    assert nst(*BOTH, "--blend-steps", 3, "--init-noises", "0,0.5").code == 0
+    sweep = read_sweep()
+    assert sweep["axes"][0] == (
+        {"name": "blend", "title": "share of other", "labels": ["0", "0.5", "1"]}
+    )
+    assert [lane["style"] for lane in sweep["lanes"]] == [[1, 2]] * 6
+    blends = [lane["settings"]["style_blend"] for lane in sweep["lanes"][::2]]
+    assert blends == [[1, 0], [0.5, 0.5], [0, 1]]
+    assert [set(lane["inputs"]) for lane in sweep["lanes"]] == [{"content", "style", "style_2"}] * 6
+    for lane in (sweep["lanes"][2], sweep["lanes"][3]):
+        check_like_alone(lane, "out")
+    assert " photo.png painting.png other.png -o blend-0.5_noise-0.5.png" in lane["again"]
+    ends = lanes_of()["blend-0_noise-0"], lanes_of()["blend-1_noise-0"]
+    for end, painting in zip(ends, ("painting.png", "other.png"), strict=True):
+        arguments = ("stylize", "photo.png", painting, "-o", "alone.png", *QUICK, "--overwrite")
+        assert nst(*arguments).code == 0
+        alone = json.loads(Path("alone.json").read_text())
+        assert end["history"][0]["style"] == pytest.approx(alone["history"][0]["style"], rel=FIRST)
+    page = Path("out/index.html").read_text("utf-8")
+    assert '"source-1-2":' in page
+
+
+@pytest.mark.parametrize(
+    ("flags", "wanted"),
+    [
+        (("--mix",), (None, [1.0], None)),
+        (("--style-blend", "3,7", "--style-scale", "1,0.5"), ([3, 7], [1, 0.5], None)),
+        (("--layers-per-style", "conv1_1/conv2_1"), (None, [1.0], [["conv1_1"], ["conv2_1"]])),
+    ],
+)
+def test_styles_mixed_in_every_picture(flags, wanted):
+    assert nst(*BOTH, *flags, "--seeds", "1,2", "--steps", 0).code == 0
+    lanes = lanes_of()
+    assert list(lanes) == ["seed-1", "seed-2"]
+    for lane in lanes.values():
+        names = ("style_blend", "style_scale", "layers_per_style")
+        assert tuple(lane["settings"][name] for name in names) == wanted
+        assert lane["style"] == [1, 2]
+        check_again(lane)
+
+
+def check_again(lane):
+    """Its command has the same settings; the seed is printed, too."""
+    program, *words = shlex.split(lane["again"])
+    assert program == "nst-jax" and nst(*words, "--overwrite").code == 0
+    settings = json.loads(Path(lane["file"]).with_suffix(".json").read_text())["settings"]
+    assert settings == lane["settings"]
+
+
+def test_style_scales_are_an_axis():
+    Path("museum").mkdir(), Path("painting.png").rename("museum/painting.png")
+    arguments = ("sweep", "photo.png", "museum", *QUICK, "-o", "out", "--lanes", 2)
+    assert nst(*arguments, "--style-scales", "0.5,2").code == 0
+    lanes = lanes_of()
+    assert list(lanes) == ["scale-0.5", "scale-2"]
+    assert [lane["settings"]["style_scale"] for lane in lanes.values()] == [[0.5], [2.0]]
+    assert {lane["inputs"]["style"]["file"] for lane in lanes.values()} == {"museum/painting.png"}
+    for lane in lanes.values():
+        check_like_alone(lane, "out")
+
+
 def test_initial_images_are_an_axis():
     draw("start.png", 30, 90, seed=3)
     inits = ("--inits", "noise,start.png", "--steps", 0)
@@ -308,6 +374,17 @@ FLAGS = [
     (("--seed", 1, "--seeds", "1,2"), ("--seed and --seeds do not go together",)),
     (("--init", "noise", "--inits", "noise"), ("--init and --inits do not go together",)),
     (("--tv-weight", 1, "--tv-weights", "1"), ("--tv-weight and --tv-weights do not go",)),
+    (("--style-scale", 1, "--style-scales", "1"), ("--style-scale and --style-scales do not",)),
+    (("--init-noise", 0, "--init-noises", "1"), ("--init-noise and --init-noises do not",)),
+    (("--style-blend", "1", "--blend-steps", 2), ("--style-blend and --blend-steps do not",)),
+    (("--blend-steps", "3"), ("from one STYLE to another; got 1",)),
+    (("--blend-steps", "1.5"), ("--blend-steps", "'1.5'", "--help")),
+    (("--mix", "--style-ratios", "1"), ("--style-ratios has one ratio for each STYLE",)),
+    (("--style-blend", "1,2"), ("style_blend has 2 numbers for 1 painting", "one each")),
+    (("--style-scales", "0.5,0"), ("style_scale is 0", "0.01 to 100")),
+    (("--style-scales", "1,0.25"), ("painting.png: at size 8 would have",)),
+    (("--init-noises", "0,2"), ("init_noise is 2", "0 to 1")),
+    (("--layer-weights", "cubic"), ("'cubic'", "paper, gatys, geometric")),
     (("--style-ratios", "1,2"), ("2 style ratios for 1 styles", "one each")),
     (("--style-layer-sets", "conv1_1/conv9_1"), ("no layer 'conv9_1'",)),
     (("--style-layer-sets", "conv1_1/conv1_1"), ("conv1_1 twice",)),

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import re
 from pathlib import Path
 
 import numpy as np
@@ -103,20 +102,32 @@ def refused(open_or_take, words, error=SettingsError):
     assert listing() == before
 
 
-def test_folders_from_before_there_were_scales():
+# Settings that came later, at their defaults, as a record has them.
+LATER = {
+    "scales": 1,
+    "style_blend": None,
+    "style_scale": [1.0],
+    "layers_per_style": None,
+    "init_noise": 0.0,
+}
+
+
+def test_folders_from_before_there_were_these_settings():
     """Their lanes have the same keys; with scales they are others, and it is said how."""
     finish(open_folder())
-    text = (OUT / "sweep.json").read_text()
-    assert text.count('"scales": 1') == 2
-    old = re.sub(r',\s*"scales": 1', "", text)
-    (OUT / "sweep.json").write_text(old)
-    facts = {"settings": json.loads(old)["lanes"][0]["settings"], "weights": ["", False]}
+    sweep = read_sweep()
+    for lane in sweep["lanes"]:
+        assert {name: lane["settings"].pop(name) for name in LATER} == LATER
+    (OUT / "sweep.json").write_text(json.dumps(sweep))
+    facts = {"settings": sweep["lanes"][0]["settings"], "weights": ["", False]}
     facts["inputs"] = {"content": sha256_of("photo.png"), "style": sha256_of("my painting.png")}
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     assert open_folder().keys["ratio-1e-4"] == digest
     assert still_to_do(open_folder()) == []
     scaled = open_folder(settings=dataclasses.replace(SETTINGS, scales=2))
     refused(lambda: scaled.take_up(False), "ratio-1e-4 has scales 1, not 2")
+    larger = open_folder(settings=dataclasses.replace(SETTINGS, style_scale=(0.5, 1)))
+    refused(lambda: larger.take_up(False), r"ratio-1e-4 has style_scale \[1.0\], not \[0.5, 1.0\]")
 
 
 # ---- What is written

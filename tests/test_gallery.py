@@ -142,3 +142,12 @@ def test_sheet_of_too_many_pixels(sheets, monkeypatch):
     ((cells, titles),) = sheets
     assert {cell.image.shape for row in cells for cell in row} == {(12, 16, 3)}
     assert titles["sources"][0][1].shape == (400, 400, 3)  # the sheet sees to them
+
+
+def test_paintings_side_by_side():
+    """As high as the lowest, each of its own proportions, in their order."""
+    joined = gallery.beside([flat(0.25, 50, 40), flat(0.75, 100, 300)])
+    assert joined.shape == (50, 40 + 1 + 150, 3)
+    assert np.abs(joined[:, :40] - 0.25).max() < CLOSE > np.abs(joined[:, -150:] - 0.75).max()
+    assert np.all(joined[:, 40] == 1)
+    assert (gallery.source_key(3), gallery.source_key(1, 2)) == ("source-3", "source-1-2")

@@ -46,7 +46,7 @@ def test_product():
     sixth = made.lanes[5]
     assert sixth.place == {"style": 1, "seed": 0, "ratio": 1}
     assert sixth.settings == Settings(steps=3, seed=7, ratio=0.5)
-    assert (sixth.content, sixth.style) == (0, 2)
+    assert (sixth.content, sixth.style) == (0, (2,))
 
 
 def test_axis_with_one_point_leaves_no_trace_in_the_names():
@@ -65,7 +65,7 @@ def test_no_axis_varies():
     assert (lane.name, lane.place, made.axes) == ("result", {}, ())
 
 
-@pytest.mark.parametrize(("sources", "wanted"), [((PHOTO,), (0, None)), ((NIGHT,), (None, 0))])
+@pytest.mark.parametrize(("sources", "wanted"), [((PHOTO,), (0, ())), ((NIGHT,), (None, (0,)))])
 def test_a_role_without_a_source(sources, wanted):
     (lane,) = make_grid(Settings(), sources, ()).lanes
     assert (lane.content, lane.style) == wanted
@@ -243,7 +243,7 @@ def test_styles_with_ratios_of_their_own():
     assert [point.label for point in axis.points] == ["night, α/β 1e-4", "café, α/β 0.5"]
     made = make_grid(Settings(), sources, (axis,))
     assert [lane.name for lane in made.lanes] == ["style-night", "style-café"]
-    assert [(lane.style, lane.settings.ratio) for lane in made.lanes] == [(1, 1e-4), (2, 0.5)]
+    assert [(lane.style, lane.settings.ratio) for lane in made.lanes] == [((1,), 1e-4), ((2,), 0.5)]
 
 
 @pytest.mark.parametrize("ratios", [[1e-4], [1e-4, 1e-3, 1e-2], []])
@@ -274,6 +274,58 @@ def test_same_layers_in_another_order():
     axis = grid.style_layers_axis([("conv1_1", "conv2_1"), ("conv2_1", "conv1_1")], Settings())
     with pytest.raises(SettingsError, match="twice"):
         names_of(axis)
+
+
+def test_all_styles_together():
+    sources = (PHOTO, NIGHT, CAFE)
+    made = make_grid(Settings(), sources, (grid.mixture_axis(sources), grid.seed_axis([1, 2])))
+    assert [(lane.name, lane.style) for lane in made.lanes] == [
+        ("seed-1", (1, 2)),
+        ("seed-2", (1, 2)),
+    ]
+    (point,) = grid.mixture_axis(sources).points
+    assert point.label == "night + café"
+
+
+def test_from_one_style_to_another():
+    sources = (PHOTO, NIGHT, CAFE)
+    made = make_grid(Settings(), sources, (grid.blend_axis(sources, 5),))
+    assert [lane.name for lane in made.lanes] == (
+        ["blend-0", "blend-0.25", "blend-0.5", "blend-0.75", "blend-1"]
+    )
+    blends = [(1, 0), (0.75, 0.25), (0.5, 0.5), (0.25, 0.75), (0, 1)]
+    assert [lane.settings.style_blend for lane in made.lanes] == blends
+    assert {lane.style for lane in made.lanes} == {(1, 2)}
+    assert made.axes[0].title == "share of café"
+    labels = [point.label for point in grid.blend_axis(sources, 4).points]
+    assert labels == ["0", "0.333", "0.667", "1"]
+
+
+@pytest.mark.parametrize(
+    ("sources", "steps", "words"),
+    [
+        ((PHOTO, NIGHT), 5, "from one STYLE to another; got 1"),
+        ((PHOTO, NIGHT, CAFE, NIGHT), 5, "from one STYLE to another; got 3"),
+        ((PHOTO, NIGHT, CAFE), 1, "--blend-steps is 1; wanted at least 2"),
+    ],
+)
+def test_no_way_from_one_style_to_another(sources, steps, words):
+    with pytest.raises(SettingsError, match=words):
+        grid.blend_axis(sources, steps)
+
+
+def test_scales_and_noise():
+    axes = (grid.style_scale_axis([0.5, 2]), grid.noise_axis([0, 0.3]))
+    assert names_of(*axes) == (
+        ["scale-0.5_noise-0", "scale-0.5_noise-0.3", "scale-2_noise-0", "scale-2_noise-0.3"]
+    )
+    last = make_grid(Settings(), (PHOTO, NIGHT), axes).lanes[-1].settings
+    assert (last.style_scale, last.init_noise) == ((2.0,), 0.3)
+
+
+def test_a_blend_of_another_number_of_styles():
+    with pytest.raises(SettingsError, match="style_blend has 2 numbers for 1 painting"):
+        make_grid(Settings(style_blend=(1, 2)), (PHOTO, NIGHT), ())
 
 
 def test_value_that_no_setting_takes():

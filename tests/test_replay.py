@@ -52,7 +52,7 @@ FIELDS += [Settings(convention="authors", ratio=1e-5), Settings(ratio=0.1 + 0.2,
 FIELDS += [
     Settings(**({"ratio": 1.0} if name == "convention" else {}), **{name: value})
     for name, value in OTHER.items()
-    if not name.endswith("_weights")
+    if not name.endswith("_weights") and name != "layers_per_style"  # these need others
 ]
 
 

@@ -21,9 +21,13 @@ def test_defaults():
     assert dataclasses.asdict(Settings()) == {
         "size": 512,
         "style_size": None,
+        "style_blend": None,
+        "style_scale": (1.0,),
+        "layers_per_style": None,
         "steps": 500,
         "ratio": None,
         "init": "content",
+        "init_noise": 0.0,
         "seed": 0,
         "content_layers": ("conv4_2",),
         "content_layer_weights": None,

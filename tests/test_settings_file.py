@@ -15,9 +15,13 @@ from nst_jax.settings_file import as_toml, read_settings_file, stacked
 OTHER = {
     "size": 99,
     "style_size": 77,
+    "style_blend": (3.0, 7.0),
+    "style_scale": (0.5, 2.0),
+    "layers_per_style": (("conv1_2",), ("conv5_3", "conv1_2")),
     "steps": 5,
     "ratio": 0.5,
     "init": 'schön 絵\\".png',
+    "init_noise": 0.25,
     "seed": 3,
     "content_layers": ("conv3_1", "conv3_2"),
     "content_layer_weights": (1.0, 0.5),
@@ -105,6 +109,14 @@ def test_a_table_of_weights(folder):
     assert settings_of("--settings", path) == wanted
 
 
+def test_what_flags_take_files_take(folder):
+    """One number for a list of them, and the name of a preset."""
+    path = write("style_scale = 0.5\nstyle_layer_weights = 'geometric'\n", folder)
+    flags = ("--style-scale", 0.5, "--style-layer-weights", "geometric")
+    assert settings_of("--settings", path) == settings_of(*flags)
+    assert settings_of(*flags) != settings_of()
+
+
 def test_layers_named_anew_have_no_old_weights(folder):
     """Five weights of the file's layers mean nothing for a flag's two."""
     path = write("style_layer_weights = [1, 2, 3, 4, 5]\nsize = 64\n", folder)
@@ -153,6 +165,7 @@ TYPE = [
     ("style_layers = [1]", ("style_layers is [1]; wanted a list of texts",)),
     ("style_layer_weights = ['1']", ('style_layer_weights is ["1"]; wanted a list of numbers',)),
     ("style_layer_weights = true", ("style_layer_weights is true; wanted a list of numbers",)),
+    ("layers_per_style = [[1]]", ("wanted a list of lists of texts",)),
     ("[style_layer_weights]\nconv1_1 = 'much'", ("line 1, column 2: ", "wanted a list of numbers")),
 ]
 VALUES = [
@@ -160,6 +173,8 @@ VALUES = [
     ("ratio = nan", ("line 1, column 1: ratio is nan; wanted 0 to",)),
     ("\nratio = -1", ("line 2, column 1: ratio is -1; wanted 0 to",)),
     ("optimizer = 'adma'", ("line 1, column 1: optimizer is 'adma'", "did you mean adam?")),
+    ("style_scale = [0.5, 0]", ("line 1, column 1: style_scale is 0; wanted 0.01 to",)),
+    ("steps = 3\nstyle_layer_weights = 'papre'", ("line 2, column 1: ", "did you mean paper?")),
     ("size = 64\nstyle_layers = ['conv9_1']", ("line 2, column 1: ", "'conv9_1'")),
     ("style_layers = 'conv1_1'", ("line 1, column 1: style_layers is 'conv1_1'; wanted a seq",)),
     ("convention = 'authors'", ("line 1, column 1: ratio has no default in the convention",)),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from reference import SAMPLES
 
-from nst_jax import ImageError, Settings, SettingsError, load_image, stylize, sweep
+from nst_jax import ImageError, Settings, SettingsError, load_image, rounds, stylize, sweep
 from nst_jax.job import prepare
 from nst_jax.rounds import Options, Runner, run
 
@@ -135,6 +135,69 @@ def test_contents_and_styles_of_their_own(together, normalized, photograph, pain
         alone = stylize(content, style, one, weights=normalized)
         assert losses_of([lane])[0, 0] == pytest.approx(losses_of([alone])[0, 0], rel=FIRST)
         assert losses_of([lane]) == pytest.approx(losses_of([alone]), rel=LATER)
+
+
+MIXED = dataclasses.replace(BASE, ratio=1e-4)
+MIXTURES = [
+    {"style_blend": (1, 0)},
+    {"style_blend": (1, 3), "style_scale": (0.5, 1)},
+    {"layers_per_style": (("conv1_1", "conv2_1"), ("conv3_1",)), "style_scale": (2,)},
+    {"init_noise": 0.5, "seed": 7},
+    {"init": "style", "init_noise": 0.25},
+]
+
+
+def test_mixtures_are_lanes(together, normalized, photograph, painting):
+    """Blends, scales, layers of each painting and noise in the start: each as it is alone."""
+    settings = [dataclasses.replace(MIXED, **fields) for fields in MIXTURES]
+    style = (painting, np.flip(painting, 1).copy()[:60])
+    lanes = together(settings, style=[style] * len(settings))
+    for one, lane in zip(settings, lanes, strict=True):
+        alone = stylize(photograph, style, one, weights=normalized)
+        assert losses_of([lane])[0, 0] == pytest.approx(losses_of([alone])[0, 0], rel=FIRST)
+        assert losses_of([lane]) == pytest.approx(losses_of([alone]), rel=LATER)
+    assert len({losses_of([lane])[0, 0] for lane in lanes}) == len(lanes)
+
+
+def test_what_lanes_share_is_computed_once(normalized, photograph, painting, monkeypatch):
+    counts = {"content_targets": 0, "style_targets": 0}
+
+    def count(name):
+        compute = getattr(rounds, name)
+
+        def counted(*arguments):
+            counts[name] += 1
+            return compute(*arguments)
+
+        monkeypatch.setattr(rounds, name, counted)
+
+    for name in counts:
+        count(name)
+    blends = [(1, 0), (1, 1), (0, 1), (2, 2), (1, 1)]
+    settings = [dataclasses.replace(MIXED, style_blend=blend, steps=0) for blend in blends]
+    job = prepare(photograph, [(painting, photograph)] * 5, settings, normalized)
+    list(run(job, Options(lanes_at_once=2)))
+    assert counts == {"content_targets": 1, "style_targets": 3}
+
+
+def test_mixtures_of_their_own(together, painting, photograph):
+    """One painting, two and a folder, in one sweep."""
+    results = together(
+        [dataclasses.replace(MIXED, steps=0)] * 3,
+        style=[painting, (painting, photograph), str(SAMPLES)],
+        content=[photograph] * 3,
+    )
+    assert len({result.losses.style for result in results}) == 3
+
+
+def test_mixtures_that_make_no_sense(together, painting):
+    blended = dataclasses.replace(MIXED, style_blend=(1, 2))
+    with pytest.raises(SettingsError, match="style_blend has 2 numbers for 1 painting"):
+        together([blended])
+    with pytest.raises(SettingsError, match="2 style images for 1 lanes.*a tuple of them"):
+        together([blended], style=(painting, painting))
+    with pytest.raises(ImageError, match="the style image at size 1 would have"):
+        together([dataclasses.replace(MIXED, style_scale=(0.01,))])
 
 
 @pytest.mark.parametrize("kind", ["content", "style"])
