@@ -5,7 +5,9 @@ output carries what was asked for (the paths written, one a line), standard erro
 """
 
 import argparse
+import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -22,14 +24,29 @@ DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
 
 class _Help(argparse.HelpFormatter):
-    """Help on few lines: the usage leaves the options to the list below it."""
+    """Help on few lines: no list of options in the usage, no line for a long flag alone."""
 
-    def __init__(self, prog: str, **how: Any):
-        super().__init__(prog, max_help_position=30, **how)
+    COLUMN = 22  # of the meanings
 
     def add_usage(self, usage, actions, groups, prefix=None) -> None:
         named = [action for action in actions if not action.option_strings]
-        super().add_usage(usage, [*named, _OPTIONS], (), prefix)
+        shown = [*named, _OPTIONS] if len(named) < len(actions) else named
+        super().add_usage(usage, shown, (), prefix)
+
+    def _format_action(self, action) -> str:
+        if not action.help or not action.option_strings:
+            return super()._format_action(action)
+        placeholder = "" if action.nargs == 0 else f" {self._format_args(action, '')}"
+        flags = "  " + ", ".join(action.option_strings) + placeholder
+        meaning = re.sub(r"\(default: (.*)\)", r"[\1]", self._expand_help(action))
+        lines = textwrap.wrap(
+            meaning,
+            self._width,
+            initial_indent=flags.ljust(self.COLUMN - 2) + "  ",
+            subsequent_indent=" " * self.COLUMN,
+            break_on_hyphens=False,
+        )
+        return "\n".join(lines) + "\n"
 
 
 _OPTIONS = argparse.Action([], "options", metavar="[OPTION …]")
@@ -39,7 +56,8 @@ class _Parser(argparse.ArgumentParser):
     """A parser that complains in one line."""
 
     def __init__(self, **how: Any):
-        super().__init__(**how, formatter_class=_Help)
+        super().__init__(**how, formatter_class=_Help, add_help=False)
+        self.add_argument("-h", "--help", action="help", help="show this, defaults in [ ]")
 
     def error(self, message: str) -> NoReturn:
         say(f"{self.prog}: {message} (see {self.prog} --help)")

@@ -85,7 +85,7 @@ def test_groups_of_the_help(command):
     out = nst(command, "--help").out
     for group in ("picture:", "optimisation:", "network and losses:", "output:"):
         assert f"\n{group}\n" in out
-    assert ("(default: 512)" in out) == (command != "rerun")  # there the record's
+    assert ("long side of the result [512]" in out) == (command != "rerun")  # there the record's
 
 
 def test_info(folder):
