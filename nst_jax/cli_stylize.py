@@ -131,7 +131,7 @@ FLAGS: dict[str, tuple[tuple[str, Callable[[str], Any], str, str], ...]] = {
             "--style-layer-weights",
             layer_weights,
             "W,…|L=W,…|" + "|".join(LAYER_WEIGHTS),
-            "one per style layer, or by name (default: paper, which is equal, sum 1)",
+            "one per style layer, or by name (default: paper: equal, sum 1)",
         ),
         ("--pooling", str, "|".join(POOLINGS), "of the network"),
         ("--convention", str, "|".join(CONVENTIONS), "what the ratio multiplies"),
@@ -171,17 +171,16 @@ def add_settings_flags(parser: argparse.ArgumentParser, with_defaults: bool = Tr
         "--compilation-cache",
         metavar="DIR",
         type=Path,
-        help="keep compiled programs there, and take them from there the next time",
+        help="keep compiled programs there, for the next time",
     )
     parser.add_argument(
-        "--preset", choices=PRESETS, help="paper: as Gatys et al. 2015; other flags go on top"
+        "--preset", choices=PRESETS, help="paper: as Gatys et al. 2015; other flags on top"
     )
     parser.add_argument(
         "--settings",
         metavar="FILE",
         type=Path,
-        help='take settings from a TOML file, lines such as size = 1024 or init = "noise"; they '
-        "go on top of the preset, flags on top of them",
+        help="TOML, such as size = 1024; on top of the preset, below other flags",
     )
 
 
