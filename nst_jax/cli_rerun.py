@@ -10,7 +10,7 @@ stops at the same step again, unless --steps is given.
 import argparse
 import dataclasses
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,15 @@ from nst_jax.paintings import files_of
 from nst_jax.program import make_program
 from nst_jax.progress import Interruption, StepsBar, answer, say
 from nst_jax.record import input_facts, style_roles
-from nst_jax.repeat import Images, repeat
-from nst_jax.replay import (
-    Recorded,
-    differences,
+from nst_jax.recorded_files import (
     find_input,
     find_recorded_weights,
     find_styles,
-    read_recorded,
+    is_unchanged,
+    with_files_found,
 )
+from nst_jax.repeat import Images, repeat
+from nst_jax.replay import Recorded, differences, read_recorded
 from nst_jax.scales import schedule
 from nst_jax.settings import INITS, Settings
 from nst_jax.settings_file import as_toml
@@ -133,9 +133,7 @@ def _plan(recorded: Recorded, options: argparse.Namespace, settings: Settings) -
     else:
         weights = find_recorded_weights(recorded)
     make_program(settings, weights)  # refuses layers that the network lacks
-    if settings.init == recorded.settings.init and not hasattr(options, "init"):
-        found = find_input(recorded, "init") or settings.init
-        settings = dataclasses.replace(settings, init=found)
+    settings = with_files_found(settings, recorded, but=vars(options))
     stop = None if hasattr(options, "steps") else recorded.stopped_at
     return _Run(
         settings,
@@ -151,7 +149,7 @@ def _paint(
 ) -> bool:
     """Run it and save the result; return whether Ctrl-C left it alone."""
     images, inputs = planned.read_images(), input_facts(**planned.files)
-    lanes = recorded.lanes if _is_unchanged(recorded, planned.settings, inputs) else 0
+    lanes = recorded.lanes if is_unchanged(planned.settings, inputs, recorded) else 0
     for remark in (*differences(recorded), *_remarks(lanes, planned.stop)):
         say(remark)
     settings = as_far_as_possible(planned.settings, planned.weights)
@@ -174,15 +172,6 @@ def _paint(
             say(f"not {lanes} copies fit into memory: the picture may come out a little different")
         cli_stylize.save_result(result, output, command, inputs)
     return not interruption.requested
-
-
-def _is_unchanged(recorded: Recorded, settings: Settings, inputs: Mapping[str, Any]) -> bool:
-    """Whether a run is the recorded one, wherever its files are."""
-    if settings.init not in INITS:
-        settings = dataclasses.replace(settings, init=recorded.settings.init)
-    then = {role: file["sha256"] for role, file in recorded.inputs.items()}
-    now = {role: file["sha256"] for role, file in inputs.items()}
-    return settings == recorded.settings and then == now
 
 
 def _remarks(lanes: int, stop: int | None) -> list[str]:

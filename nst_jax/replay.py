@@ -1,21 +1,17 @@
-"""A record read back: what a run was told, and whether its files are still what they were."""
+"""A record read back: what a run was told, and by whom it was made."""
 
 import dataclasses
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from nst_jax import images
-from nst_jax.errors import ImageError, SettingsError, WeightsError
-from nst_jax.files import sha256_of
+from nst_jax.errors import SettingsError
 from nst_jax.record import device_facts, settings_facts, versions
 from nst_jax.settings import Settings
 from nst_jax.settings_file import check_type
-from nst_jax.weights import Weights
-from nst_jax.weights_file import load_weights
-from nst_jax.weights_search import available_weights, find_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,65 +156,6 @@ def with_defaults(settings: Settings) -> Settings:
             if settings_facts(plain) == facts:
                 settings = plain
     return settings
-
-
-def find_input(recorded: Recorded, role: str) -> str | None:
-    """The file of a role, unchanged: where it was, or beside the record; None where it had none.
-
-    Raises:
-        ImageError: it is gone, or another by now.
-    """
-    known, flag = recorded.inputs.get(role), "--" + role.partition("_")[0]
-    if known is None:
-        return None
-    file, folder = known["file"], recorded.path.parent
-    for path in (Path(file), folder / file, folder / Path(file).name):
-        if path.is_file() and _digest(path) == known["sha256"]:
-            return str(path)
-    if Path(file).exists():
-        raise ImageError(
-            f"{file}: is not what it was when {recorded.path} was made; give the {role} image of "
-            f"then with {flag} FILE, or {flag} {file} to take it as it is"
-        )
-    raise ImageError(f"{file}: is not there any more; say where it is with {flag} FILE")
-
-
-def find_styles(recorded: Recorded) -> tuple[str, ...]:
-    """The files of all paintings, in order; errors as in `find_input`."""
-    roles = [role for role in recorded.inputs if role.partition("_")[0] == "style"]
-    return tuple(file for role in roles if (file := find_input(recorded, role)) is not None)
-
-
-def _digest(path: Path) -> str:
-    try:
-        return sha256_of(path)
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def find_recorded_weights(recorded: Recorded) -> Weights:
-    """The weights of the run, by their checksum: other names may mean others by now.
-
-    Raises:
-        WeightsError: they are not here.
-    """
-    wanted = recorded.weights.get("sha256")
-    for path in _candidates(recorded):
-        if wanted is None or sha256_of(path) == wanted:
-            return load_weights(path)
-    raise WeightsError(
-        f"the weights that {recorded.path} was made with ({recorded.weights.get('name')}, sha256 "
-        f"{str(wanted)[:12]}…) are not here, or not what they were; name others with --weights"
-    )
-
-
-def _candidates(recorded: Recorded) -> Iterable[Path]:
-    """Files that may be the weights, the likeliest first."""
-    try:
-        yield find_weights(recorded.settings.weights)
-    except WeightsError:
-        pass
-    yield from available_weights()
 
 
 def differences(recorded: Recorded) -> list[str]:

@@ -9,18 +9,13 @@ import pytest
 from command import draw
 from test_settings_file import OTHER
 
-from nst_jax import ImageError, Settings, SettingsError, WeightsError, images
-from nst_jax.files import sha256_of
+from nst_jax import ImageError, Settings, SettingsError, images
 from nst_jax.record import device_facts, settings_facts, versions
 from nst_jax.replay import (
     differences,
-    find_input,
-    find_recorded_weights,
-    find_styles,
     read_recorded,
     with_defaults,
 )
-from nst_jax.weights_search import embedded_path
 
 
 @pytest.fixture(autouse=True)
@@ -175,54 +170,6 @@ def test_settings_in_a_picture(name):
     assert images.load_text(name)["nst_jax"] == text
     back = read_recorded(Path(name)).settings
     assert back == Settings(seed=7, init="schön 絵: 1.png")
-
-
-def inputs_of(**files):
-    return {role: {"file": file, "sha256": sha256_of(Path(file))} for role, file in files.items()}
-
-
-def test_inputs(folder):
-    """Where they were; or beside the record, as the record has them or by their last name."""
-    (folder / "in").mkdir(), (folder / "moved").mkdir()
-    draw("in/photo.png"), draw("in/painting.png", seed=1), draw("in/second.png", seed=2)
-    files = {"content": "in/photo.png", "style": "in/painting.png", "style_2": "in/second.png"}
-    record = record_of(inputs=inputs_of(**files))
-    recorded = read_recorded(write(record))
-    assert find_input(recorded, "content") == "in/photo.png"
-    assert find_input(recorded, "init") is None
-    assert find_styles(recorded) == ("in/painting.png", "in/second.png")
-    recorded = read_recorded(write(record, "moved/out.json"))
-    Path("in/photo.png").rename("moved/photo.png")
-    draw("in/photo.png", seed=9)
-    assert find_input(recorded, "content") == "moved/photo.png"
-    Path("in").rename("moved/in")
-    assert find_styles(recorded) == ("moved/in/painting.png", "moved/in/second.png")
-    Path("moved/in/second.png").unlink()
-    with pytest.raises(ImageError, match=r"in/second\.png: is not there .* with --style FILE"):
-        find_styles(recorded)
-
-
-def test_an_input_that_is_another_by_now():
-    draw("photo.png")
-    recorded = read_recorded(write(record_of(inputs=inputs_of(content="photo.png"))))
-    draw("photo.png", seed=9)
-    words = r"photo\.png: is not what it was .* --content FILE, or --content photo\.png"
-    with pytest.raises(ImageError, match=words):
-        find_input(recorded, "content")
-
-
-def test_weights_by_their_checksum(folder):
-    """Though the record's name for them means others by now."""
-    digest = sha256_of(embedded_path())
-    recorded = read_recorded(write(record_of(weights={"name": "mine", "sha256": digest})))
-    (folder / "installed").mkdir()
-    (folder / "installed" / "vgg19.safetensors").write_bytes(b"others")
-    assert find_recorded_weights(recorded).sha256 == digest
-    gone = read_recorded(write(record_of(weights={"name": "mine", "sha256": "ab" * 32})))
-    with pytest.raises(
-        WeightsError, match=r"\(mine, sha256 abababababab…\) are not here.*--weights"
-    ):
-        find_recorded_weights(gone)
 
 
 def test_other_versions_and_devices():
