@@ -13,7 +13,7 @@ import pytest
 from command import draw, launch, listing, nst, refused
 from PIL import Image
 
-from nst_jax import Settings, cli_lanes, cli_stylize, replay
+from nst_jax import Settings, cli_lanes, cli_rerun, cli_stylize, recorded_files
 from nst_jax.weights_file import load_weights
 
 PATIENCE = 120  # seconds until a process of a few seconds counts as stuck
@@ -29,7 +29,7 @@ def folder(tmp_path, monkeypatch):
     """The current folder, with a photograph and a painting; Ctrl-C as Python has it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NST_JAX_WEIGHTS", str(tmp_path / "installed"))
-    for module in (cli_lanes, cli_stylize, replay):
+    for module in (cli_lanes, cli_stylize, cli_rerun, recorded_files):
         monkeypatch.setattr(module, "load_weights", load_once)
     draw("photo.png"), draw("painting.png", 40, 40, seed=1), draw("start.png", 64, 48, seed=2)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
