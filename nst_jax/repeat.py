@@ -50,12 +50,19 @@ def repeat(
     Raises:
         NSTError: as from `stylize`.
     """
+    content, paintings = images
     callback = _stopping(callback, stop, save_every)
     every = _save_every(stop, save_every)
     if not lanes:
-        intervals = {"report_every": report_every, "save_every": every}
-        return stylize(*images, settings, weights=weights, callback=callback, **intervals)
-    content, paintings = images
+        return stylize(
+            content,
+            paintings,
+            settings,
+            weights=weights,
+            callback=callback,
+            report_every=report_every,
+            save_every=every,
+        )
     job = prepare((content,) * lanes, (paintings,) * lanes, [settings] * lanes, weights)
     runner = Runner(job, Options(_of_first_lane(callback), report_every, every, lanes))
     return next(iter(runner.run())).results[0]
