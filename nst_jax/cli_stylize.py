@@ -87,7 +87,7 @@ FLAGS: dict[str, tuple[tuple[str, Callable[[str], Any], str, str], ...]] = {
             f"content against style (default: {RATIO_FROM_NOISE:g} from noise, "
             f"else {RATIO_FROM_IMAGE:g})",
         ),
-        ("--init", str, "|".join((*INITS, "FILE")), "where to start"),
+        ("--init", str, "|".join((*INITS, "FILE")), "where to start; style: the first"),
         ("--init-noise", float, "F", "part of the start that is noise instead, 0 to 1"),
         ("--seed", int, "N", "of the noise"),
         ("--tv-weight", float, "W", "smoothness: weight of the total variation"),
@@ -130,8 +130,8 @@ FLAGS: dict[str, tuple[tuple[str, Callable[[str], Any], str, str], ...]] = {
         (
             "--style-layer-weights",
             layer_weights,
-            "W,…|L=W,…|" + "|".join(LAYER_WEIGHTS),
-            "one per style layer, or by name (default: paper: equal, sum 1)",
+            "W,…|L=W,…|NAME",
+            f"likewise of the style, or one of {', '.join(LAYER_WEIGHTS)} (default: paper: equal)",
         ),
         ("--pooling", str, "|".join(POOLINGS), "of the network"),
         ("--convention", str, "|".join(CONVENTIONS), "what the ratio multiplies"),

@@ -110,6 +110,18 @@ def test_style():
     assert pixels_of("out/layers-conv1_1.png").shape == (32, 32, 3)
 
 
+def test_style_at_another_scale():
+    """Larger strokes, in a picture of the same size; weights of the layers by name."""
+    flags = ("--style-scale", "0.5,2", "--layers", "conv1_1,conv2_1", "--together")
+    weights = ("--layer-weights", "conv2_1=2")
+    assert nst(*STYLE, *flags, *weights, "-o", "out").code == 0
+    (lane,) = lanes_of("out").values()
+    assert lane["settings"]["style_scale"] == [0.5, 2.0]
+    assert lane["settings"]["style_layer_weights"] == [0.0, 2.0]
+    assert pixels_of("out/result.png").shape == (32, 32, 3)
+    check_like_alone(lane, "out")
+
+
 def test_default_folder_and_layers(monkeypatch):
     """Those of Figure 1 in the paper; the folder is called after the image and the kind."""
     asked = []

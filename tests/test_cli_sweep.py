@@ -230,7 +230,7 @@ def test_from_one_style_to_another():
     ("flags", "wanted"),
     [
         (("--mix",), (None, [1.0], None)),
-        (("--style-blend", "3,7", "--style-scale", "1,0.5"), ([3, 7], [1, 0.5], None)),
+        (("--style-blend", "3,7", "--style-scale", "1,2"), ([3, 7], [1, 2], None)),
         (("--layers-per-style", "conv1_1/conv2_1"), (None, [1.0], [["conv1_1"], ["conv2_1"]])),
     ],
 )

@@ -364,6 +364,21 @@ def test_holding_a_key_shows_the_source(page, key, color):
     page.shows(0, 0)
 
 
+def test_holding_shows_several_paintings_as_one_picture(show):
+    """In sweep.json a lane then has a list of them; the picture is keyed by their numbers."""
+    sweep, images = make_sweep(roles=("content", "style", "style"))
+    for lane in sweep["lanes"]:
+        lane["style"] = [1, 2]
+    sweep["sources"][2] |= {"label": "my other"}
+    images["source-1-2"] = flat((0.95, 0.95, 0.95))
+    page = show(sweep, images)
+    page.actions().key_down("s").perform()
+    page.shows(color=(0.95, 0.95, 0.95))
+    assert page.text("#caption").endswith("my style + my other")
+    page.actions().key_up("s").perform()
+    page.shows(0, 0)
+
+
 @pytest.mark.parametrize(("role", "color"), [("content", CONTENT), ("style", STYLE)])
 def test_holding_a_button_shows_the_source(page, role, color):
     button = page.find(f".hold[data-role={role}]")
