@@ -37,7 +37,8 @@ def test_alone(images, normalized):
 def test_a_lane_among_copies(images, normalized, number):
     """Each lane is what three of it make, whatever the others were."""
     lanes = [Settings(**(vars(SETTINGS) | {"seed": n, "ratio": 10.0**-n})) for n in (1, 2, 3)]
-    first = sweep(*images, lanes, weights=normalized)[number]
+    content, (painting,) = images
+    first = sweep(content, painting.image, lanes, weights=normalized)[number]
     again = repeat(images, lanes[number], normalized, ignore, lanes=3)
     assert np.array_equal(first.image, again.image) and first.losses == again.losses
     assert first.compiled_lanes == again.compiled_lanes == 3 and again.settings == lanes[number]
