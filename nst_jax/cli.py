@@ -5,14 +5,16 @@ output carries what was asked for (the paths written, one a line), standard erro
 """
 
 import argparse
+import re
 import sys
+import textwrap
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import jax
 
 import nst_jax
-from nst_jax import cli_reconstruct, cli_stylize, cli_sweep, cli_weights, record
+from nst_jax import cli_reconstruct, cli_rerun, cli_stylize, cli_sweep, cli_weights, record
 from nst_jax.compilation_cache import keep_compilations
 from nst_jax.errors import FailedLanesError, NSTError, PeerLostError
 from nst_jax.progress import accept_any_text, answer, say
@@ -21,8 +23,41 @@ from nst_jax.weights_search import available_weights
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
 
+class _Help(argparse.HelpFormatter):
+    """Help on few lines: no list of options in the usage, no line for a long flag alone."""
+
+    COLUMN = 22  # of the meanings
+
+    def add_usage(self, usage, actions, groups, prefix=None) -> None:
+        named = [action for action in actions if not action.option_strings]
+        shown = [*named, _OPTIONS] if len(named) < len(actions) else named
+        super().add_usage(usage, shown, (), prefix)
+
+    def _format_action(self, action) -> str:
+        if not action.help or not action.option_strings:
+            return super()._format_action(action)
+        placeholder = "" if action.nargs == 0 else f" {self._format_args(action, '')}"
+        flags = "  " + ", ".join(action.option_strings) + placeholder
+        meaning = re.sub(r"\(default: (.*)\)", r"[\1]", self._expand_help(action))
+        lines = textwrap.wrap(
+            meaning,
+            self._width,
+            initial_indent=flags.ljust(self.COLUMN - 2) + "  ",
+            subsequent_indent=" " * self.COLUMN,
+            break_on_hyphens=False,
+        )
+        return "\n".join(lines) + "\n"
+
+
+_OPTIONS = argparse.Action([], "options", metavar="[OPTION …]")
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser that complains in one line."""
+
+    def __init__(self, **how: Any):
+        super().__init__(**how, formatter_class=_Help, add_help=False)
+        self.add_argument("-h", "--help", action="help", help="show this, defaults in [ ]")
 
     def error(self, message: str) -> NoReturn:
         say(f"{self.prog}: {message} (see {self.prog} --help)")
@@ -81,6 +116,7 @@ def _make_parser() -> argparse.ArgumentParser:
     cli_stylize.add_command(commands)
     cli_sweep.add_command(commands)
     cli_reconstruct.add_command(commands)
+    cli_rerun.add_command(commands)
     cli_weights.add_command(commands)
     info = commands.add_parser("info", help="versions, devices and weights found")
     info.set_defaults(run=_info)

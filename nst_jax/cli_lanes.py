@@ -66,18 +66,18 @@ def add_lane_flags(parser: argparse.ArgumentParser) -> None:
         "--lanes",
         type=int,
         metavar="N",
-        help="settings at once, a multiple of the devices (default: as many as fit)",
+        help="at once, a multiple of the devices (default: as many as fit)",
     )
     group.add_argument(
         "--memory",
         type=byte_count,
         metavar="SIZE",
-        help="of each device that may be used, such as 8GB (default: nearly all that is free)",
+        help="of each device, such as 8GB (default: nearly all that is free)",
     )
     group.add_argument(
         "--distributed",
         action="store_true",
-        help="join the other processes of this run, as jax.distributed finds them",
+        help="join this run's other processes (jax.distributed)",
     )
 
 

@@ -2,6 +2,8 @@
 
 import argparse
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from nst_jax import images
 from nst_jax.image_writing import MOST_DPI, PLAIN, SaveOptions
@@ -14,7 +16,6 @@ def add_file_flags(group: argparse._ArgumentGroup) -> None:
         "--bits",
         type=int,
         metavar="8|16",
-        default=PLAIN.bits,
         help=f"per channel; 16 in a PNG or TIFF (default: {PLAIN.bits})",
     )
     group.add_argument(
@@ -30,13 +31,22 @@ def add_file_flags(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def save_options(options: argparse.Namespace) -> SaveOptions:
+def save_options(
+    options: argparse.Namespace, before: Mapping[str, Any] = PLAIN.facts()
+) -> SaveOptions:
     """What the flags say of the files, but for the EXIF data.
+
+    Args:
+        options: of the command line.
+        before: how it was in a recorded run, for what was not typed; as `SaveOptions.facts`.
 
     Raises:
         SettingsError: bits or dpi is out of range.
     """
-    return SaveOptions(bits=options.bits, dpi=options.dpi)
+    return SaveOptions(
+        bits=before["bits"] if options.bits is None else options.bits,
+        dpi=before["dpi"] if options.dpi is None else options.dpi,
+    )
 
 
 def with_exif(saving: SaveOptions, options: argparse.Namespace, photograph: str) -> SaveOptions:
@@ -55,6 +65,6 @@ def with_exif(saving: SaveOptions, options: argparse.Namespace, photograph: str)
 
 def output_flags_of(options: argparse.Namespace) -> list[str]:
     """The flags that say the same of the files, where it is not the default."""
-    bits = [] if options.bits == PLAIN.bits else ["--bits", str(options.bits)]
+    bits = [] if options.bits in (None, PLAIN.bits) else ["--bits", str(options.bits)]
     dpi = [] if options.dpi is None else ["--dpi", str(options.dpi)]
     return [*bits, *dpi, *(["--copy-exif"] if options.copy_exif else [])]

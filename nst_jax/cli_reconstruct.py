@@ -16,6 +16,7 @@ from nst_jax.cli_stylize import (
     add_settings_flags,
     flags_of,
     names,
+    settings_asked,
 )
 from nst_jax.errors import SettingsError
 from nst_jax.grid import Grid, Lane, Source
@@ -53,11 +54,12 @@ def add_command(commands: Any) -> None:
 def run_command(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     """Do what the command line says; return whether it went to its end."""
     kind, image = options.kind, options.image
+    asked = settings_asked(options)
     for flag in ("content_layers", "style_layers"):
-        if hasattr(options, flag):
+        if flag in asked:
             raise SettingsError(f"--{flag.replace('_', '-')}: name them with --layers instead")
-    options.init = getattr(options, "init", "noise")
-    options.ratio = getattr(options, "ratio", 1.0)  # a preset's would only scale the loss
+    options.init = asked.get("init", "noise")
+    options.ratio = asked.get("ratio", 1.0)  # a preset's would only scale the loss
     options.content_layers = options.layers if kind == "content" else ()
     options.style_layers = options.layers if kind == "style" else ()
 

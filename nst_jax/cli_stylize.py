@@ -45,6 +45,7 @@ from nst_jax.settings import (
     Settings,
     without_idle_layers,
 )
+from nst_jax.settings_file import SettingsFile, read_settings_file, stacked
 from nst_jax.transfer import Callback, Progress, Result, stylize
 from nst_jax.vgg import POOLINGS
 from nst_jax.weights import Weights, cannot_normalize
@@ -188,13 +189,15 @@ REPEATED = ("--content-mask", "--style-mask")
 ALIASES = {"--style-layer-weights": ["--layer-weights"]}
 
 
-def add_settings_flags(parser: argparse.ArgumentParser) -> None:
+def add_settings_flags(parser: argparse.ArgumentParser, with_defaults: bool = True) -> None:
     """Add a flag for every setting; what is not typed is not in the namespace."""
     for title, flags in FLAGS.items():
         group = parser.add_argument_group(title)
         for flag, read, placeholder, meaning in flags:
             default = getattr(DEFAULTS, flag.strip("-").replace("-", "_"))
-            if default not in (None, ()):
+            if not with_defaults:
+                meaning = meaning.split(" (default: ")[0]
+            elif default not in (None, ()):
                 meaning += f" (default: {as_typed(default)})"
             group.add_argument(
                 flag,
@@ -216,18 +219,59 @@ def add_settings_flags(parser: argparse.ArgumentParser) -> None:
         "--compilation-cache",
         metavar="DIR",
         type=Path,
-        help="keep compiled programs there, and take them from there the next time",
+        help="keep compiled programs there, for the next time",
     )
     parser.add_argument(
-        "--preset", choices=PRESETS, help="paper: as Gatys et al. 2015; other flags go on top"
+        "--preset", choices=PRESETS, help="paper: as Gatys et al. 2015; other flags on top"
+    )
+    parser.add_argument(
+        "--settings",
+        metavar="FILE",
+        type=Path,
+        help="TOML, such as size = 1024; on top of the preset, below other flags",
     )
 
 
-def read_settings(options: argparse.Namespace) -> Settings:
-    """The settings typed, on top of the preset, on top of the defaults."""
-    fields = {field.name for field in dataclasses.fields(Settings)}
-    typed = {name: value for name, value in vars(options).items() if name in fields}
-    return Settings(**{**PRESETS.get(options.preset, {}), **typed})
+def read_settings(
+    options: argparse.Namespace, recorded: Mapping[str, Any] | None = None
+) -> Settings:
+    """The settings typed, on top of the file's, on top of the preset, on top of the defaults.
+
+    Args:
+        options: of the command line.
+        recorded: settings that take the place of the defaults.
+
+    Raises:
+        SettingsError: the file cannot be read; a value is unknown or out of range.
+    """
+    file, typed = _settings_file(options), _typed_settings(options)
+    preset = options.preset or (file.preset if file else None)
+    below = PRESETS[preset] if preset else {}
+
+    def settle(written: Mapping[str, Any]) -> Settings:
+        return Settings(**stacked(recorded or {}, below, written, typed))
+
+    try:
+        return settle(file.values if file else {})
+    except SettingsError as error:
+        if file is None:
+            raise
+        raise SettingsError(file.blamed(error, settle)) from error
+
+
+def settings_asked(options: argparse.Namespace) -> dict[str, Any]:
+    """{name: value} of the settings typed or in the settings file, without presets and defaults."""
+    file = _settings_file(options)
+    return stacked(file.values if file else {}, _typed_settings(options))
+
+
+def _settings_file(options: argparse.Namespace) -> SettingsFile | None:
+    return None if options.settings is None else read_settings_file(options.settings)
+
+
+def _typed_settings(options: argparse.Namespace) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(Settings)}
+    return {name: value for name, value in vars(options).items() if name in names}
 
 
 def flags_of(settings: Settings) -> list[str]:
@@ -319,7 +363,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     styles = files_of(options.styles)
     saving = save_options(options)
     given = [options.content, *styles, settings.init, *mask_roles(settings).values()]
-    _check_outputs(output, options, saving, settings, [str(file) for file in given])
+    check_outputs(output, options, saving, settings, [str(file) for file in given])
     content, paintings, weights = _read_inputs(options.content, styles, settings)
     regions = read_regions(settings, content.shape, paintings)
     saving = with_exif(saving, options, options.content)
@@ -340,7 +384,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
                 paintings,
                 settings,
                 weights=weights,
-                callback=_make_callback(output, saving, interruption, bar, scales[-1].shape),
+                callback=make_callback(output, saving, interruption, bar, scales[-1].shape),
                 report_every=options.report_every,
                 save_every=options.save_every,
             )
@@ -365,13 +409,23 @@ def say_regions(regions: Regions | None, weights: Weights, settings: Settings) -
             say(line)
 
 
-def _make_callback(
+def make_callback(
     output: Path,
     saving: SaveOptions,
     interruption: Interruption,
     bar: StepsBar,
     shape: tuple[int, int],
 ) -> Callback:
+    """A callback that shows each step, saves pictures on the way, and stops after Ctrl-C.
+
+    Args:
+        output: of the run; those on the way are called after it.
+        saving: how they are written.
+        interruption: of the run.
+        bar: that shows the steps.
+        shape: (H, W) of the pictures.
+    """
+
     def callback(progress: Progress) -> None:
         interruption.stoppable = True
         bar.show(progress)
@@ -403,14 +457,18 @@ def intermediate_path(output: Path, step: int) -> Path:
     return output.with_stem(f"{output.stem}-{step:05d}")
 
 
-def _check_outputs(
+def check_outputs(
     output: Path,
     options: argparse.Namespace,
     saving: SaveOptions,
     settings: Settings,
     inputs: Sequence[str],
 ) -> None:
-    """Refuse, before any work is done, to write over a result, an input or a folder."""
+    """Refuse, before any work is done, to write over a result, an input or a folder.
+
+    Raises:
+        ImageError: the picture, its record or one on the way would do that.
+    """
     images.check_writable(output, options.overwrite, saving)
     every = options.save_every or max(settings.steps, 1)
     intermediates = (intermediate_path(output, n) for n in range(every, settings.steps, every))

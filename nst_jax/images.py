@@ -58,6 +58,26 @@ def load_image(path: PathLike, size: int | None = None) -> np.ndarray:
         raise ImageError(f"{path}: {_explain(error)}") from error
 
 
+def load_text(path: PathLike) -> dict[str, str]:
+    """Read back what `save_image` wrote into a picture as text; empty where it wrote none.
+
+    Raises:
+        ImageError: the file is missing, not a picture, or damaged.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            _check_file(Path(path))
+            with Image.open(path, formats=_read_formats()) as image:
+                image.load()
+                info = dict(image.info)
+    except Exception as error:  # as in `load_image`
+        raise ImageError(f"{path}: {_explain(error)}") from error
+    if isinstance(comment := info.get("comment"), bytes):
+        lines = comment.decode("utf-8", "replace").splitlines()
+        return dict(line.split(": ", 1) for line in lines if ": " in line)
+    return {str(key): str(value) for key, value in info.items() if isinstance(value, str)}
+
+
 def long_side(path: PathLike) -> int:
     """Of a picture that `load_image` can read, in pixels, from its header."""
     with Image.open(path, formats=_read_formats()) as image:

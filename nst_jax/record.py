@@ -22,6 +22,11 @@ from nst_jax.transfer import Result
 from nst_jax.weights import Weights
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
+# Enough to run it again; the history would be long, and the timing differs each time.
+IN_IMAGES = (
+    *("command", "inputs", "settings", "output", "weights", "versions", "device"),
+    *("compiled_lanes", "evaluations", "completed", "result"),
+)
 
 
 def versions() -> dict[str, str]:
@@ -62,11 +67,11 @@ def make_record(
         `command`, `inputs` (several paintings are style, style_2, …), `settings`, `output` (how the
         image is written: `bits`; `dpi`, null if not said; `copy_exif`, whether there was EXIF data
         to copy), `weights`, `versions`, `device`, `timing` (seconds, of all the `lanes` that ran
-        together), `evaluations`, `completed`, `history` (a list, the initial image first) and
-        `result` (the image of least loss, before it was clipped to [0, 1]). Losses are terms before
-        α, β and w_l; `style` is Σ w_l · term; one that is not finite is null. Where there were
-        several scales also `scales`, the size and the steps of each, and the `size` that each entry
-        of `history`, and `result`, was evaluated at.
+        together), `compiled_lanes` (of the program), `evaluations`, `completed`, `history` (a list,
+        the initial image first) and `result` (the image of least loss, before it was clipped to
+        [0, 1]). Losses are terms before α, β and w_l; `style` is Σ w_l · term; one that is not
+        finite is null. Where there were several scales also `scales`, the size and the steps of
+        each, and the `size` that each entry of `history`, and `result`, was evaluated at.
     """
     scales = result.scales if len(result.scales) > 1 else ()
 
@@ -88,6 +93,7 @@ def make_record(
             "s_per_step": round(result.run_seconds / result.evaluations, 6),
             "lanes": result.lanes,
         },
+        "compiled_lanes": result.compiled_lanes,
         "evaluations": result.evaluations,
         "completed": result.completed,
         **(steps if scales else {}),
@@ -162,11 +168,8 @@ def _finite(value: jax.Array | float) -> float | None:
 
 
 def image_text(record: dict[str, Any]) -> dict[str, str]:
-    """What is written inside the image: the record without what is long or differs each time."""
-    short = {
-        key: record[key]
-        for key in ("command", "inputs", "settings", "output", "weights", "versions", "result")
-    }
+    """What is written inside the image: the record in short."""
+    short = {key: record[key] for key in IN_IMAGES}
     return {"Software": f"nst_jax {nst_jax.__version__}", "nst_jax": json.dumps(short)}
 
 

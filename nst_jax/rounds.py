@@ -313,6 +313,7 @@ class Runner:
                 weights=dataclasses.replace(self._job.weights, params={}, activation_means=None),
                 lanes=len(mine),
                 scales=scales,
+                compiled_lanes=self.plan.lanes,
             )
             for lane, number in enumerate(mine)
         }

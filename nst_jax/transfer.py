@@ -86,6 +86,8 @@ class Result:
         compile_seconds: spent compiling the step; of a sweep, once for all lanes.
         run_seconds: spent in steps.
         lanes: how many settings were computed together in that time.
+        compiled_lanes: how many the program has, copies that fill it up included; 0 is a program
+            without lanes. Only programs with as many round alike.
         scales: of the run, the coarsest first; `scales.scale_at` tells that of a step.
         completed: False where the callback ended the run early.
         settings: as given.
@@ -104,6 +106,7 @@ class Result:
     weights: Weights
     lanes: int = 1
     scales: tuple[Scale, ...] = ()
+    compiled_lanes: int = 0
 
 
 def stylize(

@@ -14,6 +14,7 @@ from PIL import Image
 import nst_jax
 from nst_jax import cli, cli_stylize
 
+COLUMNS, LINES = 80, 100  # of a terminal, and of two of its screens
 PATIENCE = 120  # seconds until a process of a few seconds counts as stuck
 STYLIZE = ("stylize", "photo.png", "painting.png", "--size", "32")
 
@@ -65,10 +66,26 @@ def test_help_and_version(flag):
     assert ("stylize" if flag == "--help" else nst_jax.__version__) in out
 
 
-@pytest.mark.parametrize("command", ["stylize", "weights", "info"])
-def test_help_of_commands(command):
+COMMANDS = ("stylize", "sweep", "reconstruct", "rerun", "weights", "info")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_commands(command, monkeypatch):
+    """On two screens at most; the usage names what must be given, the groups all the rest."""
+    monkeypatch.setenv("COLUMNS", str(COLUMNS))
     code, out, err = nst(command, "--help")
-    assert code == 0 and err == "" and command in out
+    lines = out.splitlines()
+    assert code == 0 and err == "" and command in lines[0]
+    assert len(lines) <= LINES and max(map(len, lines)) <= COLUMNS
+    assert lines[0].endswith("[OPTION …]") and lines[1] == ""
+
+
+@pytest.mark.parametrize("command", COMMANDS[:4])
+def test_groups_of_the_help(command):
+    out = nst(command, "--help").out
+    for group in ("picture:", "optimisation:", "network and losses:", "output:"):
+        assert f"\n{group}\n" in out
+    assert ("long side of the result [512]" in out) == (command != "rerun")  # there the record's
 
 
 def test_info(folder):

@@ -19,7 +19,7 @@ from PIL import Image, ImageFile, ImageOps, JpegImagePlugin
 from nst_jax import image_writing
 from nst_jax.errors import ImageError
 from nst_jax.geometry import fit_size, resize
-from nst_jax.images import check_writable, load_image, save_image
+from nst_jax.images import check_writable, load_image, load_text, save_image
 from nst_jax.srgb_profile import SRGB_PROFILE
 
 HALF_STEP = 0.5 / 255 + 1e-6  # rounding to 8 bits
@@ -410,3 +410,24 @@ def test_missing_folder_on_saving(tmp_path):
 def test_unknown_suffix_on_saving(tmp_path):
     with pytest.raises(ImageError, match=r"use one of \.png, \.jpg, \.jpeg"):
         save_image(np.zeros((20, 20, 3)), tmp_path / "a.bmp")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_text_comes_back(tmp_path, name):
+    """Line by line in a JPEG, where a value may have colons, but no line ends."""
+    text = {"Software": "nst_jax 1: the first", "nst_jax": '{"init": "schön 絵"}'}
+    save_image(np.zeros((16, 16, 3), np.float32), tmp_path / name, text)
+    assert load_text(tmp_path / name) == text
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp", "gif"])
+def test_pictures_without_text(tmp_path, suffix):
+    Image.new("RGB", (16, 16)).save(tmp_path / f"a.{suffix}")
+    assert "nst_jax" not in load_text(tmp_path / f"a.{suffix}")
+
+
+def test_text_of_what_is_no_picture(tmp_path):
+    (tmp_path / "letter.png").write_text("Dear Theo")
+    for name, words in (("none.png", "there is no such file"), ("letter.png", "is no image")):
+        with pytest.raises(ImageError, match=f"{name}: {words}"):
+            load_text(tmp_path / name)
