@@ -31,7 +31,7 @@ from nst_jax.settings import (
     without_idle_layers,
 )
 from nst_jax.transfer import Callback, Progress, Result, stylize
-from nst_jax.vgg import POOLINGS
+from nst_jax.vgg import PADDINGS, POOLINGS
 from nst_jax.weights import Weights, cannot_normalize
 from nst_jax.weights_file import load_weights
 from nst_jax.weights_search import find_weights
@@ -69,6 +69,7 @@ FLAGS: dict[str, tuple[tuple[str, Callable[[str], Any], str, str], ...]] = {
         ("--init", str, "|".join((*INITS, "FILE")), "where to start"),
         ("--seed", int, "N", "of the noise"),
         ("--tv-weight", float, "W", "smoothness: weight of the total variation"),
+        ("--tv-l1-weight", float, "W", "the same with absolute differences: spares edges"),
     ),
     "optimisation": (
         ("--steps", int, "N", "updates of the image"),
@@ -83,6 +84,7 @@ FLAGS: dict[str, tuple[tuple[str, Callable[[str], Any], str, str], ...]] = {
         ),
         ("--lbfgs-memory", int, "M", "pairs of history; each costs two images of memory"),
         ("--scales", int, "N", "sizes to go through, from coarse to fine, with all the steps"),
+        ("--average", int, "N", "take the mean of about the last N images; 0: the best image"),
     ),
     "network and losses": (
         ("--weights", str, "auto|vgg19|vgg16|NAME|FILE", "the network"),
@@ -96,10 +98,27 @@ FLAGS: dict[str, tuple[tuple[str, Callable[[str], Any], str, str], ...]] = {
         ("--style-layers", names, "L,…", "layers that carry the style"),
         ("--style-layer-weights", numbers, "W,…", "one per style layer (default: equal, sum 1)"),
         ("--pooling", str, "|".join(POOLINGS), "of the network"),
+        ("--padding", str, "|".join(PADDINGS), "of the network, at the image's borders"),
         ("--convention", str, "|".join(CONVENTIONS), "what the ratio multiplies"),
         ("--precision", str, "|".join(PRECISIONS), "of the network; losses are float32 always"),
     ),
 }
+
+# Flag without a value, its setting, what it sets that to, help.
+SWITCHES = (
+    (
+        "--no-normalize",
+        "normalize",
+        False,
+        "use the network's filters as they are, not scaled to a mean activation of 1",
+    ),
+    (
+        "--normalize-gradients",
+        "normalize_gradients",
+        True,
+        "each layer's term pulls as its weight says, however large it is",
+    ),
+)
 
 
 def add_settings_flags(parser: argparse.ArgumentParser) -> None:
@@ -114,13 +133,15 @@ def add_settings_flags(parser: argparse.ArgumentParser) -> None:
             group.add_argument(
                 flag, type=read, metavar=placeholder, help=meaning, default=argparse.SUPPRESS
             )
-    group.add_argument(
-        "--no-normalize",
-        dest="normalize",
-        action="store_false",
-        default=argparse.SUPPRESS,
-        help="use the network's filters as they are, not scaled to a mean activation of 1",
-    )
+    for flag, name, value, meaning in SWITCHES:
+        group.add_argument(
+            flag,
+            dest=name,
+            action="store_const",
+            const=value,
+            default=argparse.SUPPRESS,
+            help=meaning,
+        )
     parser.add_argument(
         "--compilation-cache",
         metavar="DIR",
@@ -152,7 +173,8 @@ def flags_of(settings: Settings) -> list[str]:
         if value != getattr(DEFAULTS, name):
             parts = value if isinstance(value, tuple) else (value,)
             flags += [flag, ",".join(str(part) for part in parts)]
-    return flags if settings.normalize else [*flags, "--no-normalize"]
+    switches = [flag for flag, name, value, _ in SWITCHES if getattr(settings, name) == value]
+    return flags + switches
 
 
 def check_transfer(settings: Settings) -> None:

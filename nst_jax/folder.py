@@ -30,12 +30,14 @@ from nst_jax.record import (
     settings_facts,
 )
 from nst_jax.rounds import Checkpoint, Round
-from nst_jax.settings import INITS, without_idle_layers
+from nst_jax.settings import INITS, Settings, without_idle_layers
 from nst_jax.transfer import Result, why_not_finite
 from nst_jax.weights import Weights
 
 LARGEST_OFFERED = 1024  # px, as the full size: more than this not every machine manages
 RECORD, SHEET, PAGE, UNFINISHED = "sweep.json", "grid.png", "index.html", "unfinished.safetensors"
+# Settings that older records lack, and had at their defaults; their keys stay as they were.
+LATER = ("scales", "tv_l1_weight", "padding", "average", "normalize_gradients")
 NEEDED = {"name", "key", "settings", "completed", "error"}  # of a lane's record, to take it up
 
 
@@ -290,8 +292,9 @@ class SweepFolder:
 
     def _key_of(self, lane: Lane, weights: Weights) -> str:
         settings = settings_facts(without_idle_layers(lane.settings))
-        if settings["scales"] == 1:
-            del settings["scales"]  # older folders know it not, and keep their keys
+        for name in LATER:
+            if settings[name] == getattr(Settings, name):
+                del settings[name]
         facts = {
             "settings": settings,
             "weights": [weights.sha256, weights.normalized],
@@ -334,7 +337,7 @@ def _facts_of(file: str) -> dict[str, str]:
 def _difference(earlier: dict[str, Any], lane: Lane) -> str:
     """The first setting that is another than in the earlier record, for people."""
     now = json.loads(json.dumps(settings_facts(lane.settings)))
-    then = {"scales": 1} | earlier["settings"]  # old records lack it
+    then = {name: getattr(Settings, name) for name in LATER} | earlier["settings"]
     for name, value in now.items():
         if then.get(name) != value:
             return f"{name} {then.get(name)}, not {value}"

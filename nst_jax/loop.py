@@ -5,9 +5,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
+
 from nst_jax.errors import SettingsError
 from nst_jax.losses import Losses
-from nst_jax.program import Carry
+from nst_jax.program import Best, Carry
 
 # The device computes one step while the host reads the losses of the one before.
 STEPS_IN_FLIGHT = 2
@@ -76,6 +78,22 @@ def iterate(
     for late in in_flight:
         report(*late, None)
     return carry, number
+
+
+def settle(step: Callable[[Carry], tuple[Carry, Losses]], carry: Carry) -> Best:
+    """What a run has come to, on the host: the best image or the average, with its losses.
+
+    The average has not been evaluated yet: its losses take one more step, and the carry with it.
+
+    Args:
+        step: as in `iterate`.
+        carry: the last one.
+    """
+    image = jax.device_get(carry.outcome)
+    if carry.average is None:
+        return Best(image, jax.device_get(carry.best.losses))
+    _, losses = step(carry._replace(image=image))
+    return Best(image, jax.device_get(losses))
 
 
 def check_intervals(**intervals: Any) -> None:

@@ -15,7 +15,7 @@ from jax import lax
 
 from nst_jax.errors import SettingsError
 from nst_jax.losses import CONVENTIONS, LossWeights
-from nst_jax.vgg import POOLINGS, canonical_layer, layer_names
+from nst_jax.vgg import PADDINGS, POOLINGS, canonical_layer, layer_names
 
 INITS = ("content", "noise", "style")
 OPTIMIZERS = ("lbfgs", "adam")
@@ -44,6 +44,8 @@ NUMBERS: dict[str, tuple[type, float, float]] = {
     "scales": (int, 1, 6),
     "ratio": WEIGHT,
     "tv_weight": WEIGHT,
+    "tv_l1_weight": WEIGHT,
+    "average": (int, 0, 10**6),
     "learning_rate": (float, 1e-9, 1e3),
 }
 
@@ -72,6 +74,12 @@ class Settings:
         learning_rate: None means 1 for L-BFGS and 0.02 for Adam; static.
         lbfgs_memory: pairs of history, ≥ 1; static.
         tv_weight: weight of the total variation, ≥ 0; traced.
+        tv_l1_weight: weight of the absolute total variation, which spares edges, ≥ 0; traced.
+        padding: "zero", "reflect" or "replicate": what surrounds each layer's maps. Static.
+        average: N ≥ 1 makes the result the mean of the last images, about N of them (`program`);
+            0 takes the image of least loss. Static.
+        normalize_gradients: whether each layer's term pulls as its weight says, however large it
+            is (`losses.normalize_gradient`); the ratio then compares pulls, not losses. Static.
         precision: "float32", "tf32" (products rounded as the hardware likes best: TF32 on NVIDIA,
             bfloat16 on TPU, no difference on CPU) or "bfloat16" (activations too); static.
         scales: sizes that the image goes through, 1 to 6, each twice the one before, and the last
@@ -100,6 +108,10 @@ class Settings:
     learning_rate: float | None = None
     lbfgs_memory: int = 50
     tv_weight: float = 0.0
+    tv_l1_weight: float = 0.0
+    padding: str = "zero"
+    average: int = 0
+    normalize_gradients: bool = False
     precision: str = "float32"
     scales: int = 1
 
@@ -109,6 +121,7 @@ class Settings:
         for name in ("init", "weights"):
             self._set(name, str(getattr(self, name)))  # a Path, too; the record holds text
         _check_one_of("pooling", self.pooling, POOLINGS)
+        _check_one_of("padding", self.padding, PADDINGS)
         _check_one_of("convention", self.convention, CONVENTIONS)
         _check_one_of("optimizer", self.optimizer, OPTIMIZERS)
         _check_one_of("precision", self.precision, PRECISIONS)
@@ -190,6 +203,7 @@ class Settings:
             tv=jnp.float32(self.tv_weight),
             content_layers={layer: jnp.float32(w) for layer, w in self.content_terms.items()},
             style_layers={layer: jnp.float32(w) for layer, w in self.style_terms.items()},
+            tv_l1=jnp.float32(self.tv_l1_weight),
         )
 
 
@@ -220,6 +234,10 @@ PAPER = {
     "convention": "paper",
     "ratio": 1e-3,
     "tv_weight": 0.0,
+    "tv_l1_weight": 0.0,
+    "padding": "zero",
+    "average": 0,
+    "normalize_gradients": False,
     "normalize": True,
 }
 PRESETS = {"paper": PAPER}

@@ -19,7 +19,7 @@ from nst_jax.inputs import (
     initial_image,
     read_images,
 )
-from nst_jax.loop import Stopwatch, check_intervals, iterate, with_arguments
+from nst_jax.loop import Stopwatch, check_intervals, iterate, settle, with_arguments
 from nst_jax.losses import Losses, Targets
 from nst_jax.program import Carry, Program, jitted, make_program, prepare
 from nst_jax.scales import (
@@ -48,8 +48,8 @@ class Progress:
         size: long side, in pixels, of the images at this step. Losses of different sizes are not
             comparable.
         work: how much of the run's work is done, 0 to 1: steps count as much as they have pixels.
-        image: (H, W, 3) float32 in [0, 1], the best so far of those of this size; None but every
-            `save_every` steps.
+        image: (H, W, 3) float32 in [0, 1], the best so far of those of this size, or the average;
+            None but every `save_every` steps.
     """
 
     step: int
@@ -70,11 +70,12 @@ class Result:
 
     Attributes:
         image: (H, W, 3) float32, the image of least loss at the last scale that the run came to,
-            enlarged where that is not the full size, and clipped to [0, 1] once.
+            or the average there if the settings ask for one; enlarged where that is not the full
+            size, and clipped to [0, 1] once. With normalised gradients it is the last image.
         losses: of that image before enlarging and clipping, Python floats.
         history: (step, losses) of the first step at each scale, every `report_every` steps, and
             the last.
-        evaluations: of the loss and its gradient.
+        evaluations: of the loss and its gradient, but for that of an average at the end.
         restarts: how often the optimiser had to begin again.
         compile_seconds: spent compiling the step; of a sweep, once for all lanes.
         run_seconds: spent in steps.
@@ -124,7 +125,7 @@ def stylize(
         save_every: steps between calls of the callback that carry the image.
 
     Returns:
-        The image of least loss, and how it came about.
+        The image of least loss, or the average, and how it came about.
 
     Raises:
         ImageError: an image cannot be read, or an array is no image in [0, 1].
@@ -188,7 +189,7 @@ def _optimize(
     monitor: "_Monitor",
     save_every: int | None,
 ) -> Result:
-    """Run through the monitor's scales; each begins with the best image of the one before."""
+    """Run through the monitor's scales; each begins with what the one before has come to."""
     functions = jitted(program)
     params, loss_weights = prepare(program, weights.params), settings.loss_weights()
     compile_seconds, carry = 0.0, functions.start(jnp.asarray(image, jnp.float32))
@@ -197,22 +198,22 @@ def _optimize(
             carry = carry_up(functions.start, carry, scale.shape)
         arguments = (params, jax.device_put(targets_at(scale)), loss_weights)
         began = time.perf_counter()
-        step = functions.step.lower(carry, *arguments).compile()
+        step = with_arguments(functions.step.lower(carry, *arguments).compile(), arguments)
         compile_seconds += time.perf_counter() - began
         memory.give_back()
         with monitor.watch:
-            carry, evaluations = iterate(
-                with_arguments(step, arguments), carry, numbers, monitor.report, save_every
-            )
-            best = jax.device_get(carry.best)
+            carry, evaluations = iterate(step, carry, numbers, monitor.report, save_every)
         if monitor.stopped:
             break
+    with monitor.watch:
+        restarts = int(carry.restarts)
+        outcome = settle(step, carry)
     return Result(
-        image=enlarge(best.image, monitor.scales[-1].shape).clip(0.0, 1.0),
-        losses=_as_floats(best.losses),
+        image=enlarge(outcome.image, monitor.scales[-1].shape).clip(0.0, 1.0),
+        losses=_as_floats(outcome.losses),
         history=monitor.finished_history(),
         evaluations=evaluations,
-        restarts=int(carry.restarts),
+        restarts=restarts,
         compile_seconds=compile_seconds,
         run_seconds=monitor.watch.seconds(),
         completed=not monitor.stopped,
@@ -256,7 +257,7 @@ class _Monitor:
         if number in self._firsts or number % self._report_every == 0:
             self.history.append(self._last)
         if self._callback and not self.stopped:
-            image = None if carry is None else np.asarray(carry.best.image).clip(0.0, 1.0)
+            image = None if carry is None else np.asarray(carry.outcome).clip(0.0, 1.0)
             progress = Progress(
                 number,
                 self._steps,

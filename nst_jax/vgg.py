@@ -17,6 +17,7 @@ BLOCKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 FILTERS = (64, 128, 256, 512, 512)
 
 POOLINGS = {"average": ops.average_pool2x2, "max": ops.max_pool2x2}
+PADDINGS = ("zero", "reflect", "replicate")
 
 
 def layer_names(architecture: str) -> tuple[str, ...]:
@@ -75,6 +76,7 @@ class Convolution(nn.Module):
     filters: int
     dtype: jnp.dtype
     precision: lax.Precision
+    padding: str = "zero"
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
@@ -87,7 +89,10 @@ class Convolution(nn.Module):
             shape = (3, 3, inputs.shape[-1], self.filters)
             kernel = self.param("kernel", nn.initializers.he_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.filters,))
-        outputs = convolve(inputs, kernel.astype(self.dtype), self.precision)
+        pad = 1
+        if self.padding != "zero":
+            inputs, pad = ops.pad_border(inputs, self.padding), 0
+        outputs = convolve(inputs, kernel.astype(self.dtype), self.precision, pad)
         # Not in bfloat16: it would round twice, and jaxlib 0.12.0 on CPU makes NaN of that fusion.
         wide = jnp.promote_types(self.dtype, jnp.float32)
         biased = outputs.astype(wide) + bias.astype(wide).reshape(1, 1, 1, -1)
@@ -105,6 +110,8 @@ class VGG(nn.Module):
         pooling: "average" (Gatys et al. 2015, section "Methods") or "max".
         dtype: type of the activations. The losses sum in float32 whatever it is.
         precision: of the convolutions' products.
+        padding: what stands around the image and around each layer's maps: "zero", as in training;
+            "reflect" or "replicate", which leave no frame along the border (`ops.pad_border`).
 
     Source: Simonyan & Zisserman 2014. Features are after the ReLU, as in Caffe, where the ReLU
     works in place and "conv4_2" is read after it.
@@ -116,6 +123,7 @@ class VGG(nn.Module):
     pooling: str = "average"
     dtype: jnp.dtype = jnp.float32
     precision: lax.Precision = lax.Precision.HIGHEST
+    padding: str = "zero"
 
     @nn.compact
     def __call__(self, images: jax.Array) -> dict[str, jax.Array]:
@@ -143,8 +151,8 @@ class VGG(nn.Module):
             if block_of(layer) > block:
                 outputs = POOLINGS[self.pooling](outputs)
                 block = block_of(layer)
-            convolution = Convolution(FILTERS[block - 1], self.dtype, self.precision, name=layer)
-            outputs = convolution(outputs)
+            how = (self.dtype, self.precision, self.padding)
+            outputs = Convolution(FILTERS[block - 1], *how, name=layer)(outputs)
             features[layer] = outputs
         return {layer: features[layer] for layer in self.layers}
 

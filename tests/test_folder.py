@@ -106,9 +106,11 @@ def refused(open_or_take, words, error=SettingsError):
 def test_folders_from_before_there_were_scales():
     """Their lanes have the same keys; with scales they are others, and it is said how."""
     finish(open_folder())
-    text = (OUT / "sweep.json").read_text()
-    assert text.count('"scales": 1') == 2
-    old = re.sub(r',\s*"scales": 1', "", text)
+    old = (OUT / "sweep.json").read_text()
+    added = ('"scales": 1', '"tv_l1_weight": 0.0', '"padding": "zero"', '"average": 0')
+    for setting in (*added, '"normalize_gradients": false'):
+        assert old.count(setting) == 2
+        old = re.sub(rf"{setting},\s*|,\s*{setting}", "", old)
     (OUT / "sweep.json").write_text(old)
     facts = {"settings": json.loads(old)["lanes"][0]["settings"], "weights": ["", False]}
     facts["inputs"] = {"content": sha256_of("photo.png"), "style": sha256_of("my painting.png")}

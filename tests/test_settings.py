@@ -37,6 +37,10 @@ def test_defaults():
         "learning_rate": None,
         "lbfgs_memory": 50,
         "tv_weight": 0.0,
+        "tv_l1_weight": 0.0,
+        "padding": "zero",
+        "average": 0,
+        "normalize_gradients": False,
         "precision": "float32",
         "scales": 1,
     }
@@ -82,6 +86,7 @@ def test_the_presets_name_settings():
         ("seed", 0, 4294967295),
         ("lbfgs_memory", 1, 1000),
         ("scales", 1, 6),
+        ("average", 0, 1_000_000),
     ],
 )
 def test_whole_numbers(name, least, most):
@@ -99,6 +104,7 @@ def test_whole_numbers(name, least, most):
     [
         ("ratio", 0, 1e38, "0 to 1e+38"),
         ("tv_weight", 0, 1e38, "0 to 1e+38"),
+        ("tv_l1_weight", 0, 1e38, "0 to 1e+38"),
         ("learning_rate", 1e-9, 1e3, "1e-09 to 1000"),
     ],
 )
