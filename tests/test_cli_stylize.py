@@ -261,7 +261,7 @@ def test_record_and_image(folder):
     assert timing["s_per_step"] == pytest.approx(timing["run_s"] / 4, abs=1e-4)
     assert record["evaluations"] == 4 and record["completed"] is True
     assert [entry["step"] for entry in record["history"]] == [0, 1, 2, 3]
-    terms = {"loss", "content", "style", "tv", "content_layers", "style_layers"}
+    terms = {"loss", "content", "style", "tv", "tv_l1", "content_layers", "style_layers"}
     assert set(record["history"][0]) == {"step", *terms}
     assert set(record["result"]) == {*terms, "restarts"}
     check_losses(record)
