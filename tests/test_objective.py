@@ -10,7 +10,7 @@ import reference
 from layouts import OXFORD_MEAN, random_network
 
 from nst_jax import Settings, stylize
-from nst_jax.program import make_program, objective
+from nst_jax.program import make_program, objective, prepare
 from nst_jax.settings import PRECISIONS
 from nst_jax.transfer import compute_targets
 from nst_jax.weights import Weights
@@ -106,3 +106,32 @@ def test_gradient_in_float64(networks, name, pooling, random, monkeypatch):
         slope = (ahead["loss"] - behind["loss"]) / (2 * STEP)
         along = np.sum(gradient * direction)
         assert along == pytest.approx(slope, rel=DIRECTIONAL, abs=1e-7 * np.linalg.norm(gradient))
+
+
+@pytest.mark.parametrize("padding", ["reflect", "replicate"])
+def test_gradient_with_padding(networks, padding, random, monkeypatch):
+    """Likewise, by both ways of convolving, with a term for absolute differences."""
+    monkeypatch.setitem(PRECISIONS, "float64", (np.float64, jax.lax.Precision.HIGHEST))
+    weights, network, mean, _ = networks["vgg16 normalised"]
+    content, style = random.random((17, 34, 3)), random.random((24, 20, 3))
+    image = random.random(content.shape)
+    rest = ("paper", 1e-3, "average", 0.0, padding, 0.3)
+    loss = reference.Objective(network, mean, content, style, *rest)
+    settings = Settings(ratio=1e-3, padding=padding, tv_l1_weight=0.3)
+    with jax.enable_x64(True):
+        exact = jax.tree.map(lambda tensor: jnp.asarray(tensor, jnp.float64), network)
+        program = dataclasses.replace(make_program(settings, weights), precision="float64")
+        targets = compute_targets(program, exact, content, style)
+        loss_weights = jax.tree.map(lambda w: jnp.asarray(w, jnp.float64), settings.loss_weights())
+        gradient_of = jax.jit(jax.grad(objective, argnums=1, has_aux=True), static_argnums=0)
+        gradients = [
+            np.asarray(gradient_of(program, jnp.asarray(image), form, targets, loss_weights)[0])
+            for form in (exact, prepare(program, exact))
+        ]
+    corner = np.zeros_like(image)
+    corner[0, -1, 1] = 1.0
+    for direction in (random.standard_normal(image.shape), corner):
+        ahead, behind = loss(image + STEP * direction), loss(image - STEP * direction)
+        slope = (ahead["loss"] - behind["loss"]) / (2 * STEP)
+        along = [np.sum(gradient * direction) for gradient in gradients]
+        assert along == pytest.approx([slope, slope], rel=DIRECTIONAL)
