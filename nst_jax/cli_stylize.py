@@ -25,6 +25,8 @@ from nst_jax.settings import (
     OPTIMIZERS,
     PRECISIONS,
     PRESETS,
+    PULL_FROM_IMAGE,
+    PULL_FROM_NOISE,
     RATIO_FROM_IMAGE,
     RATIO_FROM_NOISE,
     Settings,
@@ -116,7 +118,8 @@ SWITCHES = (
         "--normalize-gradients",
         "normalize_gradients",
         True,
-        "each layer's term pulls as its weight says, however large it is",
+        "each layer's term pulls as its weight says, however large it is (the default ratio is "
+        f"then {PULL_FROM_NOISE:g} from noise, else {PULL_FROM_IMAGE:g})",
     ),
 )
 

@@ -32,6 +32,8 @@ LEARNING_RATES = {
 # By the pictures of the samples at 256 and 512 px (README, "Which ratio?"): from noise the content
 # must first appear and wants more weight; where it is there from the start, less keeps it.
 RATIO_FROM_NOISE, RATIO_FROM_IMAGE = 1e-4, 1e-5
+# Likewise with normalised gradients, at 160 px: pictures and losses like those of the above.
+PULL_FROM_NOISE, PULL_FROM_IMAGE = 0.1, 0.01
 LARGEST_SIZE = 16384  # px; beyond it one float32 layer of 64 filters alone passes 64 GB
 # Type, least and most of each number.
 WEIGHT = (float, 0, 1e38)  # float32 ends there
@@ -59,7 +61,7 @@ class Settings:
         style_size: long side of the style image, pixels; None means `size`. Static.
         steps: updates of the image, ≥ 0.
         ratio: α/β, content against style; None means 1e-4 from noise, else 1e-5, and is for the
-            convention "paper" only. Traced.
+            convention "paper" only; with normalised gradients 0.1 and 0.01, in each. Traced.
         init: "content", "noise", "style" or the path of an image: where the optimisation starts.
         seed: of the noise, 0 to 2³²−1.
         content_layers: names such as conv4_2; none reconstructs the style alone. Static.
@@ -130,7 +132,8 @@ class Settings:
             if value is not None or getattr(Settings, name) is not None:  # the default may be None
                 self._set(name, _number(name, value))
         self._check_layers()
-        if self.ratio is None and self.is_transfer and self.convention != "paper":
+        wanting = self.ratio is None and self.is_transfer and not self.normalize_gradients
+        if wanting and self.convention != "paper":
             raise SettingsError(
                 f"ratio has no default in the convention {self.convention!r}; give one (in "
                 f"'authors' it is 1024 times that of 'paper' for conv4_2, in 'equations' it is "
@@ -172,6 +175,8 @@ class Settings:
             return self.ratio
         if not self.is_transfer:
             return 1.0
+        if self.normalize_gradients:
+            return PULL_FROM_NOISE if self.init == "noise" else PULL_FROM_IMAGE
         return RATIO_FROM_NOISE if self.init == "noise" else RATIO_FROM_IMAGE
 
     @property

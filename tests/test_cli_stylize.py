@@ -227,9 +227,10 @@ def check_losses(record):
         terms = [entry["style_layers"][layer] for layer in settings["style_layers"]]
         assert entry["style"] == pytest.approx(np.dot(weights, terms), rel=LOSS)
         total = settings["ratio"] * entry["content"] + entry["style"]
-        total += settings["tv_weight"] * entry["tv"]
+        total += settings["tv_weight"] * entry["tv"] + settings["tv_l1_weight"] * entry["tv_l1"]
         assert entry["loss"] == pytest.approx(total, rel=LOSS)
-    assert record["result"]["loss"] <= min(entry["loss"] for entry in record["history"])
+    if not settings["average"] and not settings["normalize_gradients"]:
+        assert record["result"]["loss"] <= min(entry["loss"] for entry in record["history"])
 
 
 def test_record_and_image(folder):
@@ -450,15 +451,33 @@ def test_every_setting_has_its_flag(settings_of):
         "learning_rate": 0.125,
         "lbfgs_memory": 7,
         "tv_weight": 0.75,
+        "tv_l1_weight": 0.25,
+        "padding": "reflect",
+        "average": 9,
+        "normalize_gradients": True,
         "precision": "bfloat16",
         "scales": 3,
     }
-    flags = ["--no-normalize"]
+    flags = ["--no-normalize", "--normalize-gradients"]
     for name, value in values.items():
-        if name != "normalize":
+        if not isinstance(value, bool):
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
             flags += ["--" + name.replace("_", "-"), text]
-    assert dataclasses.asdict(settings_of(*flags)) == values
+    settings = settings_of(*flags)
+    assert dataclasses.asdict(settings) == values
+    assert settings_of(*cli_stylize.flags_of(settings)) == settings
+
+
+def test_padding_average_and_normalized_gradients(folder):
+    """The record says so, and what it gives as the result's losses are the average's."""
+    flags = ("--padding", "replicate", "--average", 2, "--normalize-gradients")
+    assert nst(*SHORT, "--init", "noise", "--tv-l1-weight", 0.5, *flags).code == 0
+    record = read_record("photo-painting.json")
+    settings = record["settings"]
+    assert (settings["padding"], settings["average"]) == ("replicate", 2)
+    assert (settings["normalize_gradients"], settings["ratio"]) == (True, 0.1)
+    check_losses(record)
+    assert record["result"]["tv_l1"] not in [entry["tv_l1"] for entry in record["history"]]
 
 
 def test_without_normalising(folder):

@@ -54,6 +54,14 @@ def test_the_default_ratio_depends_on_the_start():
     assert float(Settings().loss_weights().content) == np.float32(1e-5)
 
 
+@pytest.mark.parametrize("convention", ["paper", "authors", "equations"])
+def test_the_default_ratio_with_normalized_gradients(convention):
+    """The same in each convention: what the terms are multiplied with does not count."""
+    settings = {"normalize_gradients": True, "convention": convention}
+    assert Settings(init="noise", **settings).content_weight == 0.1
+    assert Settings(**settings).content_weight == 0.01
+
+
 @pytest.mark.parametrize("convention", ["authors", "equations"])
 def test_other_conventions_want_a_ratio(convention):
     with pytest.raises(SettingsError, match=f"no default in the convention '{convention}'"):
@@ -155,6 +163,7 @@ def test_paths_become_text():
     ("name", "value", "words"),
     [
         ("pooling", "avarage", "'avarage'; wanted one of average, max; did you mean average?"),
+        ("padding", "mirror", "'mirror'; wanted one of zero, reflect, replicate"),
         ("pooling", "sum", "'sum'; wanted one of average, max"),
         ("convention", "Paper", "'Paper'; wanted one of paper, authors, equations; did you mean"),
         (
