@@ -207,9 +207,10 @@ def normalize_gradient(features: jax.Array, weight: jax.Array) -> jax.Array:
     Returns:
         features.
 
-    Source: jcjohnson/neural-style, `-normalize_gradients 1`, which divides the gradient before the
-    weight, multiplies, and so comes to the same. Deviations: each image by itself; normalised from
-    the first step on, where that program waits until the sum of the content terms passes 1.
+    Source: jcjohnson/neural-style, `-normalize_gradients`, which divides the gradient of the term
+    by its L1 norm and ε before it multiplies with the weight: the same. Deviations: each image by
+    itself; from the first step on, where their code (commit 053a6e3) waits until the sum of the
+    content terms passes 1.
     """
     return features
 
