@@ -42,6 +42,7 @@ AXES = (
     ("--seeds", whole_numbers, "N,…", "seeds of the noise"),
     ("--inits", names, "|".join((*INITS, "FILE")) + ",…", "where to start"),
     ("--tv-weights", numbers, "W,…", "weights of the total variation"),
+    ("--tv-l1-weights", numbers, "W,…", "weights of the absolute total variation"),
 )
 
 
@@ -90,6 +91,8 @@ def _axes(
         axes.append(grid.seed_axis(options.seeds))
     if options.tv_weights is not None:
         axes.append(grid.tv_axis(options.tv_weights))
+    if options.tv_l1_weights is not None:
+        axes.append(grid.tv_l1_axis(options.tv_l1_weights))
     ratios = options.ratios
     alone = len(axes) == 1 and len(axes[0].points) == 1 and options.style_ratios is None
     if ratios is None and alone:
@@ -103,6 +106,7 @@ def _refuse_both(options: argparse.Namespace) -> None:
     """Refuse two flags that say the same thing differently."""
     pairs = [("ratio", "ratios"), ("ratio", "style_ratios"), ("ratios", "style_ratios")]
     pairs += [("seed", "seeds"), ("init", "inits"), ("tv_weight", "tv_weights")]
+    pairs += [("tv_l1_weight", "tv_l1_weights")]
     for one, other in pairs:
         if getattr(options, one, None) is not None and getattr(options, other) is not None:
             flags = " and ".join("--" + name.replace("_", "-") for name in (one, other))

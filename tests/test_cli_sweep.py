@@ -308,6 +308,8 @@ FLAGS = [
     (("--seed", 1, "--seeds", "1,2"), ("--seed and --seeds do not go together",)),
     (("--init", "noise", "--inits", "noise"), ("--init and --inits do not go together",)),
     (("--tv-weight", 1, "--tv-weights", "1"), ("--tv-weight and --tv-weights do not go",)),
+    (("--tv-l1-weight", 1, "--tv-l1-weights", "1"), ("--tv-l1-weight and --tv-l1-weights do not",)),
+    (("--tv-l1-weights", "0,-1"), ("tv_l1_weight is -1", "0 to")),
     (("--style-ratios", "1,2"), ("2 style ratios for 1 styles", "one each")),
     (("--style-layer-sets", "conv1_1/conv9_1"), ("no layer 'conv9_1'",)),
     (("--style-layer-sets", "conv1_1/conv1_1"), ("conv1_1 twice",)),
