@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from nst_jax.errors import SettingsError
 from nst_jax.losses import Losses
-from nst_jax.program import Best, Carry
+from nst_jax.program import Carry
 
 # The device computes one step while the host reads the losses of the one before.
 STEPS_IN_FLIGHT = 2
@@ -80,8 +81,10 @@ def iterate(
     return carry, number
 
 
-def settle(step: Callable[[Carry], tuple[Carry, Losses]], carry: Carry) -> Best:
-    """What a run has come to, on the host: the best image or the average, with its losses.
+def settle(
+    step: Callable[[Carry], tuple[Carry, Losses]], carry: Carry
+) -> tuple[np.ndarray, Losses]:
+    """What a run has come to, on the host: the best image or the average, and its losses.
 
     The average has not been evaluated yet: its losses take one more step, and the carry with it.
 
@@ -91,9 +94,9 @@ def settle(step: Callable[[Carry], tuple[Carry, Losses]], carry: Carry) -> Best:
     """
     image = jax.device_get(carry.outcome)
     if carry.average is None:
-        return Best(image, jax.device_get(carry.best.losses))
+        return image, jax.device_get(carry.best.losses)
     _, losses = step(carry._replace(image=image))
-    return Best(image, jax.device_get(losses))
+    return image, jax.device_get(losses)
 
 
 def check_intervals(**intervals: Any) -> None:

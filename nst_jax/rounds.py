@@ -262,11 +262,11 @@ class Runner:
         kept = self._keep(carry, len(mine)) if resumable else None  # `settle` may take the carry
         with monitor.watch:
             restarts = jax.device_get(carry.restarts)
-            outcome = settle(step, carry)
+            outcomes, losses = settle(step, carry)
         results = {
             number: Result(
-                image=enlarge(outcome.image[lane], self._full.shape).clip(0.0, 1.0),
-                losses=_of_lane(outcome.losses, lane),
+                image=enlarge(outcomes[lane], self._full.shape).clip(0.0, 1.0),
+                losses=_of_lane(losses, lane),
                 history=monitor.history_of(lane),
                 evaluations=evaluations,
                 restarts=int(restarts[lane]),

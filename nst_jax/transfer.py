@@ -207,10 +207,10 @@ def _optimize(
             break
     with monitor.watch:
         restarts = int(carry.restarts)
-        outcome = settle(step, carry)
+        outcome, losses = settle(step, carry)
     return Result(
-        image=enlarge(outcome.image, monitor.scales[-1].shape).clip(0.0, 1.0),
-        losses=_as_floats(outcome.losses),
+        image=enlarge(outcome, monitor.scales[-1].shape).clip(0.0, 1.0),
+        losses=_as_floats(losses),
         history=monitor.finished_history(),
         evaluations=evaluations,
         restarts=restarts,
