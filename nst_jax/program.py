@@ -42,9 +42,9 @@ class Program:
     optimizer: str
     learning_rate: float
     lbfgs_memory: int
-    padding: str = "zero"
-    average: int = 0
-    normalize_gradients: bool = False
+    padding: str
+    average: int
+    normalize_gradients: bool
 
     def network(self, layers: tuple[str, ...]) -> VGG:
         """The network that returns the features of these layers."""
