@@ -40,6 +40,8 @@ from nst_jax.settings import (
     OPTIMIZERS,
     PRECISIONS,
     PRESETS,
+    PULL_FROM_IMAGE,
+    PULL_FROM_NOISE,
     RATIO_FROM_IMAGE,
     RATIO_FROM_NOISE,
     Settings,
@@ -47,7 +49,7 @@ from nst_jax.settings import (
 )
 from nst_jax.settings_file import SettingsFile, read_settings_file, stacked
 from nst_jax.transfer import Callback, Progress, Result, stylize
-from nst_jax.vgg import POOLINGS
+from nst_jax.vgg import PADDINGS, POOLINGS
 from nst_jax.weights import Weights, cannot_normalize
 from nst_jax.weights_file import load_weights
 from nst_jax.weights_search import find_weights
@@ -108,6 +110,7 @@ FLAGS: dict[str, tuple[tuple[str, Callable[[str], Any], str, str], ...]] = {
         ("--init-noise", float, "F", "part of the start that is noise instead, 0 to 1"),
         ("--seed", int, "N", "of the noise"),
         ("--tv-weight", float, "W", "smoothness: weight of the total variation"),
+        ("--tv-l1-weight", float, "W", "the same with absolute differences: spares edges"),
         (
             "--colors",
             str,
@@ -161,6 +164,7 @@ FLAGS: dict[str, tuple[tuple[str, Callable[[str], Any], str, str], ...]] = {
         ),
         ("--lbfgs-memory", int, "M", "pairs of history; each costs two images of memory"),
         ("--scales", int, "N", "sizes to go through, from coarse to fine, with all the steps"),
+        ("--average", int, "N", "take the mean of about the last N images; 0: the best image"),
     ),
     "network and losses": (
         ("--weights", str, "auto|vgg19|vgg16|NAME|FILE", "the network"),
@@ -179,6 +183,7 @@ FLAGS: dict[str, tuple[tuple[str, Callable[[str], Any], str, str], ...]] = {
             f"likewise of the style, or one of {', '.join(LAYER_WEIGHTS)} (default: paper: equal)",
         ),
         ("--pooling", str, "|".join(POOLINGS), "of the network"),
+        ("--padding", str, "|".join(PADDINGS), "of the network, at the image's borders"),
         ("--convention", str, "|".join(CONVENTIONS), "what the ratio multiplies"),
         ("--precision", str, "|".join(PRECISIONS), "of the network; losses are float32 always"),
     ),
@@ -187,6 +192,23 @@ FLAGS: dict[str, tuple[tuple[str, Callable[[str], Any], str, str], ...]] = {
 REPEATED = ("--content-mask", "--style-mask")
 # Other spellings.
 ALIASES = {"--style-layer-weights": ["--layer-weights"]}
+
+# Flag without a value, its setting, what it sets that to, help.
+SWITCHES = (
+    (
+        "--no-normalize",
+        "normalize",
+        False,
+        "use the network's filters as they are, not scaled to a mean activation of 1",
+    ),
+    (
+        "--normalize-gradients",
+        "normalize_gradients",
+        True,
+        "each layer's term pulls as its weight says, however large it is (the default ratio is "
+        f"then {PULL_FROM_NOISE:g} from noise, else {PULL_FROM_IMAGE:g})",
+    ),
+)
 
 
 def add_settings_flags(parser: argparse.ArgumentParser, with_defaults: bool = True) -> None:
@@ -208,13 +230,15 @@ def add_settings_flags(parser: argparse.ArgumentParser, with_defaults: bool = Tr
                 default=argparse.SUPPRESS,
                 action="append" if flag in REPEATED else "store",
             )
-    group.add_argument(
-        "--no-normalize",
-        dest="normalize",
-        action="store_false",
-        default=argparse.SUPPRESS,
-        help="use the network's filters as they are, not scaled to a mean activation of 1",
-    )
+    for flag, name, value, meaning in SWITCHES:
+        group.add_argument(
+            flag,
+            dest=name,
+            action="store_const",
+            const=value,
+            default=argparse.SUPPRESS,
+            help=meaning,
+        )
     parser.add_argument(
         "--compilation-cache",
         metavar="DIR",
@@ -287,7 +311,8 @@ def flags_of(settings: Settings) -> list[str]:
         if value != getattr(DEFAULTS, name):
             typed = value if flag in REPEATED else (value,)
             flags += [text for each in typed for text in (flag, as_typed(each))]
-    return flags if settings.normalize else [*flags, "--no-normalize"]
+    switches = [flag for flag, name, value, _ in SWITCHES if getattr(settings, name) == value]
+    return flags + switches
 
 
 def as_typed(value: Any) -> str:

@@ -53,6 +53,7 @@ AXES = (
     ("--inits", names, "|".join((*INITS, "FILE")) + ",…", "where to start"),
     ("--init-noises", numbers, "F,…", "parts of it that are noise, 0 to 1"),
     ("--tv-weights", numbers, "W,…", "weights of the total variation"),
+    ("--tv-l1-weights", numbers, "W,…", "weights of the absolute total variation"),
     ("--color-modes", names, "|".join(COLORS) + ",…", "values of --colors"),
     ("--color-maps", names, "|".join(COLOR_MAPS) + ",…", "of --colors match"),
 )
@@ -118,6 +119,8 @@ def _axes(
         axes.append(grid.seed_axis(options.seeds))
     if options.tv_weights is not None:
         axes.append(grid.tv_axis(options.tv_weights))
+    if options.tv_l1_weights is not None:
+        axes.append(grid.tv_l1_axis(options.tv_l1_weights))
     if options.color_modes is not None:
         axes.append(grid.colors_axis(options.color_modes))
     if options.color_maps is not None:
@@ -153,6 +156,7 @@ def _refuse_both(options: argparse.Namespace) -> None:
     pairs += [("style_scale", "style_scales"), ("init_noise", "init_noises")]
     pairs += [("style_blend", "blend_steps")]
     pairs += [("colors", "color_modes"), ("color_map", "color_maps")]
+    pairs += [("tv_l1_weight", "tv_l1_weights")]
     for one, other in pairs:
         if getattr(options, one, None) is not None and getattr(options, other) is not None:
             flags = " and ".join("--" + name.replace("_", "-") for name in (one, other))

@@ -135,6 +135,11 @@ def tv_axis(weights: Iterable[float]) -> Axis:
     return _numbers("tv", "total variation", "tv_weight", weights)
 
 
+def tv_l1_axis(weights: Iterable[float]) -> Axis:
+    """Weights of the absolute total variation."""
+    return _numbers("tv-l1", "absolute variation", "tv_l1_weight", weights)
+
+
 def seed_axis(seeds: Iterable[int]) -> Axis:
     """Seeds of the noise."""
     return _numbers("seed", "seed", "seed", seeds)

@@ -36,6 +36,7 @@ VARYING = (
     "content_layer_weights",
     "style_layer_weights",
     "tv_weight",
+    "tv_l1_weight",
     "seed",
     "init",
     "init_noise",

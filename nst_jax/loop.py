@@ -5,6 +5,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
+import numpy as np
+
 from nst_jax.errors import SettingsError
 from nst_jax.losses import Losses
 from nst_jax.program import Carry
@@ -76,6 +79,24 @@ def iterate(
     for late in in_flight:
         report(*late, None)
     return carry, number
+
+
+def settle(
+    step: Callable[[Carry], tuple[Carry, Losses]], carry: Carry
+) -> tuple[np.ndarray, Losses]:
+    """What a run has come to, on the host: the best image or the average, and its losses.
+
+    The average has not been evaluated yet: its losses take one more step, and the carry with it.
+
+    Args:
+        step: as in `iterate`.
+        carry: the last one.
+    """
+    image = jax.device_get(carry.outcome)
+    if carry.average is None:
+        return image, jax.device_get(carry.best.losses)
+    _, losses = step(carry._replace(image=image))
+    return image, jax.device_get(losses)
 
 
 def check_intervals(**intervals: Any) -> None:

@@ -1,4 +1,4 @@
-"""The operators of the network: 3×3 convolution, bias and ReLU, 2×2 pooling, Gram matrices.
+"""The operators of the network: 3×3 convolution, padding, ReLU, 2×2 pooling, Gram matrices.
 
 Arrays are NHWC and kernels HWIO. Everything here is pure and may be jitted, vmapped and
 differentiated (in reverse).
@@ -17,22 +17,27 @@ from jax import lax
 BLOCK = 2**20
 
 
-def _convolve(inputs: jax.Array, kernel: jax.Array, precision: lax.Precision) -> jax.Array:
+def _convolve(
+    inputs: jax.Array, kernel: jax.Array, precision: lax.Precision, pad: int
+) -> jax.Array:
     return lax.conv_general_dilated(
         inputs,
         kernel,
         window_strides=(1, 1),
-        padding=((1, 1), (1, 1)),
+        padding=((pad, pad), (pad, pad)),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         precision=precision,
     )
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def conv3x3(
-    inputs: jax.Array, kernel: jax.Array, precision: lax.Precision = lax.Precision.HIGHEST
+    inputs: jax.Array,
+    kernel: jax.Array,
+    precision: lax.Precision = lax.Precision.HIGHEST,
+    pad: int = 1,
 ) -> jax.Array:
-    """Convolve with 3×3 kernels, stride 1, zero padding of one pixel.
+    """Convolve with 3×3 kernels, stride 1, zero padding.
 
     The gradient with respect to the inputs is written as the same kind of convolution, because
     XLA:CPU runs the transposed convolution that automatic differentiation makes 4 to 60 times
@@ -43,25 +48,26 @@ def conv3x3(
         kernel: (3, 3, I, O), of the inputs' type.
         precision: of the products; HIGHEST is float32 everywhere, DEFAULT is TF32 on NVIDIA GPUs
             and bfloat16 on TPUs.
+        pad: pixels of zeros on each side, 0 to 2; 0 for inputs that `pad_border` has padded.
 
     Returns:
-        (N, H, W, O).
+        (N, H + 2·pad − 2, W + 2·pad − 2, O).
     """
-    return _convolve(inputs, kernel, precision)
+    return _convolve(inputs, kernel, precision, pad)
 
 
-def _conv3x3_forward(inputs, kernel, precision):
-    return _convolve(inputs, kernel, precision), (inputs, kernel)
+def _conv3x3_forward(inputs, kernel, precision, pad):
+    return _convolve(inputs, kernel, precision, pad), (inputs, kernel)
 
 
-def _conv3x3_backward(precision, residuals, cotangent):
+def _conv3x3_backward(precision, pad, residuals, cotangent):
     inputs, kernel = residuals
     flipped = kernel[::-1, ::-1].swapaxes(2, 3)
-    inputs_gradient = _convolve(cotangent, flipped, precision)
+    inputs_gradient = _convolve(cotangent, flipped, precision, 2 - pad)
     # Only those who train the network need this one; elsewhere XLA removes it as dead code.
-    (kernel_gradient,) = jax.linear_transpose(lambda k: _convolve(inputs, k, precision), kernel)(
-        cotangent
-    )
+    (kernel_gradient,) = jax.linear_transpose(
+        lambda k: _convolve(inputs, k, precision, pad), kernel
+    )(cotangent)
     return inputs_gradient, kernel_gradient
 
 
@@ -133,6 +139,21 @@ def _observe_backward(function, residuals, cotangents):
 
 
 observe.defvjp(_observe_forward, _observe_backward)
+
+
+def pad_border(inputs: jax.Array, padding: str) -> jax.Array:
+    """Put one pixel around each image, made from those at its border.
+
+    Args:
+        inputs: (N, H, W, C).
+        padding: "reflect" mirrors at the border pixel, which is not repeated; "replicate" repeats
+            it. Along a side of one pixel there is nothing to mirror, and both repeat it.
+
+    Returns:
+        (N, H + 2, W + 2, C).
+    """
+    mode = {"reflect": "reflect", "replicate": "edge"}[padding]
+    return jnp.pad(inputs, ((0, 0), (1, 1), (1, 1), (0, 0)), mode)
 
 
 def _windows2x2(inputs: jax.Array) -> jax.Array:

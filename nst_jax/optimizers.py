@@ -13,6 +13,12 @@ import optax
 
 from nst_jax.lbfgs import LANE_AXES, LBFGSState, forget, lbfgs
 
+# Steps after which Adam's learning rate, which falls as 1/√(1 + step / COOLING), is 0.7 of the
+# first. At a constant 0.02, low enough to settle in the end, the haze of the initial noise stays:
+# at 96 px the loss after 300 steps from noise is 0.92, and 0.81 from 0.07 falling so; after 120
+# steps from the photograph 0.57 and 0.47.
+COOLING = 25
+
 
 class Optimizer(NamedTuple):
     """How an image is updated.
@@ -36,17 +42,20 @@ def make_optimizer(name: str, learning_rate: float, lbfgs_memory: int) -> Optimi
     """Make the optimiser called "lbfgs" or "adam".
 
     L-BFGS is never clipped: a clipped step breaks the pairs that it learns curvature from.
-    Adam is clipped to [0, 1] at each step.
+    Adam is clipped to [0, 1] at each step, and takes shorter and shorter ones (`COOLING`): it moves
+    every pixel by about the learning rate, at first to clear away what the image began with, later
+    only to and fro.
 
     Args:
         name: "lbfgs" or "adam".
-        learning_rate: of the optimiser; for Adam in units of the image's range.
+        learning_rate: of the optimiser; for Adam that of the first step, in units of the image's
+            range.
         lbfgs_memory: pairs of history, for L-BFGS.
     """
     if name == "lbfgs":
         init, update = lbfgs(learning_rate, lbfgs_memory)
         return Optimizer(init, update, _restart_lbfgs, lambda image: image, (LANE_AXES, 0))
-    init, update = optax.adam(learning_rate)
+    init, update = optax.adam(lambda step: learning_rate / jnp.sqrt(1 + step / COOLING))
     return Optimizer(init, update, _zeros, lambda image: image.clip(0.0, 1.0), 0)
 
 

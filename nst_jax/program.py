@@ -50,11 +50,15 @@ class Program:
     optimizer: str
     learning_rate: float
     lbfgs_memory: int
+    padding: str
+    average: int
+    normalize_gradients: bool
 
     def network(self, layers: tuple[str, ...]) -> VGG:
         """The network that returns the features of these layers."""
         dtype, precision = PRECISIONS[self.precision]
-        return VGG(self.architecture, layers, self.mean, self.pooling, dtype, precision)
+        how = (self.pooling, dtype, precision, self.padding)
+        return VGG(self.architecture, layers, self.mean, *how)
 
     def make_optimizer(self) -> Optimizer:
         """The optimiser."""
@@ -80,14 +84,37 @@ def make_program(settings: Settings, weights: Weights) -> Program:
         optimizer=settings.optimizer,
         learning_rate=settings.step_size,
         lbfgs_memory=settings.lbfgs_memory,
+        padding=settings.padding,
+        average=settings.average,
+        normalize_gradients=settings.normalize_gradients,
     )
 
 
 class Best(NamedTuple):
-    """The image with the least loss so far, (H, W, 3), and its losses, scalars."""
+    """The image with the least loss so far, (H, W, 3), and its losses, scalars.
+
+    With normalised gradients it is the newest instead that is finite: they are not the gradient of
+    the loss, which need not fall.
+    """
 
     image: jax.Array
     losses: Losses
+
+
+class Average(NamedTuple):
+    """The mean of the images so far, the newest counting most.
+
+    Weights fall by a factor 1 − 2/(N+1) from image to image, so that the mean age is that of the
+    plain mean of the last N; and they are divided by their sum from the first image on, as Kingma &
+    Ba 2015 do, section 3.
+
+    Attributes:
+        image: (H, W, 3).
+        filled: scalar, the sum of the weights, from 0 up to 1.
+    """
+
+    image: jax.Array
+    filled: jax.Array
 
 
 class Carry(NamedTuple):
@@ -99,6 +126,7 @@ class Carry(NamedTuple):
         best: so far.
         restarts: int32 scalar, how often the optimiser had to begin again.
         shrink: scalar, what the optimiser's updates are multiplied with; 1 but after a restart.
+        average: where the program asks for one.
     """
 
     image: jax.Array
@@ -106,6 +134,12 @@ class Carry(NamedTuple):
     best: Best
     restarts: jax.Array
     shrink: jax.Array
+    average: Average | None = None
+
+    @property
+    def outcome(self) -> jax.Array:
+        """(H, W, 3), what the run has come to: the average, or the best image."""
+        return self.best.image if self.average is None else self.average.image
 
 
 def prepare(program: Program, params: Parameters) -> Parameters:
@@ -161,9 +195,12 @@ def objective(
     """
     if targets.free is not None:
         image = jnp.where(targets.free[0], image, lax.stop_gradient(image))
+    normalizing = program.normalize_gradients
+    observers = gram_observers(targets, weights, normalizing)
     network = program.network(tuple(targets.content))
-    features, grams = observe_features(network, params, image[None], gram_observers(targets))
-    losses = total_loss(image[None], features, targets, weights, program.convention, grams)
+    features, grams = observe_features(network, params, image[None], observers)
+    how = (program.convention, grams, normalizing)
+    losses = total_loss(image[None], features, targets, weights, *how)
     losses = jax.tree.map(lambda per_image: per_image[0], losses)
     return losses.total, losses
 
@@ -173,10 +210,11 @@ def start(program: Program, image: jax.Array) -> Carry:
     worst = jnp.full((), jnp.inf, image.dtype)
     style_layers = dict.fromkeys(program.style_layers, worst)
     content_layers = dict.fromkeys(program.content_layers, worst)
-    losses = Losses(worst, worst, worst, worst, content_layers, style_layers)
+    losses = Losses(worst, worst, worst, worst, content_layers, style_layers, worst)
     state = program.make_optimizer().init(image)
     none, whole = jnp.zeros((), jnp.int32), jnp.ones((), image.dtype)
-    return Carry(image, state, Best(image, losses), restarts=none, shrink=whole)
+    average = Average(image, jnp.zeros((), image.dtype)) if program.average else None
+    return Carry(image, state, Best(image, losses), none, whole, average)
 
 
 def step(
@@ -194,9 +232,10 @@ def step(
     gradient_of = jax.value_and_grad(objective, argnums=1, has_aux=True)
     (_, losses), gradient = gradient_of(program, carry.image, params, targets, weights)
     finite = jnp.isfinite(losses.total) & jnp.all(jnp.isfinite(gradient))
-    better = finite & (losses.total < carry.best.losses.total)
+    failed = ~finite | (losses.total > EXPLOSION * carry.best.losses.total)
+    falling = program.normalize_gradients or (losses.total < carry.best.losses.total)
+    better = ~failed & falling
     best = _select(better, Best(carry.image, losses), carry.best)
-    failed = ~finite | (losses.total > EXPLOSION * best.losses.total)
     updates, state = optimizer.update(gradient, carry.optimizer, carry.image)
     image = optimizer.project(carry.image + carry.shrink * updates)
     grown = jnp.where(better, jnp.minimum(1.0, 2.0 * carry.shrink), carry.shrink)
@@ -206,7 +245,19 @@ def step(
         best=best,
         restarts=carry.restarts + failed.astype(jnp.int32),
         shrink=jnp.where(failed, SHRINK * carry.shrink, grown),
+        average=_averaged(program.average, carry, failed),
     ), losses
+
+
+def _averaged(span: int, carry: Carry, failed: jax.Array) -> Average | None:
+    """The average with the carry's image, unless that has failed."""
+    before = carry.average
+    if before is None:
+        return None
+    share = 2 / (span + 1)
+    filled = before.filled + share * (1 - before.filled)
+    image = before.image + share / filled * (carry.image - before.image)
+    return _select(failed, before, Average(image, filled))
 
 
 def _select(condition, if_true, if_false):

@@ -68,10 +68,11 @@ def make_record(
         image is written: `bits`; `dpi`, null if not said; `copy_exif`, whether there was EXIF data
         to copy), `weights`, `versions`, `device`, `timing` (seconds, of all the `lanes` that ran
         together), `compiled_lanes` (of the program), `evaluations`, `completed`, `history` (a list,
-        the initial image first) and `result` (the image of least loss, before it was clipped to
-        [0, 1]). Losses are terms before α, β and w_l; `style` is Σ w_l · term; one that is not
-        finite is null. Where there were several scales also `scales`, the size and the steps of
-        each, and the `size` that each entry of `history`, and `result`, was evaluated at.
+        the initial image first) and `result` (the image of least loss, or the average if the
+        settings ask for one, before it was clipped to [0, 1]). Losses are terms before α, β and
+        w_l; `style` is Σ w_l · term; one that is not finite is null. Where there were several
+        scales also `scales`, the size and the steps of each, and the `size` that each entry of
+        `history`, and `result`, was evaluated at.
     """
     scales = result.scales if len(result.scales) > 1 else ()
 
@@ -157,6 +158,7 @@ def _losses_facts(losses: Losses) -> dict[str, Any]:
         "content": _finite(losses.content),
         "style": _finite(losses.style),
         "tv": _finite(losses.tv),
+        "tv_l1": _finite(losses.tv_l1),
         "content_layers": {layer: _finite(term) for layer, term in losses.content_layers.items()},
         "style_layers": {layer: _finite(term) for layer, term in losses.style_layers.items()},
     }

@@ -20,7 +20,7 @@ from nst_jax.inputs import (
     style_targets,
 )
 from nst_jax.job import Job
-from nst_jax.loop import Stopwatch, check_intervals, iterate, with_arguments
+from nst_jax.loop import Stopwatch, check_intervals, iterate, settle, with_arguments
 from nst_jax.losses import Losses, LossWeights, Targets
 from nst_jax.palette import finish_image
 from nst_jax.program import Carry, lane_axes, prepare, start
@@ -54,8 +54,8 @@ class SweepProgress:
         seconds: since the round's first step began, compilation not counted.
         size: long side, in pixels, of the images at this step.
         work: how much of the round's work is done, 0 to 1: steps count as much as they have pixels.
-        images: (lanes, H, W, 3) float32 in [0, 1], the best so far of those of this size; None but
-            every `save_every` steps.
+        images: (lanes, H, W, 3) float32 in [0, 1], the best so far of those of this size, or the
+            averages; None but every `save_every` steps.
     """
 
     lanes: tuple[int, ...]
@@ -297,18 +297,25 @@ class Runner:
         if resumed:
             monitor.go_on_from(resumed)
         first = resumed.step if resumed else 0
-        carry, evaluations = self._take_steps(padded, self._begin(padded, resumed), first, monitor)
-        best, restarts = jax.device_get((carry.best, carry.restarts))
+        carry, evaluations, step = self._take_steps(
+            padded, self._begin(padded, resumed), first, monitor
+        )
+        finished = evaluations == steps + 1
+        resumable = not finished and jax.process_count() == 1
+        kept = self._keep(carry, len(mine)) if resumable else None  # `settle` may take the carry
+        with monitor.watch:
+            restarts = jax.device_get(carry.restarts)
+            outcomes, losses = settle(step, carry)
         results = {
             number: Result(
-                image=self._finish(number, enlarge(best.image[lane], self._full.shape)),
-                losses=_of_lane(best.losses, lane),
+                image=self._finish(number, enlarge(outcomes[lane], self._full.shape)),
+                losses=_of_lane(losses, lane),
                 history=monitor.history_of(lane),
                 evaluations=evaluations,
                 restarts=int(restarts[lane]),
                 compile_seconds=self._compile_seconds,
                 run_seconds=monitor.watch.seconds(),
-                completed=evaluations == steps + 1,
+                completed=finished,
                 settings=self._job.settings[number],
                 weights=dataclasses.replace(self._job.weights, params={}, activation_means=None),
                 lanes=len(mine),
@@ -317,23 +324,30 @@ class Runner:
             )
             for lane, number in enumerate(mine)
         }
-        if evaluations == steps + 1 or jax.process_count() > 1:
+        if kept is None:
             return Round(results, monitor.stopped)
-        return Round(results, True, self._interrupt(mine, evaluations, carry, results))
+        histories = [results[number].history for number in mine]
+        checkpoint = Checkpoint(mine, evaluations, kept, histories, monitor.watch.seconds())
+        return Round(results, True, checkpoint)
 
     def _take_steps(
         self, padded: tuple[int, ...], carry: Carry, following: int, monitor: "_Monitor"
-    ) -> tuple[Carry, int]:
-        """Go through the scales, from the step `following` on; return as `iterate` does."""
+    ) -> tuple[Carry, int, Callable[[Carry], tuple[Carry, Losses]]]:
+        """Go through the scales, from the step `following` on.
+
+        Returns:
+            As `iterate`, and the step of the scale where it ended.
+        """
         for scale, numbers in numbered(self._job.scales):
             if numbers.stop <= following:  # behind these lanes when they were interrupted
                 continue
             if numbers.start and numbers.start == following:
                 carry = carry_up(partial(self._start_at, scale, padded), carry, scale.shape)
-            step, arguments = self._step_at(scale), self._arguments_of(padded, scale)
+            arguments = (self._params, *self._arguments_of(padded, scale))
+            step = with_arguments(self._step_at(scale), arguments)
             with monitor.watch:
                 carry, following = iterate(
-                    with_arguments(step, (self._params, *arguments)),
+                    step,
                     carry,
                     range(following, numbers.stop),
                     monitor.report,
@@ -341,15 +355,11 @@ class Runner:
                 )
             if monitor.stopped:
                 break
-        return carry, following
+        return carry, following, step
 
-    def _interrupt(
-        self, mine: tuple[int, ...], step: int, carry: Carry, results: dict[int, Result]
-    ) -> Checkpoint:
-        axes = lane_axes(self._job.program)
-        kept = lanes.take_lanes(jax.device_get(carry), axes, range(len(mine)))
-        histories = [results[number].history for number in mine]
-        return Checkpoint(mine, step, kept, histories, results[mine[0]].run_seconds)
+    def _keep(self, carry: Carry, count: int) -> Carry:
+        """The first lanes of a carry, on the host, for a checkpoint."""
+        return lanes.take_lanes(jax.device_get(carry), lane_axes(self._job.program), range(count))
 
     def _begin(self, padded: tuple[int, ...], resumed: Checkpoint | None) -> Carry:
         """The first carry of a round: initial images, or where the lanes were interrupted."""
@@ -427,7 +437,7 @@ class _Monitor:
         if self._is_kept(number):
             self._history.append(self._last)
         if self._options.callback and not self.stopped:
-            images = None if carry is None else self._finished(np.asarray(carry.best.image))
+            images = None if carry is None else self._finished(np.asarray(carry.outcome))
             progress = self._tell(
                 step=number,
                 losses=losses,

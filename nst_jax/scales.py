@@ -136,15 +136,15 @@ def enlarge(images: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 def carry_up(start: Callable[[np.ndarray], Carry], carry: Carry, shape: tuple[int, int]) -> Carry:
     """The first carry of a scale, from the last one of the scale before.
 
-    The image is the best one. The optimiser begins anew; whatever of its history were worth keeping
-    would be enlarged here, too.
+    The image is the best one, or the average. The optimiser begins anew; whatever of its history
+    were worth keeping would be enlarged here, too.
 
     Args:
         start: images → the carry of a run that begins with them.
         carry: of one image, or of lanes.
         shape: (H, W) of the next scale.
     """
-    images = enlarge(jax.device_get(carry.best.image), shape)
+    images = enlarge(jax.device_get(carry.outcome), shape)
     return start(images)._replace(restarts=carry.restarts)
 
 

@@ -20,7 +20,7 @@ from nst_jax.errors import SettingsError
 from nst_jax.layer_weights import weights_in_order
 from nst_jax.losses import CONVENTIONS, LossWeights
 from nst_jax.recolor import COLOR_MAPS
-from nst_jax.vgg import POOLINGS, canonical_layer, layer_names
+from nst_jax.vgg import PADDINGS, POOLINGS, canonical_layer, layer_names
 
 INITS = ("content", "noise", "style")
 OPTIMIZERS = ("lbfgs", "adam")
@@ -33,11 +33,13 @@ PRECISIONS = {
 }
 LEARNING_RATES = {
     "lbfgs": 1.0,  # the quasi-Newton step
-    "adam": 0.02,  # of the range [0, 1]: five levels of 8 bits a step
+    "adam": 0.07,  # of the range [0, 1]: 18 levels of 8 bits, in the first step
 }
 # By the pictures of the samples at 256 and 512 px (README, "Which ratio?"): from noise the content
 # must first appear and wants more weight; where it is there from the start, less keeps it.
 RATIO_FROM_NOISE, RATIO_FROM_IMAGE = 1e-4, 1e-5
+# Likewise with normalised gradients, at 160 px: pictures and losses like those of the above.
+PULL_FROM_NOISE, PULL_FROM_IMAGE = 0.1, 0.01
 LARGEST_SIZE = 16384  # px; beyond it one float32 layer of 64 filters alone passes 64 GB
 # Type, least and most of each number.
 WEIGHT = (float, 0, 1e38)  # float32 ends there
@@ -50,6 +52,8 @@ NUMBERS: dict[str, tuple[type, float, float]] = {
     "scales": (int, 1, 6),
     "ratio": WEIGHT,
     "tv_weight": WEIGHT,
+    "tv_l1_weight": WEIGHT,
+    "average": (int, 0, 10**6),
     "learning_rate": (float, 1e-9, 1e3),
     "init_noise": (float, 0, 1),
 }
@@ -84,7 +88,7 @@ class Settings:
             photographed. None: the first region takes the first painting, and so on.
         steps: updates of the image, ≥ 0.
         ratio: α/β, content against style; None means 1e-4 from noise, else 1e-5, and is for the
-            convention "paper" only. Traced.
+            convention "paper" only; with normalised gradients 0.1 and 0.01, in each. Traced.
         init: "content", "noise", "style" (the first painting) or the path of an image: where the
             optimisation starts.
         init_noise: how much of that is replaced by noise, 0 to 1 (only noise).
@@ -99,7 +103,7 @@ class Settings:
         weights: "auto", "vgg19", "vgg16", an installed name or a path.
         normalize: whether to scale the network's filters to a mean activation of 1.
         optimizer: "lbfgs" or "adam"; static.
-        learning_rate: None means 1 for L-BFGS and 0.02 for Adam; static.
+        learning_rate: None means 1 for L-BFGS and 0.07 for Adam, which lowers it; static.
         lbfgs_memory: pairs of history, ≥ 1; static.
         tv_weight: weight of the total variation, ≥ 0; traced.
         colors: "style", the painting's; "luminance", the photograph's chroma, and only luminance is
@@ -107,6 +111,12 @@ class Settings:
             Changes arrays only.
         color_map: "cholesky", "pca" or "symmetric": how "match" moves them (`recolor.color_map`).
             Changes arrays only.
+        tv_l1_weight: weight of the absolute total variation, which spares edges, ≥ 0; traced.
+        padding: "zero", "reflect" or "replicate": what surrounds each layer's maps. Static.
+        average: N ≥ 1 makes the result the mean of the last images, about N of them (`program`);
+            0 takes the image of least loss. Static.
+        normalize_gradients: whether each layer's term pulls as its weight says, however large it
+            is (`losses.normalize_gradient`); the ratio then compares pulls, not losses. Static.
         precision: "float32", "tf32" (products rounded as the hardware likes best: TF32 on NVIDIA,
             bfloat16 on TPU, no difference on CPU) or "bfloat16" (activations too); static.
         scales: sizes that the image goes through, 1 to 6, each twice the one before, and the last
@@ -144,6 +154,10 @@ class Settings:
     tv_weight: float = 0.0
     colors: str = "style"
     color_map: str = "pca"  # as in the code of Gatys et al. 2016
+    tv_l1_weight: float = 0.0
+    padding: str = "zero"
+    average: int = 0
+    normalize_gradients: bool = False
     precision: str = "float32"
     scales: int = 1
 
@@ -153,6 +167,7 @@ class Settings:
         for name in ("init", "weights"):
             self._set(name, str(getattr(self, name)))  # a Path, too; the record holds text
         _check_one_of("pooling", self.pooling, POOLINGS)
+        _check_one_of("padding", self.padding, PADDINGS)
         _check_one_of("convention", self.convention, CONVENTIONS)
         _check_one_of("optimizer", self.optimizer, OPTIMIZERS)
         _check_one_of("precision", self.precision, PRECISIONS)
@@ -170,7 +185,8 @@ class Settings:
                 f"colors is {self.colors!r}, which needs a photograph and a painting; a "
                 f"reconstruction has the colours of its one image: leave it out"
             )
-        if self.ratio is None and self.is_transfer and self.convention != "paper":
+        wanting = self.ratio is None and self.is_transfer and not self.normalize_gradients
+        if wanting and self.convention != "paper":
             raise SettingsError(
                 f"ratio has no default in the convention {self.convention!r}; give one (in "
                 f"'authors' it is 1024 times that of 'paper' for conv4_2, in 'equations' it is "
@@ -252,6 +268,8 @@ class Settings:
         if not self.is_transfer:
             return 1.0
         from_noise = self.init == "noise" or self.init_noise == 1
+        if self.normalize_gradients:
+            return PULL_FROM_NOISE if from_noise else PULL_FROM_IMAGE
         return RATIO_FROM_NOISE if from_noise else RATIO_FROM_IMAGE
 
     @property
@@ -293,6 +311,7 @@ class Settings:
             tv=jnp.float32(self.tv_weight),
             content_layers={layer: jnp.float32(w) for layer, w in self.content_terms.items()},
             style_layers={layer: jnp.float32(w) for layer, w in self.style_terms.items()},
+            tv_l1=jnp.float32(self.tv_l1_weight),
         )
 
 
@@ -328,6 +347,10 @@ PAPER = {
     "convention": "paper",
     "ratio": 1e-3,
     "tv_weight": 0.0,
+    "tv_l1_weight": 0.0,
+    "padding": "zero",
+    "average": 0,
+    "normalize_gradients": False,
     "normalize": True,
 }
 PRESETS = {"paper": PAPER}

@@ -20,7 +20,7 @@ from nst_jax.inputs import (
     initial_image,
     read_images,
 )
-from nst_jax.loop import Stopwatch, check_intervals, iterate, with_arguments
+from nst_jax.loop import Stopwatch, check_intervals, iterate, settle, with_arguments
 from nst_jax.losses import Losses, Targets
 from nst_jax.paintings import ImageLike, StyleLike
 from nst_jax.palette import Palette, finish_image
@@ -54,8 +54,8 @@ class Progress:
         size: long side, in pixels, of the images at this step. Losses of different sizes are not
             comparable.
         work: how much of the run's work is done, 0 to 1: steps count as much as they have pixels.
-        image: (H, W, 3) float32 in [0, 1], the best so far of those of this size; None but every
-            `save_every` steps.
+        image: (H, W, 3) float32 in [0, 1], the best so far of those of this size, or the average;
+            None but every `save_every` steps.
     """
 
     step: int
@@ -76,12 +76,13 @@ class Result:
 
     Attributes:
         image: (H, W, 3) float32, the image of least loss at the last scale that the run came to,
-            enlarged where that is not the full size, and clipped to [0, 1] once; with the colors
-            "luminance", its luminance with the photograph's chroma.
+            or the average there if the settings ask for one; enlarged where that is not the full
+            size, and clipped to [0, 1] once; with the colors "luminance", its luminance with the
+            photograph's chroma. With normalised gradients it is the last image.
         losses: of that image before all this, Python floats.
         history: (step, losses) of the first step at each scale, every `report_every` steps, and
             the last.
-        evaluations: of the loss and its gradient.
+        evaluations: of the loss and its gradient, but for that of an average at the end.
         restarts: how often the optimiser had to begin again.
         compile_seconds: spent compiling the step; of a sweep, once for all lanes.
         run_seconds: spent in steps.
@@ -137,7 +138,7 @@ def stylize(
         save_every: steps between calls of the callback that carry the image.
 
     Returns:
-        The image of least loss, and how it came about.
+        The image of least loss, or the average, and how it came about.
 
     Raises:
         ImageError: an image cannot be read, or an array is no image in [0, 1].
@@ -219,7 +220,7 @@ def _optimize(
     monitor: "_Monitor",
     save_every: int | None,
 ) -> Result:
-    """Run through the monitor's scales; each begins with the best image of the one before."""
+    """Run through the monitor's scales; each begins with what the one before has come to."""
     functions = jitted(program)
     params, loss_weights = prepare(program, weights.params), settings.loss_weights()
     compile_seconds, carry = 0.0, functions.start(jnp.asarray(image, jnp.float32))
@@ -229,22 +230,22 @@ def _optimize(
             carry = carry_up(begin, carry, scale.shape)
         arguments = (params, jax.device_put(targets_at(scale)), loss_weights)
         began = time.perf_counter()
-        step = functions.step.lower(carry, *arguments).compile()
+        step = with_arguments(functions.step.lower(carry, *arguments).compile(), arguments)
         compile_seconds += time.perf_counter() - began
         memory.give_back()
         with monitor.watch:
-            carry, evaluations = iterate(
-                with_arguments(step, arguments), carry, numbers, monitor.report, save_every
-            )
-            best = jax.device_get(carry.best)
+            carry, evaluations = iterate(step, carry, numbers, monitor.report, save_every)
         if monitor.stopped:
             break
+    with monitor.watch:
+        restarts = int(carry.restarts)
+        outcome, losses = settle(step, carry)
     return Result(
-        image=monitor.finish(enlarge(best.image, monitor.scales[-1].shape)),
-        losses=_as_floats(best.losses),
+        image=monitor.finish(enlarge(outcome, monitor.scales[-1].shape)),
+        losses=_as_floats(losses),
         history=monitor.finished_history(),
         evaluations=evaluations,
-        restarts=int(carry.restarts),
+        restarts=restarts,
         compile_seconds=compile_seconds,
         run_seconds=monitor.watch.seconds(),
         completed=not monitor.stopped,
@@ -303,7 +304,7 @@ class _Monitor:
         if number in self._firsts or number % self._report_every == 0:
             self.history.append(self._last)
         if self._callback and not self.stopped:
-            image = None if carry is None else self.finish(np.asarray(carry.best.image))
+            image = None if carry is None else self.finish(np.asarray(carry.outcome))
             progress = Progress(
                 number,
                 self._steps,

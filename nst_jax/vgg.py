@@ -17,6 +17,7 @@ BLOCKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 FILTERS = (64, 128, 256, 512, 512)
 
 POOLINGS = {"average": ops.average_pool2x2, "max": ops.max_pool2x2}
+PADDINGS = ("zero", "reflect", "replicate")
 
 
 def layer_names(architecture: str) -> tuple[str, ...]:
@@ -75,6 +76,7 @@ class Convolution(nn.Module):
     filters: int
     dtype: jnp.dtype
     precision: lax.Precision
+    padding: str = "zero"
     kept: bool = False  # see `ops.bias_relu`
 
     @nn.compact
@@ -88,7 +90,10 @@ class Convolution(nn.Module):
             shape = (3, 3, inputs.shape[-1], self.filters)
             kernel = self.param("kernel", nn.initializers.he_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.filters,))
-        outputs = convolve(inputs, kernel.astype(self.dtype), self.precision)
+        pad = 1
+        if self.padding != "zero":
+            inputs, pad = ops.pad_border(inputs, self.padding), 0
+        outputs = convolve(inputs, kernel.astype(self.dtype), self.precision, pad)
         return ops.bias_relu(outputs, bias, self.kept)
 
 
@@ -103,6 +108,8 @@ class VGG(nn.Module):
         pooling: "average" (Gatys et al. 2015, section "Methods") or "max".
         dtype: type of the activations. The losses sum in float32 whatever it is.
         precision: of the convolutions' products.
+        padding: what stands around the image and around each layer's maps: "zero", as in training;
+            "reflect" or "replicate", which leave no frame along the border (`ops.pad_border`).
 
     Source: Simonyan & Zisserman 2014. Features are after the ReLU, as in Caffe, where the ReLU
     works in place and "conv4_2" is read after it.
@@ -114,6 +121,7 @@ class VGG(nn.Module):
     pooling: str = "average"
     dtype: jnp.dtype = jnp.float32
     precision: lax.Precision = lax.Precision.HIGHEST
+    padding: str = "zero"
 
     @nn.compact
     def __call__(
@@ -141,9 +149,8 @@ class VGG(nn.Module):
                 outputs = POOLINGS[self.pooling](outputs)
                 block = block_of(layer)
             read = layer in observers or layer in self.layers
-            outputs = Convolution(
-                FILTERS[block - 1], self.dtype, self.precision, kept=read, name=layer
-            )(outputs)
+            how = (self.dtype, self.precision, self.padding, read)
+            outputs = Convolution(FILTERS[block - 1], *how, name=layer)(outputs)
             if layer in observers:
                 function, *arguments = observers[layer]
                 outputs, observed[layer] = ops.observe(function, outputs, *arguments)

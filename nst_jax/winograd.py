@@ -76,13 +76,14 @@ def transform_kernel(kernel: jax.Array) -> jax.Array:
     return places.reshape(PATCH * PATCH, *kernel.shape[2:])
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def conv3x3(
     inputs: jax.Array,
     kernel: jax.Array,
     precision: lax.Precision = lax.Precision.HIGHEST,
+    pad: int = 1,
 ) -> jax.Array:
-    """Convolve with 3×3 kernels, stride 1, zero padding of one pixel, as `ops.conv3x3`.
+    """Convolve with 3×3 kernels, stride 1, zero padding, as `ops.conv3x3`.
 
     Differentiable with respect to the inputs only; who trains kernels takes `ops.conv3x3`.
 
@@ -90,37 +91,43 @@ def conv3x3(
         inputs: (N, H, W, I), float32 or float64.
         kernel: from `transform_kernel`, of the inputs' type.
         precision: of the products.
+        pad: pixels of zeros on each side, 0 to 2.
 
     Returns:
-        (N, H, W, O).
+        (N, H + 2·pad − 2, W + 2·pad − 2, O).
     """
-    return _convolve(inputs, kernel, precision)
+    return _convolve(inputs, kernel, precision, pad)
 
 
-def _forward(inputs, kernel, precision):
-    return _convolve(inputs, kernel, precision), kernel
+def _forward(inputs, kernel, precision, pad):
+    return _convolve(inputs, kernel, precision, pad), kernel
 
 
-def _backward(precision, kernel, cotangent):
+def _backward(precision, pad, kernel, cotangent):
+    gradient = _convolve(cotangent, kernel, precision, 2 - pad, turned=True)
     # NaN, and not a zero that would be believed. Where it is not used XLA removes it.
-    return _convolve(cotangent, kernel, precision, turned=True), jnp.full_like(kernel, jnp.nan)
+    return gradient, jnp.full_like(kernel, jnp.nan)
 
 
 conv3x3.defvjp(_forward, _backward)
 
 
 def _convolve(
-    inputs: jax.Array, kernel: jax.Array, precision: lax.Precision, turned: bool = False
+    inputs: jax.Array,
+    kernel: jax.Array,
+    precision: lax.Precision,
+    pad: int,
+    turned: bool = False,
 ) -> jax.Array:
     """The convolution, or, `turned`, that with the kernel turned by 180° from O to I channels."""
-    count, height, width, _ = inputs.shape
+    count, height, width = inputs.shape[0], *(side + 2 * pad - 2 for side in inputs.shape[1:3])
     down, along = -(-height // TILE), -(-width // TILE)
     row_bytes = PATCH**2 * count * along * max(kernel.shape[1:]) * inputs.dtype.itemsize
     strips = min(down, -(-down * row_bytes // int(STRIP_BYTES)))
     edges = [TILE * (down * strip // strips) for strip in range(strips + 1)]
 
     def strip_of(top: int, bottom: int) -> jax.Array:
-        strip = _strip(_patches(inputs, top, bottom, along), kernel, precision, turned)
+        strip = _strip(_patches(inputs, pad, top, bottom, along), kernel, precision, turned)
         return strip[:, : height - top, :width]
 
     first = strip_of(0, edges[1])
@@ -132,14 +139,15 @@ def _convolve(
     return lax.optimization_barrier(outputs)
 
 
-def _patches(inputs: jax.Array, top: int, bottom: int, along: int) -> jax.Array:
+def _patches(inputs: jax.Array, pad: int, top: int, bottom: int, along: int) -> jax.Array:
     """The rows that the tiles from `top` to `bottom` see, with zeros around the image."""
     height, width = inputs.shape[1:3]
-    first, last = max(top - 1, 0), min(bottom + 1, height)
-    rows = (first - (top - 1), bottom + 1 - last)
-    columns = (1, TILE * along + 1 - width)
+    above, below = top - pad, bottom - pad + PATCH - TILE  # in rows of the inputs
+    first, last = max(above, 0), min(below, height)
+    columns = pad, TILE * along + PATCH - TILE - pad - width
     strip = lax.optimization_barrier(inputs[:, first:last])
-    return lax.optimization_barrier(jnp.pad(strip, ((0, 0), rows, columns, (0, 0))))
+    padding = ((0, 0), (first - above, below - last), columns, (0, 0))
+    return lax.optimization_barrier(jnp.pad(strip, padding))
 
 
 def _strip(

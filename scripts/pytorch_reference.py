@@ -20,6 +20,7 @@ from pytorch_objective import Objective, to_image
 from torch import Tensor
 
 from nst_jax.images import load_image, save_image
+from nst_jax.optimizers import COOLING
 from nst_jax.settings import LEARNING_RATES, Settings
 from nst_jax.weights import normalize
 from nst_jax.weights_file import load_weights
@@ -57,17 +58,20 @@ class Stepper:
         image: np.ndarray,
         make_optimizer: Callable[[Tensor], torch.optim.Optimizer],
         clip: bool,
+        rate_at: Callable[[int], float] = lambda step: 1.0,
     ):
         self.image = objective.start(image)
         self.best = self.image.clone()
         self.least = torch.full((), math.inf, dtype=self.image.dtype, device=self.image.device)
         self._objective, self._clip = objective, clip
         self._optimizer = make_optimizer(self.image)
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, rate_at)
         self._loss = self.least
 
     def step(self) -> Tensor:
         """Evaluate and update; the loss before the update, a scalar on the device."""
         self._optimizer.step(self._evaluate)  # type: ignore[arg-type]  # a tensor will do
+        self._schedule.step()
         if self._clip:
             self.image.clamp_(0.0, 1.0)
         return self._loss
@@ -104,12 +108,18 @@ def make_lbfgs(objective: Objective, image: np.ndarray, history: int = 100) -> S
 def make_adam(
     objective: Objective, image: np.ndarray, learning_rate: float = LEARNING_RATES["adam"]
 ) -> Stepper:
-    """`torch.optim.Adam`, clipped to [0, 1] after each step."""
+    """`torch.optim.Adam`, clipped to [0, 1] after each step, with our falling learning rate."""
 
     def make_optimizer(tensor: Tensor) -> torch.optim.Optimizer:
         return torch.optim.Adam([tensor], lr=learning_rate, fused=True)
 
-    return Stepper(objective, image, make_optimizer, clip=True)
+    return Stepper(
+        objective,
+        image,
+        make_optimizer,
+        clip=True,
+        rate_at=lambda step: 1 / math.sqrt(1 + step / COOLING),
+    )
 
 
 class Stopwatch:

@@ -35,10 +35,14 @@ def read_network(path=EMBEDDED, normalized=True):
     return network, mean
 
 
-def convolve(inputs, kernel, bias):
-    """Direct 3×3 convolution with zero padding: (H, W, I) to (H, W, O)."""
+# What NumPy calls them.
+PADDINGS = {"zero": "constant", "reflect": "reflect", "replicate": "edge"}
+
+
+def convolve(inputs, kernel, bias, padding="zero"):
+    """Direct 3×3 convolution with one pixel of padding: (H, W, I) to (H, W, O)."""
     height, width, _ = inputs.shape
-    padded = np.pad(inputs, ((1, 1), (1, 1), (0, 0)))
+    padded = np.pad(inputs, ((1, 1), (1, 1), (0, 0)), PADDINGS[padding])
     outputs = np.zeros((height, width, kernel.shape[-1])) + bias
     for y in range(3):
         for x in range(3):
@@ -53,7 +57,7 @@ def pool(inputs, kind):
     return np.mean(corners, axis=0) if kind == "average" else np.max(corners, axis=0)
 
 
-def all_features(network, image, mean, pooling="average", last="conv5_4"):
+def all_features(network, image, mean, pooling="average", last="conv5_4", padding="zero"):
     """{layer: (h, w, C)} of one image (H, W, 3), up to the layer `last`."""
     outputs, block, features = np.asarray(image, np.float64) - mean, "1", {}
     for layer, parts in network.items():
@@ -61,7 +65,7 @@ def all_features(network, image, mean, pooling="average", last="conv5_4"):
             break
         if layer[4] != block:
             outputs, block = pool(outputs, pooling), layer[4]
-        outputs = np.maximum(convolve(outputs, parts["kernel"], parts["bias"]), 0)
+        outputs = np.maximum(convolve(outputs, parts["kernel"], parts["bias"], padding), 0)
         features[layer] = outputs
     return features
 
@@ -111,18 +115,39 @@ def total_variation(image):
     return (np.sum(down**2) + np.sum(right**2)) / image[..., 0].size
 
 
+def absolute_variation(image, smoothing=1 / 255):
+    """Absolute differences of neighbours, smoothed, over the number of pixels."""
+    down, right = np.diff(image, axis=0), np.diff(image, axis=1)
+    heights = [np.sqrt(d**2 + smoothing**2) - smoothing for d in (down, right)]
+    return sum(map(np.sum, heights)) / image[..., 0].size
+
+
 class Objective:
     """The loss of an image, and all its terms."""
 
-    def __init__(self, network, mean, content, style, convention, ratio, pooling="average", tv=0.0):
+    def __init__(
+        self,
+        network,
+        mean,
+        content,
+        style,
+        convention,
+        ratio,
+        pooling="average",
+        tv=0.0,
+        padding="zero",
+        tv_l1=0.0,
+    ):
         self._network, self._mean, self._pooling = network, mean, pooling
         self._convention, self._ratio, self._tv = convention, ratio, tv
+        self._padding, self._tv_l1 = padding, tv_l1
         self._content = self._features(content)[CONTENT_LAYER]
         style_features = self._features(style)
         self._grams = {layer: gram(style_features[layer]) for layer in STYLE_LAYERS}
 
     def _features(self, image):
-        return all_features(self._network, image, self._mean, self._pooling, "conv5_1")
+        how = (self._pooling, "conv5_1", self._padding)
+        return all_features(self._network, image, self._mean, *how)
 
     def __call__(self, image):
         """{"loss", "content", "style", "tv", "style_layers"} of (H, W, 3)."""
@@ -134,4 +159,5 @@ class Objective:
         }
         style, tv = sum(layers.values()) / len(layers), total_variation(image)
         loss = self._ratio * content + style + self._tv * tv
+        loss += self._tv_l1 * absolute_variation(image)
         return {"loss": loss, "content": content, "style": style, "tv": tv, "style_layers": layers}

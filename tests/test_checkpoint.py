@@ -24,9 +24,12 @@ KEYS = ["a" * 64, "b" * 64, "c" * 64]
 SETTINGS = Settings(content_layers=("conv2_1",), style_layers=("conv1_1",), lbfgs_memory=5)
 
 
-@pytest.fixture(params=["lbfgs", "adam"])
+@pytest.fixture(params=[("lbfgs", 0), ("adam", 5)])
 def program(request, narrow):
-    return make_program(Settings(**{**vars(SETTINGS), "optimizer": request.param}), narrow)
+    optimizer, average = request.param
+    return make_program(
+        Settings(**{**vars(SETTINGS), "optimizer": optimizer, "average": average}), narrow
+    )
 
 
 def noise(random, leaf):
@@ -116,6 +119,7 @@ OTHERS = {
     "size": {"scales": (Scale((3, 4), 5, 2), Scale((8, 6), 15, 1))},
     "schedule": {"scales": (Scale((3, 4), 12, 2), Scale((6, 8), 8, 1))},
     "optimiser": {"optimizer": None},
+    "average": {"average": None},
     "layers": {"style_layers": ("conv1_1", "conv2_1")},
 }
 
@@ -124,9 +128,11 @@ OTHERS = {
 def test_of_another_program_or_size(program, saved, narrow, what):
     changes = dict(OTHERS[what])
     scales = changes.pop("scales", SCALES)
-    wanted = {"optimizer": program.optimizer} | changes
+    wanted = {"optimizer": program.optimizer, "average": program.average} | changes
     if wanted["optimizer"] is None:
         wanted["optimizer"] = "adam" if program.optimizer == "lbfgs" else "lbfgs"
+    if wanted["average"] is None:
+        wanted["average"] = 0 if program.average else 5
     other = make_program(Settings(**{**vars(SETTINGS), **wanted}), narrow)
     numbers = {key: n for n, key in enumerate(KEYS)}
     assert load_checkpoint(saved[1], program, SCALES, numbers) is not None

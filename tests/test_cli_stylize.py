@@ -173,6 +173,10 @@ FLAGS = [
     ("--ratio", "1e39", ("ratio is 1e+39", "0 to 1e+38")),
     ("--ratio", "1:1000", ("--ratio", "'1:1000'", "--help")),
     ("--tv-weight", "-0.1", ("tv_weight is -0.1", "0 to")),
+    ("--tv-l1-weight", "nan", ("tv_l1_weight is nan", "0 to")),
+    ("--padding", "replicated", ("'replicated'; wanted one of zero", "did you mean replicate?")),
+    ("--average", "-1", ("average is -1", "0 to 1000000")),
+    ("--average", "2.5", ("--average", "'2.5'")),
     ("--style-layer-weights", "1,1", ("2 numbers for 5 style layers", "one each")),
     ("--style-layer-weights", "1,1,1,1,-1", ("style_layer_weights is -1", "0 to")),
     ("--style-layer-weights", "1,,1", ("--style-layer-weights", "'1,,1'", "--help")),
@@ -243,9 +247,10 @@ def check_losses(record):
         terms = [entry["style_layers"][layer] for layer in settings["style_layers"]]
         assert entry["style"] == pytest.approx(np.dot(weights, terms), rel=LOSS)
         total = settings["ratio"] * entry["content"] + entry["style"]
-        total += settings["tv_weight"] * entry["tv"]
+        total += settings["tv_weight"] * entry["tv"] + settings["tv_l1_weight"] * entry["tv_l1"]
         assert entry["loss"] == pytest.approx(total, rel=LOSS)
-    assert record["result"]["loss"] <= min(entry["loss"] for entry in record["history"])
+    if not settings["average"] and not settings["normalize_gradients"]:
+        assert record["result"]["loss"] <= min(entry["loss"] for entry in record["history"])
 
 
 def test_record_and_image(folder):
@@ -281,7 +286,7 @@ def test_record_and_image(folder):
     assert timing["s_per_step"] == pytest.approx(timing["run_s"] / 4, abs=1e-4)
     assert record["evaluations"] == 4 and record["completed"] is True
     assert [entry["step"] for entry in record["history"]] == [0, 1, 2, 3]
-    terms = {"loss", "content", "style", "tv", "content_layers", "style_layers"}
+    terms = {"loss", "content", "style", "tv", "tv_l1", "content_layers", "style_layers"}
     assert set(record["history"][0]) == {"step", *terms}
     assert set(record["result"]) == {*terms, "restarts"}
     check_losses(record)
@@ -304,7 +309,7 @@ def test_other_losses_and_optimiser(folder):
     assert (code, out) == (0, "photo-painting.png\n")
     record = read_record("photo-painting.json")
     assert record["settings"]["style_layers"] == ["conv1_1", "conv2_1"]
-    assert record["settings"]["learning_rate"] == 0.02 and record["settings"]["style_size"] == 48
+    assert record["settings"]["learning_rate"] == 0.07 and record["settings"]["style_size"] == 48
     assert [entry["step"] for entry in record["history"]] == [0, 2, 4, 5]
     check_losses(record)
 
@@ -547,14 +552,18 @@ def test_every_setting_has_its_flag(settings_of):
         "tv_weight": 0.75,
         "colors": "match",
         "color_map": "symmetric",
+        "tv_l1_weight": 0.25,
+        "padding": "reflect",
+        "average": 9,
+        "normalize_gradients": True,
         "precision": "bfloat16",
         "scales": 3,
     }
-    flags = ["--no-normalize"]
+    flags = ["--no-normalize", "--normalize-gradients"]
     for name, value in values.items():
         if name == "layers_per_style":
             flags += ["--layers-per-style", "conv1_2,conv5_3"]
-        elif name not in ("normalize", *REGIONS):
+        elif not isinstance(value, bool) and name not in REGIONS:
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
             flags += ["--" + name.replace("_", "-"), text]
     settings = settings_of(*flags)
@@ -622,6 +631,18 @@ def test_masks_are_never_replaced(folder):
     draw_mask("out.png", [1, 1, 0, 0])
     arguments = (*SHORT, "-o", "out.png", "--overwrite", "--content-mask", "out.png")
     refused(arguments, ("out.png: is one of the inputs",))
+
+
+def test_padding_average_and_normalized_gradients(folder):
+    """The record says so, and what it gives as the result's losses are the average's."""
+    flags = ("--padding", "replicate", "--average", 2, "--normalize-gradients")
+    assert nst(*SHORT, "--init", "noise", "--tv-l1-weight", 0.5, *flags).code == 0
+    record = read_record("photo-painting.json")
+    settings = record["settings"]
+    assert (settings["padding"], settings["average"]) == ("replicate", 2)
+    assert (settings["normalize_gradients"], settings["ratio"]) == (True, 0.1)
+    check_losses(record)
+    assert record["result"]["tv_l1"] not in [entry["tv_l1"] for entry in record["history"]]
 
 
 def test_without_normalising(folder):

@@ -413,6 +413,8 @@ FLAGS = [
     (("--style-scales", "1,0.25"), ("painting.png: at size 8 would have",)),
     (("--init-noises", "0,2"), ("init_noise is 2", "0 to 1")),
     (("--layer-weights", "cubic"), ("'cubic'", "paper, gatys, geometric")),
+    (("--tv-l1-weight", 1, "--tv-l1-weights", "1"), ("--tv-l1-weight and --tv-l1-weights do not",)),
+    (("--tv-l1-weights", "0,-1"), ("tv_l1_weight is -1", "0 to")),
     (("--style-ratios", "1,2"), ("2 style ratios for 1 styles", "one each")),
     (("--style-layer-sets", "conv1_1/conv9_1"), ("no layer 'conv9_1'",)),
     (("--style-layer-sets", "conv1_1/conv1_1"), ("conv1_1 twice",)),

@@ -121,6 +121,10 @@ LATER = {
     "content_mask": [],
     "style_mask": [],
     "region_styles": None,
+    "tv_l1_weight": 0.0,
+    "padding": "zero",
+    "average": 0,
+    "normalize_gradients": False,
 }
 
 

@@ -112,6 +112,7 @@ def test_axes_of_numbers():
     for axis, setting, values in (
         (grid.ratio_axis([1e-5, 2e-3]), "ratio", (1e-5, 2e-3)),
         (grid.tv_axis([1e-5, 2e-3]), "tv_weight", (1e-5, 2e-3)),
+        (grid.tv_l1_axis([0, 0.2]), "tv_l1_weight", (0, 0.2)),
         (grid.seed_axis([3, 20000]), "seed", (3, 20000)),
     ):
         assert [point.changes for point in axis.points] == [{setting: value} for value in values]

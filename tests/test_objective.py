@@ -11,7 +11,7 @@ from layouts import OXFORD_MEAN, random_network
 
 from nst_jax import Settings, guidance, stylize
 from nst_jax.losses import Targets
-from nst_jax.program import make_program, objective, style_grams
+from nst_jax.program import make_program, objective, prepare, style_grams
 from nst_jax.settings import PRECISIONS
 from nst_jax.transfer import compute_targets
 from nst_jax.weights import Weights
@@ -209,3 +209,30 @@ def test_a_small_region_reaches_no_farther_than_the_receptive_field(normalized):
     gradient = region_gradient(normalized, masks, 0)
     assert np.any(gradient[:, 40:] != 0)
     assert np.all(gradient[:, 40 + found[0].field :] == 0)
+
+
+@pytest.mark.parametrize(("padding", "form"), [("reflect", "transformed"), ("replicate", "plain")])
+def test_gradient_with_padding(networks, padding, form, random, monkeypatch):
+    """Likewise, by either way of convolving, with a term for absolute differences."""
+    monkeypatch.setitem(PRECISIONS, "float64", (np.float64, jax.lax.Precision.HIGHEST))
+    weights, network, mean, _ = networks["vgg16 normalised"]
+    content, style = random.random((17, 34, 3)), random.random((24, 20, 3))
+    image = random.random(content.shape)
+    rest = ("paper", 1e-3, "average", 0.0, padding, 0.3)
+    loss = reference.Objective(network, mean, content, style, *rest)
+    settings = Settings(ratio=1e-3, padding=padding, tv_l1_weight=0.3)
+    with jax.enable_x64(True):
+        exact = jax.tree.map(lambda tensor: jnp.asarray(tensor, jnp.float64), network)
+        program = dataclasses.replace(make_program(settings, weights), precision="float64")
+        targets = compute_targets(program, exact, content, style)
+        loss_weights = jax.tree.map(lambda w: jnp.asarray(w, jnp.float64), settings.loss_weights())
+        params = exact if form == "plain" else prepare(program, exact)
+        assert ("transformed_kernel" in params["conv5_1"]) == (form == "transformed")
+        gradient_of = jax.jit(jax.grad(objective, argnums=1, has_aux=True), static_argnums=0)
+        gradient, _ = gradient_of(program, jnp.asarray(image), params, targets, loss_weights)
+    corner = np.zeros_like(image)
+    corner[0, -1, 1] = 1.0
+    for direction in (random.standard_normal(image.shape), corner):
+        ahead, behind = loss(image + STEP * direction), loss(image - STEP * direction)
+        slope = (ahead["loss"] - behind["loss"]) / (2 * STEP)
+        assert np.sum(gradient * direction) == pytest.approx(slope, rel=DIRECTIONAL)

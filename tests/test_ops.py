@@ -1,5 +1,7 @@
 """The operators against NumPy float64, and their gradients against central differences."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -107,6 +109,38 @@ def test_what_is_observed_changes_neither_values_nor_gradients(random, lanes):
     expected = np.cos(x) + 2 * product[:, :, None] * w[:, None]
     assert np.asarray(got[0]) == pytest.approx(expected, abs=1e-12)
     assert np.asarray(got[1]) == pytest.approx(2 * np.einsum("ni,nij->nj", product, x), abs=1e-12)
+
+
+@pytest.mark.parametrize("pad", [0, 1, 2])
+@pytest.mark.parametrize("shape", [(1, 5, 7, 3, 4), (2, 3, 3, 4, 2)])
+def test_conv3x3_with_other_zeros_around(random, shape, pad):
+    """One pixel more or less of them on each side; the gradients in float64."""
+    images, kernel = arrays(random, shape)
+    wide = [np.pad(image, ((pad, pad), (pad, pad), (0, 0))) for image in images]
+    expected = [reference.convolve(image, kernel, 0.0)[1:-1, 1:-1] for image in wide]
+    with jax.enable_x64(True):
+
+        def convolve(images, kernel):
+            return ops.conv3x3(images, kernel, pad=pad)
+
+        images, kernel = jnp.asarray(images), jnp.asarray(kernel)
+        assert np.asarray(convolve(images, kernel)) == pytest.approx(np.array(expected), abs=1e-12)
+        check_grads(convolve, (images, kernel), order=1, modes=["rev"], atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("padding", ["reflect", "replicate"])
+@pytest.mark.parametrize("shape", [(2, 5, 4, 3), (1, 2, 2, 1), (3, 1, 4, 2), (1, 1, 1, 2)])
+def test_pad_border(random, padding, shape):
+    """As NumPy pads, and the gradient folds the border back onto what it was made from."""
+    images = random.standard_normal(shape)
+    expected = [
+        np.pad(image, ((1, 1), (1, 1), (0, 0)), reference.PADDINGS[padding]) for image in images
+    ]
+    with jax.enable_x64(True):
+        images = jnp.asarray(images)
+        assert np.array_equal(ops.pad_border(images, padding), expected)
+        pad = partial(ops.pad_border, padding=padding)
+        check_grads(pad, (images,), order=1, modes=["rev"], atol=1e-6, rtol=1e-6)
 
 
 POOLS = [("average", ops.average_pool2x2), ("max", ops.max_pool2x2)]

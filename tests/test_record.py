@@ -24,7 +24,8 @@ WEIGHTS = Weights("vgg16", {}, (0, 0, 0), "Keras", "", "CC BY", name="mine", sha
 def losses(content, style):
     """The losses of an image, with both style layers alike."""
     total = 0.5 * content + style
-    return Losses(total, content, style, 0.25, {"conv4_2": content}, dict.fromkeys(LAYERS, style))
+    layers = {"conv4_2": content}, dict.fromkeys(LAYERS, style)
+    return Losses(total, content, style, 0.25, *layers, 0.125)
 
 
 @pytest.fixture
@@ -61,6 +62,7 @@ def test_record(result):
         "content": 1.0,
         "style": 1.0,
         "tv": 0.25,
+        "tv_l1": 0.125,
         "content_layers": {"conv4_2": 1.0},
         "style_layers": dict.fromkeys(LAYERS, 1.0),
     }

@@ -46,6 +46,10 @@ def test_defaults():
         "tv_weight": 0.0,
         "colors": "style",
         "color_map": "pca",
+        "tv_l1_weight": 0.0,
+        "padding": "zero",
+        "average": 0,
+        "normalize_gradients": False,
         "precision": "float32",
         "scales": 1,
     }
@@ -57,6 +61,14 @@ def test_the_default_ratio_depends_on_the_start():
         assert Settings(init=init).content_weight == 1e-5
     assert Settings(init="noise", ratio=0).content_weight == 0
     assert float(Settings().loss_weights().content) == np.float32(1e-5)
+
+
+@pytest.mark.parametrize("convention", ["paper", "authors", "equations"])
+def test_the_default_ratio_with_normalized_gradients(convention):
+    """The same in each convention: what the terms are multiplied with does not count."""
+    settings = {"normalize_gradients": True, "convention": convention}
+    assert Settings(init="noise", **settings).content_weight == 0.1
+    assert Settings(**settings).content_weight == 0.01
 
 
 @pytest.mark.parametrize("convention", ["authors", "equations"])
@@ -91,6 +103,7 @@ def test_the_presets_name_settings():
         ("seed", 0, 4294967295),
         ("lbfgs_memory", 1, 1000),
         ("scales", 1, 6),
+        ("average", 0, 1_000_000),
     ],
 )
 def test_whole_numbers(name, least, most):
@@ -108,6 +121,7 @@ def test_whole_numbers(name, least, most):
     [
         ("ratio", 0, 1e38, "0 to 1e+38"),
         ("tv_weight", 0, 1e38, "0 to 1e+38"),
+        ("tv_l1_weight", 0, 1e38, "0 to 1e+38"),
         ("learning_rate", 1e-9, 1e3, "1e-09 to 1000"),
     ],
 )
@@ -158,6 +172,7 @@ def test_paths_become_text():
     ("name", "value", "words"),
     [
         ("pooling", "avarage", "'avarage'; wanted one of average, max; did you mean average?"),
+        ("padding", "mirror", "'mirror'; wanted one of zero, reflect, replicate"),
         ("pooling", "sum", "'sum'; wanted one of average, max"),
         ("convention", "Paper", "'Paper'; wanted one of paper, authors, equations; did you mean"),
         (
@@ -291,7 +306,7 @@ def test_style_layer_weights_refused(weights, words):
 
 @pytest.mark.parametrize(
     ("optimizer", "given", "expected"),
-    [("lbfgs", None, 1.0), ("adam", None, 0.02), ("lbfgs", 0.5, 0.5), ("adam", 1, 1.0)],
+    [("lbfgs", None, 1.0), ("adam", None, 0.07), ("lbfgs", 0.5, 0.5), ("adam", 1, 1.0)],
 )
 def test_step_size(optimizer, given, expected):
     assert Settings(optimizer=optimizer, learning_rate=given).step_size == expected

@@ -25,7 +25,7 @@ BASE = Settings(steps=6, lbfgs_memory=5, **LAYERS)
 SETTINGS = [
     dataclasses.replace(BASE, ratio=1e-4),
     dataclasses.replace(BASE, ratio=1e-3, init="noise", seed=3),
-    dataclasses.replace(BASE, ratio=0.0, tv_weight=0.5, init="style"),
+    dataclasses.replace(BASE, ratio=0.0, tv_weight=0.5, tv_l1_weight=0.1, init="style"),
     dataclasses.replace(BASE, ratio=1e-5, style_layer_weights=(1, 0, 0.5)),
     dataclasses.replace(BASE, ratio=1e-2, content_layer_weights=(2.0,)),
 ]
@@ -323,7 +323,8 @@ def test_a_budget(normalized, photograph, painting):
 @pytest.mark.parametrize(
     ("field", "values"),
     [("steps", (1, 2)), ("size", (64, 96)), ("pooling", ("max", "average"))]
-    + [("style_layers", (("conv1_1",), ("conv2_1",))), ("lbfgs_memory", (3, 4))],
+    + [("style_layers", (("conv1_1",), ("conv2_1",))), ("lbfgs_memory", (3, 4))]
+    + [("padding", ("zero", "reflect")), ("average", (0, 3)), ("normalize_gradients", (0, 1))],
 )
 def test_what_lanes_may_not_differ_in(together, field, values):
     settings = [dataclasses.replace(BASE, **{field: value}) for value in values]
@@ -349,15 +350,46 @@ def test_what_makes_no_sense(together, photograph, painting):
         together(lanes_at_once=0)
 
 
-# ---- From coarse to fine
-
-SCALED = [dataclasses.replace(one, scales=2) for one in SETTINGS[:3]]  # 3 steps at 48 px, 3 at 96
-
-
 @pytest.fixture(scope="module")
 def wide():
     """(64, 96, 3): large enough for two scales."""
     return load_image(SAMPLES / "china.jpg", 96)
+
+
+# ---- What is static, but the same in every lane
+
+STATIC = {"padding": "reflect", "average": 3, "normalize_gradients": True}
+
+
+def test_padding_average_and_normalized_gradients(together, normalized, photograph, painting):
+    """Lanes as alone; by Adam from noise, which does not multiply rounding."""
+    start = {"init": "noise", "optimizer": "adam", **STATIC}
+    settings = [dataclasses.replace(one, **start, scales=1) for one in SETTINGS]
+    for one, lane in zip(settings, together(settings, report_every=1), strict=True):
+        alone = stylize(photograph, painting, one, weights=normalized, report_every=1)
+        assert losses_of([lane]) == pytest.approx(losses_of([alone]), rel=ADAM)
+        assert lane.losses.total == pytest.approx(alone.losses.total, rel=ADAM)
+        assert np.abs(lane.image - alone.image).max() < 0.01
+        assert lane.losses.total != lane.history[-1][1].total  # of the average
+
+
+def test_going_on_with_an_average(normalized, wide, painting):
+    """Bit for bit, from the coarse scale on; and what was interrupted has an average, too."""
+    settings = [dataclasses.replace(one, scales=2, average=3) for one in SETTINGS[:2]]
+    job = prepare(wide, painting, settings, normalized)
+    (whole,) = run(job, Options(report_every=2))
+    (stopped,) = run(job, Options(report_every=2, callback=stop_at(1)))
+    assert all(np.isfinite(result.losses.total) for result in stopped.results.values())
+    (going_on,) = run(job, Options(report_every=2), stopped.checkpoint)
+    for number, result in going_on.results.items():
+        assert result.history == whole.results[number].history
+        assert result.losses == whole.results[number].losses
+        assert np.array_equal(result.image, whole.results[number].image)
+
+
+# ---- From coarse to fine
+
+SCALED = [dataclasses.replace(one, scales=2) for one in SETTINGS[:3]]  # 3 steps at 48 px, 3 at 96
 
 
 def test_lanes_equal_single_runs_at_every_scale(together, normalized, wide, painting):

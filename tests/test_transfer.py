@@ -432,6 +432,104 @@ def test_initial_images_of_luminance_are_grey(
     assert np.abs(image - ((1 - noise) * wanted + noise * white)).max() < CHROMA
 
 
+# ---- The mean of the last images, and normalised gradients
+
+
+def images_of(program, arguments, image, steps):
+    """Those that are evaluated: the initial one, and one after each step."""
+    carry, found = jitted(program).start(image), []
+    for _ in range(steps + 1):
+        found.append(np.float64(carry.image))
+        carry, _ = advance(program, carry, arguments)
+    return found
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+@pytest.mark.parametrize("span", [1, 4])
+def test_average(run, problem, normalized, photograph, optimizer, span):
+    """Weights fall by 1 − 2/(N+1) and sum to 1; the losses are those of that very image."""
+    settings = dataclasses.replace(QUICK, optimizer=optimizer, average=span, init="noise")
+    result = run(settings, report_every=1)
+    program = dataclasses.replace(make_program(settings, normalized), average=0)
+    noise = jax.random.uniform(jax.random.key(0), photograph.shape)
+    found = images_of(program, problem[1], noise, QUICK.steps)
+    weights = (1 - 2 / (span + 1)) ** np.arange(QUICK.steps, -1, -1.0)
+    mean = np.tensordot(weights / weights.sum(), found, 1)
+    assert np.abs(result.image - mean.clip(0, 1)).max() < 1e-5
+    _, targets, _ = problem[1]
+    still = dataclasses.replace(QUICK, steps=0)
+    alone = optimize(problem[0], np.float32(mean), targets, still, normalized)
+    assert result.losses.total == pytest.approx(alone.losses.total, rel=1e-4)
+    assert result.evaluations == QUICK.steps + 1 and len(result.history) == QUICK.steps + 1
+    if span == 1:  # the last image
+        assert result.losses.total == pytest.approx(result.history[-1][1].total, rel=SAME)
+
+
+def test_an_average_costs_nothing_where_it_is_not_asked_for(problem, photograph):
+    program, _ = problem
+    leaves = [
+        len(jax.tree.leaves(jax.eval_shape(jitted(one).start, photograph)))
+        for one in (program, dataclasses.replace(program, average=5))
+    ]
+    assert leaves[1] == leaves[0] + 2
+
+
+def test_a_lost_image_does_not_count(problem, photograph):
+    program = dataclasses.replace(problem[0], average=3)
+    carry, _ = advance(program, jitted(program).start(photograph), problem[1])
+    for image in (np.nan, np.inf, 1e3):
+        lost, _ = advance(program, spoil(carry, image), problem[1])
+        assert np.array_equal(lost.outcome, carry.outcome)
+        assert np.array_equal(lost.outcome, photograph)
+
+
+def test_the_callback_sees_the_average(run):
+    seen = []
+    result = run(dataclasses.replace(QUICK, average=4), callback=seen.append, save_every=6)
+    assert np.array_equal(seen[12].image, result.image)
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_an_average_of_a_run_that_was_stopped(run, step):
+    def stop(progress):
+        if progress.step == step:
+            raise StopIteration
+
+    result = run(dataclasses.replace(QUICK, average=4), callback=stop)
+    assert not result.completed and result.evaluations in (step + 1, step + 2)
+    assert np.isfinite(result.losses.total)
+
+
+def test_the_next_scale_begins_with_the_average(run, normalized, photograph, painting):
+    """Its first losses are those of the average of the scale before, enlarged."""
+    settings = dataclasses.replace(QUICK, scales=2, average=4, optimizer="adam", init="noise")
+    result = run(settings, report_every=1)
+    small = [enlarged(photograph, 48, 32), enlarged(painting, 32, 40)]
+    coarse = dataclasses.replace(settings, scales=1, steps=5)  # the sixth update is not used
+    before = run(coarse, *[image.clip(0, 1) for image in small])
+    first = dict(result.history)[6]
+    program = make_program(settings, normalized)
+    targets = compute_targets(program, normalized.params, photograph, painting)
+    still = dataclasses.replace(settings, scales=1, steps=0)
+    alone = optimize(program, enlarged(before.image, 96, 64), targets, still, normalized)
+    assert first.total == pytest.approx(alone.losses.total, rel=1e-3)
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_normalized_gradients(run, optimizer):
+    """Both terms fall, whatever their size; the last image is the result."""
+    settings = dataclasses.replace(QUICK, normalize_gradients=True, init="noise", ratio=0.1)
+    falls = []
+    for convention in ("paper", "equations"):
+        one = dataclasses.replace(settings, convention=convention, optimizer=optimizer)
+        result = run(one, report_every=1)
+        first, last = result.history[0][1], result.history[-1][1]
+        assert result.losses == last and result.restarts == 0
+        assert last.content < 0.95 * first.content and last.style < 0.7 * first.style
+        falls.append((last.content / first.content, last.style / first.style))
+    assert falls[0] == pytest.approx(falls[1], rel=0.02)  # 1536 times as much content
+
+
 # ---- From coarse to fine
 
 SCALED = dataclasses.replace(QUICK, scales=2)  # 6 steps at 48 px, 6 at 96 px

@@ -7,7 +7,7 @@ import pytest
 import reference
 import torch_features
 
-from nst_jax import vgg
+from nst_jax import program, vgg
 from nst_jax.errors import SettingsError
 
 # Relative to a layer's greatest value: two float32 programs that sum in different orders.
@@ -55,6 +55,49 @@ def test_each_image_of_a_batch_is_on_its_own(embedded, random):
     for image, got in zip(images, features, strict=True):
         expected = reference.all_features(network, image, mean, last="conv3_2")["conv3_2"]
         assert np.abs(np.asarray(got) - expected).max() < FEATURES * expected.max()
+
+
+@pytest.mark.parametrize(
+    ("padding", "size", "form"),  # conv5_1 has (2, 2) and (1, 1)
+    [
+        ("reflect", (33, 40), "transformed"),
+        ("reflect", (16, 17), "plain"),
+        ("replicate", (33, 40), "plain"),
+        ("replicate", (16, 17), "transformed"),
+    ],
+)
+def test_padding(embedded, random, padding, size, form):
+    """Against NumPy's, by both ways of convolving; one image alone and as a lane."""
+    images = random.random((2, *size, 3), np.float32)
+    layers = ("conv1_1", "conv2_2", "conv5_1")
+    network = vgg.VGG("vgg16", layers, embedded.mean, padding=padding)
+    params = {name: embedded.params[name] for name in vgg.convolutions_up_to("vgg16", layers)}
+    if form == "transformed":
+        params = {name: program._transformed(tensors) for name, tensors in params.items()}
+    together = jax.jit(vgg.extract_features, static_argnums=0)(network, params, images)
+
+    def one(image):
+        return vgg.extract_features(network, params, image[None])
+
+    lanes = jax.jit(jax.vmap(one))(images)
+    exact, mean = reference.read_network(normalized=False)
+    for number, image in enumerate(images):
+        expected = reference.all_features(exact, image, mean, last="conv5_1", padding=padding)
+        for layer in layers:
+            found = np.stack([together[layer][number], lanes[layer][number, 0]])
+            assert found.shape[1:] == expected[layer].shape
+            assert np.abs(found - expected[layer]).max() < FEATURES * expected[layer].max(), layer
+
+
+def test_padding_leaves_no_frame(embedded):
+    """Around an image of one colour the maps are of one value, as in its midst."""
+    flat = np.full((1, 32, 32, 3), (0.9, 0.2, 0.1), np.float32)
+    frames = {}
+    for padding in vgg.PADDINGS:
+        maps = np.asarray(compute(embedded, flat, layers=("conv3_1",), padding=padding)["conv3_1"])
+        frames[padding] = np.ptp(maps, axis=(1, 2)).max() / maps.max()
+    assert frames["zero"] > 0.1
+    assert max(frames["reflect"], frames["replicate"]) < FEATURES
 
 
 def test_stops_at_the_deepest_layer_asked_for(embedded):

@@ -47,6 +47,22 @@ def test_gradient_is_the_convolution_with_the_turned_kernel(size):
     assert error(pull(jnp.asarray(cotangent))[0], wanted) < TOLERANCE
 
 
+@pytest.mark.parametrize("pad", [0, 2])
+@pytest.mark.parametrize("size", [(3, 5), (6, 6), (9, 17)])
+def test_other_zeros_around(size, pad):
+    """One pixel less or more on each side, and the gradient with one more or less."""
+    inputs, kernel = problem(size)
+    transformed = winograd.transform_kernel(jnp.asarray(kernel))
+    found, pull = jax.vjp(lambda x: winograd.conv3x3(x, transformed, pad=pad), jnp.asarray(inputs))
+    around = ((0, 0), (pad, pad), (pad, pad), (0, 0))
+    wanted = convolve(np.pad(inputs, around), kernel)[:, 1:-1, 1:-1]
+    assert found.shape == wanted.shape and error(found, wanted) < TOLERANCE
+    cotangent = np.random.default_rng(1).normal(size=found.shape).astype(np.float32)
+    back = ((0, 0), (2 - pad, 2 - pad), (2 - pad, 2 - pad), (0, 0))
+    wanted = convolve(np.pad(cotangent, back), kernel[::-1, ::-1].swapaxes(2, 3))[:, 1:-1, 1:-1]
+    assert error(pull(jnp.asarray(cotangent))[0], wanted) < TOLERANCE
+
+
 def test_exact_in_float64():
     with jax.enable_x64(True):
         inputs, kernel = problem((9, 14), dtype=np.float64)
