@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from nst_jax.lbfgs import CURVATURE_FLOOR, LBFGSState, forget, lbfgs, scale_by_lbfgs
+from nst_jax.lbfgs import CURVATURE_FLOOR, LANE_AXES, LBFGSState, forget, lbfgs, scale_by_lbfgs
 
 # Against float64: 25 steps, each with sums over 40 numbers in float32, amplified by the curvature.
 DIRECTION = 1e-3
@@ -63,6 +63,28 @@ def test_directions_are_those_of_the_two_loop_recursion(random, memory):
         first = max(0, k - memory)
         pairs = [
             (rows[i + 1][0] - rows[i][0], rows[i + 1][1] - rows[i][1]) for i in range(first, k)
+        ]
+        expected = two_loop(rows[k][1], pairs)
+        error = np.linalg.norm(rows[k][2] - expected) / np.linalg.norm(expected)
+        assert error < DIRECTION, k
+
+
+@pytest.mark.parametrize("memory", [2, 50])
+def test_a_history_in_bfloat16_is_that_of_the_rounded_pairs(random, memory):
+    """The textbook's recursion over the pairs as they are kept."""
+    problem = Quadratic(40, random)
+    start = jnp.asarray(random.standard_normal(40), jnp.float32)
+    rows, state = record(scale_by_lbfgs(memory, jnp.bfloat16), problem.gradient, start, 12)
+    assert state.steps.dtype == state.changes.dtype == jnp.bfloat16
+
+    def kept(after, before):
+        rounded = jnp.asarray(np.float32(after) - np.float32(before)).astype(jnp.bfloat16)
+        return np.asarray(rounded, np.float64)
+
+    for k in range(1, len(rows)):
+        pairs = [
+            tuple(kept(rows[i + 1][part], rows[i][part]) for part in (0, 1))
+            for i in range(max(0, k - memory), k)
         ]
         expected = two_loop(rows[k][1], pairs)
         error = np.linalg.norm(rows[k][2] - expected) / np.linalg.norm(expected)
@@ -202,13 +224,20 @@ def test_minimises_rosenbrock():
     assert np.asarray(x) == pytest.approx(np.ones(2), abs=1e-2)
 
 
-def test_history_is_updated_in_place():
-    """Donated, the two (m, n) arrays are aliased: no step copies them."""
-    transformation, image = scale_by_lbfgs(8), jnp.zeros((16, 16, 3))
-    state = jax.eval_shape(transformation.init, image)
-    step = jax.jit(transformation.update, donate_argnums=1)
+@pytest.mark.parametrize(("dtype", "size"), [(None, 4), (jnp.bfloat16, 2)])
+@pytest.mark.parametrize("lanes", [0, 2])
+def test_history_is_updated_in_place(dtype, size, lanes):
+    """Donated, the two (m, n) arrays are aliased: no step copies them, nor makes them wider."""
+    transformation, image = scale_by_lbfgs(32, dtype), jnp.zeros((16, 16, 3))
+    init, update = transformation.init, transformation.update
+    if lanes:
+        image = jnp.zeros((lanes, *image.shape))
+        init = jax.vmap(init, out_axes=LANE_AXES)
+        update = jax.vmap(update, in_axes=(0, LANE_AXES, 0), out_axes=(0, LANE_AXES))
+    state = jax.eval_shape(init, image)
+    step = jax.jit(update, donate_argnums=1)
     memory = step.lower(image, state, image).compile().memory_analysis()
-    history = 2 * 8 * image.size * 4
+    history = 2 * 32 * image.size * size
     assert isinstance(state, LBFGSState)
     assert memory.alias_size_in_bytes >= history
     assert memory.temp_size_in_bytes < history / 2

@@ -5,11 +5,13 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import reference
 from layouts import OXFORD_MEAN, random_network
 
 from nst_jax import Settings, guidance, stylize
+from nst_jax.lbfgs import scale_by_lbfgs
 from nst_jax.losses import Targets
 from nst_jax.program import make_program, objective, prepare, style_grams
 from nst_jax.settings import PRECISIONS
@@ -107,6 +109,38 @@ def test_gradient_in_float64(networks, name, pooling, random, monkeypatch):
         slope = (ahead["loss"] - behind["loss"]) / (2 * STEP)
         along = np.sum(gradient * direction)
         assert along == pytest.approx(slope, rel=DIRECTIONAL, abs=1e-7 * np.linalg.norm(gradient))
+
+
+def test_directions_are_optax_s(networks, random, monkeypatch):
+    """L-BFGS on the objective itself, over 50 steps from noise, in float64."""
+    monkeypatch.setitem(PRECISIONS, "float64", (np.float64, jax.lax.Precision.HIGHEST))
+    weights, network, _, _ = networks["vgg16 normalised"]
+    content, style = random.random((32, 48, 3)), random.random((32, 32, 3))
+    settings = Settings(ratio=1e-3)
+    ours, theirs = scale_by_lbfgs(30), optax.scale_by_lbfgs(30)
+    with jax.enable_x64(True):
+        exact = jax.tree.map(lambda tensor: jnp.asarray(tensor, jnp.float64), network)
+        program = dataclasses.replace(make_program(settings, weights), precision="float64")
+        targets = compute_targets(program, exact, content, style)
+        loss_weights = jax.tree.map(lambda w: jnp.asarray(w, jnp.float64), settings.loss_weights())
+        gradient_of = jax.grad(objective, argnums=1, has_aux=True)
+
+        @jax.jit
+        def step(image, state, other):
+            gradient, losses = gradient_of(program, image, exact, targets, loss_weights)
+            direction, state = ours.update(gradient, state, image)
+            wanted, other = theirs.update(gradient, other, image)
+            error = jnp.linalg.norm(direction - wanted) / jnp.linalg.norm(wanted)
+            return image - direction, state, other, error, losses.total
+
+        image = jnp.asarray(random.random(content.shape))
+        carry, errors, totals = (image, ours.init(image), theirs.init(image)), [], []
+        for _ in range(50):
+            *carry, error, total = step(*carry)
+            errors.append(float(error))
+            totals.append(float(total))
+    assert max(errors) < 1e-5
+    assert totals[-1] < totals[0] / 10  # it went somewhere
 
 
 def wide_masks(height, width):

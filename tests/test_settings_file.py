@@ -34,9 +34,24 @@ OTHER = {
     "optimizer": "adam",
     "learning_rate": 0.1,
     "lbfgs_memory": 7,
+    "lbfgs_history": "bfloat16",
     "tv_weight": 1e38,
+    "tv_l1_weight": 0.25,
+    "colors": "match",
+    "color_map": "symmetric",
+    "padding": "reflect",
+    "average": 9,
+    "normalize_gradients": True,
     "precision": "bfloat16",
     "scales": 3,
+}
+
+
+# They do not go with those of mixtures.
+REGIONS = {
+    "content_mask": ("a,b.png", "c.png"),
+    "style_mask": ("none", 'd".png'),
+    "region_styles": (2, 0),
 }
 
 
@@ -63,11 +78,12 @@ def settings_of(*flags, recorded=None):
 def test_every_setting_can_be_written(folder):
     """And read again; what is not written has its default."""
     fields = dataclasses.fields(Settings)
-    assert set(OTHER) == {field.name for field in fields}
-    settings = Settings(**OTHER)
-    path = write(as_toml(settings), folder)
-    assert settings_of("--settings", path) == settings
-    assert all(OTHER[name] != getattr(Settings(), name) for name in OTHER)
+    assert {*OTHER, *REGIONS} == {field.name for field in fields}
+    for others in (OTHER, REGIONS):
+        settings = Settings(**others)
+        path = write(as_toml(settings), folder)
+        assert settings_of("--settings", path) == settings
+        assert all(others[name] != getattr(Settings(), name) for name in others)
     written = tomllib.loads(as_toml(Settings()))
     assert set(written) == {field.name for field in fields if field.default is not None}
     write(as_toml(Settings()), folder)
