@@ -106,8 +106,10 @@ def _as_carry(
     """The tree again; ValueError or KeyError where the arrays are not those of this program."""
     begin = jax.vmap(partial(start, program), out_axes=lane_axes(program))
     wanted = jax.eval_shape(begin, jax.ShapeDtypeStruct((count, *shape), jnp.float32))
-    leaves = []
-    for name, leaf in _named(wanted):
+    leaves, names = [], dict(_named(wanted))
+    if set(arrays) != set(names):
+        raise ValueError(f"there are {', '.join(arrays)}")
+    for name, leaf in names.items():
         array = arrays[name]
         if (array.shape, array.dtype) != (leaf.shape, leaf.dtype):
             raise ValueError(f"{name} is {array.dtype} {array.shape}")

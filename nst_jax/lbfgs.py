@@ -58,9 +58,7 @@ class LBFGSState(NamedTuple):
 LANE_AXES: Any = LBFGSState._make([None, *[0] * (len(LBFGSState._fields) - 1)])
 
 
-def lbfgs(
-    learning_rate: float = 1.0, memory: int = 50, history: Any = None
-) -> optax.GradientTransformation:
+def lbfgs(learning_rate: float = 1.0, memory: int = 50) -> optax.GradientTransformation:
     """L-BFGS with a fixed step: x ← x − learning_rate · H g.
 
     Without a line search each update needs exactly one gradient, so the lanes of a `vmap` never
@@ -69,15 +67,14 @@ def lbfgs(
     Args:
         learning_rate: length of the step; 1 is the quasi-Newton step.
         memory: m, the number of pairs kept.
-        history: the type that they are kept in; None is that of the parameters.
 
     Returns:
         An optax transformation whose `update` needs `params`.
     """
-    return optax.chain(scale_by_lbfgs(memory, history), optax.scale(-learning_rate))
+    return optax.chain(scale_by_lbfgs(memory), optax.scale(-learning_rate))
 
 
-def scale_by_lbfgs(memory: int = 50, history: Any = None) -> optax.GradientTransformation:
+def scale_by_lbfgs(memory: int = 50) -> optax.GradientTransformation:
     """Multiply gradients with the L-BFGS approximation of the inverse Hessian.
 
     The first direction is the gradient, shortened to length 1 where it is longer (as in optax).
@@ -85,9 +82,6 @@ def scale_by_lbfgs(memory: int = 50, history: Any = None) -> optax.GradientTrans
 
     Args:
         memory: m, the number of pairs kept; 2·m·n numbers of state.
-        history: the type that they are kept in; None is that of the parameters. bfloat16 halves the
-            state. All products are of the pairs as they are kept, so that the inverse Hessian is
-            that of these pairs, symmetric and positive, and summed in the parameters' type.
 
     Returns:
         An optax transformation whose `update` needs `params`.
@@ -99,7 +93,7 @@ def scale_by_lbfgs(memory: int = 50, history: Any = None) -> optax.GradientTrans
 
     def init(params: optax.Params) -> LBFGSState:
         flat, _ = ravel_pytree(params)
-        pairs = jnp.zeros((memory, flat.size), history or flat.dtype)
+        pairs = jnp.zeros((memory, flat.size), flat.dtype)
         square = jnp.zeros((memory, memory), flat.dtype)
         return LBFGSState(
             slot=jnp.zeros((), jnp.int32),
@@ -137,34 +131,22 @@ def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
 
 def _times(pairs: jax.Array, vectors: jax.Array) -> jax.Array:
     """(m, n) times each of (k, n): (k, m), in one pass over the pairs."""
-    if pairs.dtype == vectors.dtype:
-        return jnp.einsum("mn,kn->km", pairs, vectors, precision=lax.Precision.HIGHEST)
-    # As sums, since a product would first make a wider copy of the whole history.
-    wide = pairs.astype(vectors.dtype)
-    return jnp.stack([jnp.sum(wide * vector[None], axis=1) for vector in vectors])
-
-
-def _combined(weights: jax.Array, pairs: jax.Array) -> jax.Array:
-    """Σ_i weights_i · pairs_i: (m,) and (m, n) to (n,)."""
-    if pairs.dtype == weights.dtype:
-        return _dot(weights, pairs)
-    return jnp.sum(weights[:, None] * pairs.astype(weights.dtype), axis=0)
+    return jnp.einsum("mn,kn->km", pairs, vectors, precision=lax.Precision.HIGHEST)
 
 
 def _remember(
     state: LBFGSState, params: jax.Array, gradient: jax.Array
 ) -> tuple[LBFGSState, tuple[jax.Array, jax.Array]]:
     """Store the newest pair; return the new state and (Sᵀg, Yᵀg)."""
-    dtype = state.steps.dtype
-    step, change = (params - state.params).astype(dtype), (gradient - state.gradient).astype(dtype)
-    wide_step, wide_change = step.astype(params.dtype), change.astype(params.dtype)
-    curvature, norm = _dot(wide_step, wide_change), _dot(wide_change, wide_change)
-    floor = CURVATURE_FLOOR * jnp.sqrt(_dot(wide_step, wide_step) * norm)
+    step, change = params - state.params, gradient - state.gradient
+    curvature, norm = _dot(step, change), _dot(change, change)
+    floor = CURVATURE_FLOOR * jnp.sqrt(_dot(step, step) * norm)
     keep = state.started & (curvature > floor) & jnp.isfinite(curvature + norm)
     # Zeros, not the pair itself: 0 · NaN would poison the products for good.
-    steps = state.steps.at[state.slot].set(jnp.where(keep, step, 0))
-    changes = state.changes.at[state.slot].set(jnp.where(keep, change, 0))
-    vectors = jnp.stack([gradient, jnp.where(keep, wide_change, 0.0)])
+    change = jnp.where(keep, change, 0.0)
+    steps = state.steps.at[state.slot].set(jnp.where(keep, step, 0.0))
+    changes = state.changes.at[state.slot].set(change)
+    vectors = jnp.stack([gradient, change])
     steps_g, steps_y = _times(steps, vectors)
     changes_g, changes_y = _times(changes, vectors)
     remembered = LBFGSState(
@@ -190,8 +172,7 @@ def _direction(
 ) -> jax.Array:
     """H g, or the shortened gradient where the history is empty."""
     a, b = _coefficients(state, *products)
-    quasi_newton = state.scale * gradient + _combined(b, state.steps)
-    quasi_newton -= _combined(a, state.changes)
+    quasi_newton = state.scale * gradient + _dot(b, state.steps) - _dot(a, state.changes)
     shorten = jnp.minimum(1.0, 1.0 / jnp.sqrt(_dot(gradient, gradient)))
     return jnp.where(jnp.any(state.valid), quasi_newton, shorten * gradient)
 

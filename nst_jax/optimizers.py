@@ -38,9 +38,7 @@ class Optimizer(NamedTuple):
     lane_axes: Any
 
 
-def make_optimizer(
-    name: str, learning_rate: float, lbfgs_memory: int, lbfgs_history: str = "float32"
-) -> Optimizer:
+def make_optimizer(name: str, learning_rate: float, lbfgs_memory: int) -> Optimizer:
     """Make the optimiser called "lbfgs" or "adam".
 
     L-BFGS is never clipped: a clipped step breaks the pairs that it learns curvature from.
@@ -53,12 +51,9 @@ def make_optimizer(
         learning_rate: of the optimiser; for Adam that of the first step, in units of the image's
             range.
         lbfgs_memory: pairs of history, for L-BFGS.
-        lbfgs_history: the type that they are kept in, "float32" (or wider, where the image is) or
-            "bfloat16".
     """
     if name == "lbfgs":
-        history = jnp.bfloat16 if lbfgs_history == "bfloat16" else None
-        init, update = lbfgs(learning_rate, lbfgs_memory, history)
+        init, update = lbfgs(learning_rate, lbfgs_memory)
         return Optimizer(init, update, _restart_lbfgs, lambda image: image, (LANE_AXES, 0))
     init, update = optax.adam(lambda step: learning_rate / jnp.sqrt(1 + step / COOLING))
     return Optimizer(init, update, _zeros, lambda image: image.clip(0.0, 1.0), 0)

@@ -50,7 +50,6 @@ class Program:
     optimizer: str
     learning_rate: float
     lbfgs_memory: int
-    lbfgs_history: str
     padding: str
     average: int
     normalize_gradients: bool
@@ -63,9 +62,7 @@ class Program:
 
     def make_optimizer(self) -> Optimizer:
         """The optimiser."""
-        return make_optimizer(
-            self.optimizer, self.learning_rate, self.lbfgs_memory, self.lbfgs_history
-        )
+        return make_optimizer(self.optimizer, self.learning_rate, self.lbfgs_memory)
 
 
 def make_program(settings: Settings, weights: Weights) -> Program:
@@ -87,7 +84,6 @@ def make_program(settings: Settings, weights: Weights) -> Program:
         optimizer=settings.optimizer,
         learning_rate=settings.step_size,
         lbfgs_memory=settings.lbfgs_memory,
-        lbfgs_history=settings.lbfgs_history,
         padding=settings.padding,
         average=settings.average,
         normalize_gradients=settings.normalize_gradients,

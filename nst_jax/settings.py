@@ -31,7 +31,6 @@ PRECISIONS = {
     "tf32": (jnp.float32, lax.Precision.DEFAULT),
     "bfloat16": (jnp.bfloat16, lax.Precision.DEFAULT),
 }
-HISTORIES = ("float32", "bfloat16")
 LEARNING_RATES = {
     "lbfgs": 1.0,  # the quasi-Newton step
     "adam": 0.07,  # of the range [0, 1]: 18 levels of 8 bits, in the first step
@@ -106,7 +105,6 @@ class Settings:
         optimizer: "lbfgs" or "adam"; static.
         learning_rate: None means 1 for L-BFGS and 0.07 for Adam, which lowers it; static.
         lbfgs_memory: pairs of history, ≥ 1; static.
-        lbfgs_history: "float32" or "bfloat16", the type that they are kept in; static.
         tv_weight: weight of the total variation, ≥ 0; traced.
         colors: "style", the painting's; "luminance", the photograph's chroma, and only luminance is
             painted; or "match", the painting moved to the photograph's colours first (`palette`).
@@ -153,7 +151,6 @@ class Settings:
     optimizer: str = "lbfgs"
     learning_rate: float | None = None
     lbfgs_memory: int = 50
-    lbfgs_history: str = "float32"
     tv_weight: float = 0.0
     colors: str = "style"
     color_map: str = "pca"  # as in the code of Gatys et al. 2016
@@ -174,7 +171,6 @@ class Settings:
         _check_one_of("convention", self.convention, CONVENTIONS)
         _check_one_of("optimizer", self.optimizer, OPTIMIZERS)
         _check_one_of("precision", self.precision, PRECISIONS)
-        _check_one_of("lbfgs_history", self.lbfgs_history, HISTORIES)
         _check_one_of("colors", self.colors, COLORS)
         _check_one_of("color_map", self.color_map, COLOR_MAPS)
         for name in NUMBERS:

@@ -549,7 +549,6 @@ def test_every_setting_has_its_flag(settings_of):
         "optimizer": "adam",
         "learning_rate": 0.125,
         "lbfgs_memory": 7,
-        "lbfgs_history": "bfloat16",
         "tv_weight": 0.75,
         "colors": "match",
         "color_map": "symmetric",

@@ -125,7 +125,6 @@ LATER = {
     "padding": "zero",
     "average": 0,
     "normalize_gradients": False,
-    "lbfgs_history": "float32",
 }
 
 

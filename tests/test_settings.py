@@ -43,7 +43,6 @@ def test_defaults():
         "optimizer": "lbfgs",
         "learning_rate": None,
         "lbfgs_memory": 50,
-        "lbfgs_history": "float32",
         "tv_weight": 0.0,
         "colors": "style",
         "color_map": "pca",

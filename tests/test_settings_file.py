@@ -34,7 +34,6 @@ OTHER = {
     "optimizer": "adam",
     "learning_rate": 0.1,
     "lbfgs_memory": 7,
-    "lbfgs_history": "bfloat16",
     "tv_weight": 1e38,
     "tv_l1_weight": 0.25,
     "colors": "match",

@@ -314,10 +314,11 @@ def test_a_budget(normalized, photograph, painting):
     job = prepare(photograph, painting, SETTINGS, normalized)
     all_at_once = Runner(job, Options()).plan
     assert all_at_once.lanes == 5
+    alone = Runner(job, Options(lanes_at_once=1)).plan
     fewer = Runner(job, Options(memory=all_at_once.bytes - 1)).plan
     assert fewer.lanes == 3 and fewer.bytes < all_at_once.bytes  # in even rounds, of 3 and 2
-    with pytest.raises(SettingsError, match=r"one lane needs .* 23 MB may be used; a --size of"):
-        Runner(job, Options(memory=23_000_000))
+    with pytest.raises(SettingsError, match=r"one lane needs .* MB may be used; a --size of"):
+        Runner(job, Options(memory=alone.bytes - 1_000_000))
 
 
 @pytest.mark.parametrize(
