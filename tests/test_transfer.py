@@ -518,7 +518,7 @@ def test_the_next_scale_begins_with_the_average(run, normalized, photograph, pai
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 def test_normalized_gradients(run, optimizer):
     """Both terms fall, whatever their size; the last image is the result."""
-    settings = dataclasses.replace(QUICK, normalize_gradients=True, init="noise", ratio=0.1)
+    settings = dataclasses.replace(QUICK, normalize_gradients=True, init="noise", ratio=1.0)
     falls = []
     for convention in ("paper", "equations"):
         one = dataclasses.replace(settings, convention=convention, optimizer=optimizer)
