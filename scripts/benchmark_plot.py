@@ -6,7 +6,7 @@ from typing import Any
 
 import matplotlib
 from benchmark_report import NETWORKS, OURS, PYTORCH, TITLES, in_order, measured, title
-from benchmark_results import summary
+from benchmark_results import fingerprint, summary
 
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402
@@ -15,18 +15,19 @@ from matplotlib.ticker import NullLocator  # noqa: E402
 COLORS = {OURS: "tab:blue", PYTORCH: "tab:orange", "pytorch compiled": "tab:red"}
 LINES = ("-", "--", ":", "-.")
 # The same file for the same results.
-METADATA = {"png": {"Software": None}, "svg": {"Date": None}}
+METADATA: dict[str, dict[str, str | None]] = {"png": {"Software": None}, "svg": {"Date": None}}
 
 
 def plot(results: dict[str, Any], folder: Path) -> Iterator[Path]:
-    """Write speed.png and speed.svg."""
+    """Write speed.png and speed.svg; both tell of which results they are."""
     matplotlib.rcParams["svg.hashsalt"] = "nst_jax"
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     _times(left, results)
     _curves(right, results)
     for suffix, metadata in METADATA.items():
         path = folder / f"speed.{suffix}"
-        figure.savefig(path, dpi=120, metadata=metadata)
+        described = {**metadata, "Description": fingerprint(results)}
+        figure.savefig(path, dpi=120, metadata=described)
         yield path
     pyplot.close(figure)
 

@@ -1,5 +1,6 @@
 """The results: one JSON file that several runs on one machine fill, and statistics of it."""
 
+import hashlib
 import json
 import math
 import re
@@ -74,6 +75,12 @@ def write_results(path: Path, results: dict[str, Any]) -> None:
     half = path.with_name(path.name + ".part")
     half.write_text(text + "\n", encoding="utf-8")
     half.replace(path)
+
+
+def fingerprint(results: dict[str, Any]) -> str:
+    """A checksum of all that was measured, by which a plot can be told to be of these results."""
+    text = json.dumps(results["cases"], sort_keys=True)
+    return f"results sha256 {hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def summary(seconds: Sequence[float]) -> dict[str, float]:
