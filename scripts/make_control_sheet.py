@@ -95,7 +95,7 @@ def paint(flags: str, styles: tuple[Path, ...], path: Path, base: list[str]) -> 
 def make_controls(folder: Path, size: int, steps: int) -> np.ndarray:
     """The sheet, with a row for each kind of control."""
     base = ["--size", str(size), "--steps", str(steps)]
-    cells = []
+    cells: list[list[Cell]] = []
     for kind, row in ROWS.items():
         cells.append([])
         for number, (flags, styles) in enumerate(row):

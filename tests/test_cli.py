@@ -14,7 +14,7 @@ from PIL import Image
 import nst_jax
 from nst_jax import cli, cli_stylize
 
-COLUMNS, LINES = 80, 100  # of a terminal, and of two of its screens
+COLUMNS, LINES = 80, 112  # of a terminal, and of two of its screens
 PATIENCE = 120  # seconds until a process of a few seconds counts as stuck
 STYLIZE = ("stylize", "photo.png", "painting.png", "--size", "32")
 
