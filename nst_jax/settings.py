@@ -33,7 +33,7 @@ PRECISIONS = {
 }
 LEARNING_RATES = {
     "lbfgs": 1.0,  # the quasi-Newton step
-    "adam": 0.07,  # of the range [0, 1]: 18 levels of 8 bits, in the first step
+    "adam": 0.02,  # of the range [0, 1]: five levels of 8 bits, in the first step
 }
 # By the pictures of the samples at 256 and 512 px (README, "Which ratio?"): from noise the content
 # must first appear and wants more weight; where it is there from the start, less keeps it.
@@ -103,7 +103,7 @@ class Settings:
         weights: "auto", "vgg19", "vgg16", an installed name or a path.
         normalize: whether to scale the network's filters to a mean activation of 1.
         optimizer: "lbfgs" or "adam"; static.
-        learning_rate: None means 1 for L-BFGS and 0.07 for Adam, which lowers it; static.
+        learning_rate: None means 1 for L-BFGS and 0.02 for Adam, which lowers it; static.
         lbfgs_memory: pairs of history, ≥ 1; static.
         tv_weight: weight of the total variation, ≥ 0; traced.
         colors: "style", the painting's; "luminance", the photograph's chroma, and only luminance is

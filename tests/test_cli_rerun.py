@@ -87,7 +87,7 @@ def test_other_settings():
     check_same("out.png", "out-rerun.png", read("out.json"), read("out-rerun.json"))
     settings = read("out-rerun.json")["settings"]
     assert (settings["size"], settings["style_size"], settings["tv_weight"]) == (48, 48, 0.5)
-    assert settings["learning_rate"] == 0.07 and settings["style_layer_weights"] == [1.0]
+    assert settings["learning_rate"] == 0.02 and settings["style_layer_weights"] == [1.0]
 
 
 @pytest.mark.parametrize(("kind", "image"), [("content", "photo.png"), ("style", "painting.png")])

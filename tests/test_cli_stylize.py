@@ -309,7 +309,7 @@ def test_other_losses_and_optimiser(folder):
     assert (code, out) == (0, "photo-painting.png\n")
     record = read_record("photo-painting.json")
     assert record["settings"]["style_layers"] == ["conv1_1", "conv2_1"]
-    assert record["settings"]["learning_rate"] == 0.07 and record["settings"]["style_size"] == 48
+    assert record["settings"]["learning_rate"] == 0.02 and record["settings"]["style_size"] == 48
     assert [entry["step"] for entry in record["history"]] == [0, 2, 4, 5]
     check_losses(record)
 

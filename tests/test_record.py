@@ -99,7 +99,7 @@ def test_an_interrupted_run(result):
     ("settings", "filled"),
     [
         (Settings(size=64), {"style_size": 64, "learning_rate": 1.0}),
-        (Settings(optimizer="adam", style_size=99), {"style_size": 99, "learning_rate": 0.07}),
+        (Settings(optimizer="adam", style_size=99), {"style_size": 99, "learning_rate": 0.02}),
         (Settings(learning_rate=0.5, ratio=0.25), {"learning_rate": 0.5, "ratio": 0.25}),
     ],
 )

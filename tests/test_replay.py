@@ -65,7 +65,7 @@ def test_defaults_are_defaults_again():
     assert back == Settings()
     larger = dataclasses.replace(back, size=2048, optimizer="adam", init="noise")
     assert settings_facts(larger)["style_size"] == 2048
-    assert (larger.step_size, larger.content_weight) == (0.07, 1e-4)
+    assert (larger.step_size, larger.content_weight) == (0.02, 1e-4)
     chosen = Settings(style_size=99, learning_rate=0.5, ratio=0.5, style_layer_weights=(1,) * 5)
     assert with_defaults(chosen) == chosen
     authors = Settings(convention="authors", ratio=1e-5)  # has no default, though it looks like one

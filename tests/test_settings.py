@@ -306,7 +306,7 @@ def test_style_layer_weights_refused(weights, words):
 
 @pytest.mark.parametrize(
     ("optimizer", "given", "expected"),
-    [("lbfgs", None, 1.0), ("adam", None, 0.07), ("lbfgs", 0.5, 0.5), ("adam", 1, 1.0)],
+    [("lbfgs", None, 1.0), ("adam", None, 0.02), ("lbfgs", 0.5, 0.5), ("adam", 1, 1.0)],
 )
 def test_step_size(optimizer, given, expected):
     assert Settings(optimizer=optimizer, learning_rate=given).step_size == expected
