@@ -110,7 +110,7 @@ def main() -> None:
     """Make the sheet."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--keep", type=Path, metavar="DIR", help="where the pictures stay")
     parser.add_argument("-o", "--output", type=Path, default=DOCS / "controls.jpg")
     options = parser.parse_args()
