@@ -48,6 +48,13 @@ def usable_bytes(devices: tuple[jax.Device, ...]) -> int | None:
     return int(USABLE * min(free)) // len(devices) if free else None
 
 
+def compile_for(function: jax.stages.Wrapped, *arguments: Any) -> jax.stages.Compiled:
+    """Compile for these arguments, or their shapes, and give back what compiling leaves."""
+    compiled = function.lower(*arguments).compile()
+    give_back()
+    return compiled
+
+
 def give_back() -> None:
     """Return to the system what this process has freed but kept, where the C library is glibc.
 

@@ -197,9 +197,7 @@ class Runner:
         carry = jax.eval_shape(self._programs.start, images)
         one_lane = (self._targets_of(0, scale), self._job.settings[0].loss_weights())
         arguments = lanes.shape_of_lanes(count, one_lane)
-        step = self._programs.step.lower(carry, self._params, *arguments).compile()
-        memory.give_back()
-        return step
+        return memory.compile_for(self._programs.step, carry, self._params, *arguments)
 
     def _step_at(self, scale: Scale) -> jax.stages.Compiled:
         """Compiled once, when the first round comes to this scale."""

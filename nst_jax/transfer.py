@@ -230,9 +230,9 @@ def _optimize(
             carry = carry_up(begin, carry, scale.shape)
         arguments = (params, jax.device_put(targets_at(scale)), loss_weights)
         began = time.perf_counter()
-        step = with_arguments(functions.step.lower(carry, *arguments).compile(), arguments)
+        compiled = memory.compile_for(functions.step, carry, *arguments)
         compile_seconds += time.perf_counter() - began
-        memory.give_back()
+        step = with_arguments(compiled, arguments)
         with monitor.watch:
             carry, evaluations = iterate(step, carry, numbers, monitor.report, save_every)
         if monitor.stopped:

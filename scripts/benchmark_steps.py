@@ -50,7 +50,7 @@ def place(problem: Problem, precision: str | None = None) -> Placed:
     return Placed(program, jnp.asarray(problem.content), jax.device_put(arguments))
 
 
-def gradient_of(program: Program) -> Callable[..., Any]:
+def gradient_of(program: Program) -> jax.stages.Wrapped:
     """(image, params, targets, weights) → ((loss, terms), gradient)."""
     function = partial(jax.value_and_grad(objective, argnums=1, has_aux=True), program)
     return jax.jit(function, compiler_options=compiler_options())
@@ -59,7 +59,7 @@ def gradient_of(program: Program) -> Callable[..., Any]:
 def evaluation(problem: Problem) -> Callable[[], Any]:
     """One loss-and-gradient."""
     program, image, arguments = place(problem)
-    function = _compiled(gradient_of(program), image, *arguments)
+    function = memory.compile_for(gradient_of(program), image, *arguments)
     return lambda: function(image, *arguments)
 
 
@@ -76,7 +76,7 @@ def lbfgs_step(problem: Problem) -> Callable[[], Any]:
 
 
 def _advance(placed: Placed, carry: Carry) -> Callable[[], Any]:
-    take_step = _compiled(jitted(placed.program).step, carry, *placed.arguments)
+    take_step = memory.compile_for(jitted(placed.program).step, carry, *placed.arguments)
 
     def advance():
         nonlocal carry
@@ -84,13 +84,6 @@ def _advance(placed: Placed, carry: Carry) -> Callable[[], Any]:
         return carry.image, losses
 
     return advance
-
-
-def _compiled(function: Any, *arguments: Any) -> Any:
-    """As `transfer` does it: what compiling leaves behind is given back before the first step."""
-    compiled = function.lower(*arguments).compile()
-    memory.give_back()
-    return compiled
 
 
 def filled(placed: Placed, state: Any) -> Any:
