@@ -202,6 +202,12 @@ SWITCHES = (
         "use the network's filters as they are, not scaled to a mean activation of 1",
     ),
     (
+        "--no-precondition",
+        "precondition",
+        False,
+        "plain gradients: the same loss, later; broad areas last",
+    ),
+    (
         "--normalize-gradients",
         "normalize_gradients",
         True,

@@ -39,7 +39,8 @@ from nst_jax.weights import Weights
 
 LARGEST_OFFERED = 1024  # px, as the full size: more than this not every machine manages
 RECORD, SHEET, PAGE, UNFINISHED = "sweep.json", "grid.png", "index.html", "unfinished.safetensors"
-# Settings that older folders do not know. Where they are the default, keys are made without them.
+# Settings that older folders do not know. Where they are the default, keys are made without them;
+# not `precondition`, whose default is not what was done before: those lanes are painted anew.
 LATER = (
     *("scales", "style_blend", "style_scale", "layers_per_style", "init_noise"),
     *("colors", "color_map", "content_mask", "style_mask", "region_styles"),

@@ -3,13 +3,16 @@
 The usual two-loop recursion is 2m dependent steps over vectors of the image's size. Written with
 the inverse Hessian's compact representation (Byrd, Nocedal & Schnabel 1994, eq. 3.1),
 
-    H g = γ g + S b − γ Y a,   a = R⁻¹ Sᵀg,   b = R⁻ᵀ ((D + γ YᵀY) a − γ Yᵀg),
+    H g = γ M g + S b − γ M Y a,   a = R⁻¹ Sᵀg,   b = R⁻ᵀ ((D + γ YᵀMY) a − γ YᵀM g),
 
 it is two passes over the history and two triangular solves of size m, and gives the same
 direction. S and Y hold the steps and the gradients' changes, R is the upper triangle of SᵀY (in
-order of time), D its diagonal, γ = sᵀy / yᵀy of the newest pair.
+order of time), D its diagonal, γ = sᵀy / yᵀMy of the newest pair. γ M is what the inverse Hessian
+is taken for before anything is known of it: M is the identity, or a preconditioner. Of Y only M Y
+is needed, so that a preconditioner is applied once in each step.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -31,14 +34,15 @@ class LBFGSState(NamedTuple):
         slot: int32 scalar, the row that the next pair goes to. It depends on nothing but the number
             of updates, so that the lanes of a `vmap` may share it.
         steps: (m, n), the s = x_{k+1} − x_k; a row that is not valid is zero or stale.
-        changes: (m, n), the y = g_{k+1} − g_k.
+        changes: (m, n), the M y of y = g_{k+1} − g_k.
         valid: (m,) bool, the rows that hold a pair.
         steps_changes: (m, m), sᵢᵀyⱼ, right where row i is no newer than row j.
-        changes_changes: (m, m), yᵢᵀyⱼ.
+        changes_changes: (m, m), yᵢᵀM yⱼ.
         scale: γ of the newest valid pair.
-        started: bool, whether the two below hold the last update's values.
+        started: bool, whether the three below hold the last update's values.
         params: (n,), where the last gradient was taken.
         gradient: (n,), the last gradient.
+        scaled: (n,), M times it.
     """
 
     slot: jax.Array
@@ -51,6 +55,7 @@ class LBFGSState(NamedTuple):
     started: jax.Array
     params: jax.Array
     gradient: jax.Array
+    scaled: jax.Array
 
 
 # Of the state under `vmap`. With one slot for all lanes their pairs are stored by one update of one
@@ -58,7 +63,12 @@ class LBFGSState(NamedTuple):
 LANE_AXES: Any = LBFGSState._make([None, *[0] * (len(LBFGSState._fields) - 1)])
 
 
-def lbfgs(learning_rate: float = 1.0, memory: int = 50) -> optax.GradientTransformation:
+Preconditioner = Callable[[optax.Updates], optax.Updates]
+
+
+def lbfgs(
+    learning_rate: float = 1.0, memory: int = 50, preconditioner: Preconditioner | None = None
+) -> optax.GradientTransformation:
     """L-BFGS with a fixed step: x ← x − learning_rate · H g.
 
     Without a line search each update needs exactly one gradient, so the lanes of a `vmap` never
@@ -67,21 +77,26 @@ def lbfgs(learning_rate: float = 1.0, memory: int = 50) -> optax.GradientTransfo
     Args:
         learning_rate: length of the step; 1 is the quasi-Newton step.
         memory: m, the number of pairs kept.
+        preconditioner: M, as in `scale_by_lbfgs`.
 
     Returns:
         An optax transformation whose `update` needs `params`.
     """
-    return optax.chain(scale_by_lbfgs(memory), optax.scale(-learning_rate))
+    return optax.chain(scale_by_lbfgs(memory, preconditioner), optax.scale(-learning_rate))
 
 
-def scale_by_lbfgs(memory: int = 50) -> optax.GradientTransformation:
+def scale_by_lbfgs(
+    memory: int = 50, preconditioner: Preconditioner | None = None
+) -> optax.GradientTransformation:
     """Multiply gradients with the L-BFGS approximation of the inverse Hessian.
 
-    The first direction is the gradient, shortened to length 1 where it is longer (as in optax).
-    Pairs without positive curvature are skipped.
+    The first direction is M g, shortened where √(gᵀM g) > 1 to make that 1 (as in optax, whose M is
+    the identity). Pairs without positive curvature are skipped.
 
     Args:
         memory: m, the number of pairs kept; 2·m·n numbers of state.
+        preconditioner: M, from gradients to what has their form; linear, symmetric and positive
+            definite. With M = F Fᵀ it gives the x = F z of plain L-BFGS on z. None: the identity.
 
     Returns:
         An optax transformation whose `update` needs `params`.
@@ -106,6 +121,7 @@ def scale_by_lbfgs(memory: int = 50) -> optax.GradientTransformation:
             started=jnp.zeros((), bool),
             params=jnp.zeros_like(flat),
             gradient=jnp.zeros_like(flat),
+            scaled=jnp.zeros_like(flat),
         )
 
     def update(
@@ -114,8 +130,9 @@ def scale_by_lbfgs(memory: int = 50) -> optax.GradientTransformation:
         if params is None:
             raise ValueError("L-BFGS needs params in update(gradients, state, params)")
         gradient, unravel = ravel_pytree(gradients)
-        state, products = _remember(state, ravel_pytree(params)[0], gradient)
-        return unravel(_direction(state, gradient, products)), state
+        scaled = ravel_pytree(preconditioner(gradients))[0] if preconditioner else gradient
+        state, products = _remember(state, ravel_pytree(params)[0], gradient, scaled)
+        return unravel(_direction(state, products)), state
 
     return optax.GradientTransformation(init, update)
 
@@ -135,17 +152,18 @@ def _times(pairs: jax.Array, vectors: jax.Array) -> jax.Array:
 
 
 def _remember(
-    state: LBFGSState, params: jax.Array, gradient: jax.Array
+    state: LBFGSState, params: jax.Array, gradient: jax.Array, scaled: jax.Array
 ) -> tuple[LBFGSState, tuple[jax.Array, jax.Array]]:
-    """Store the newest pair; return the new state and (Sᵀg, Yᵀg)."""
+    """Store the newest pair; return the new state and (Sᵀg, YᵀM g)."""
     step, change = params - state.params, gradient - state.gradient
-    curvature, norm = _dot(step, change), _dot(change, change)
-    floor = CURVATURE_FLOOR * jnp.sqrt(_dot(step, step) * norm)
+    scaled_change = scaled - state.scaled
+    curvature, norm = _dot(step, change), _dot(change, scaled_change)
+    floor = CURVATURE_FLOOR * jnp.sqrt(_dot(step, step) * _dot(change, change))
     keep = state.started & (curvature > floor) & jnp.isfinite(curvature + norm)
     # Zeros, not the pair itself: 0 · NaN would poison the products for good.
     change = jnp.where(keep, change, 0.0)
     steps = state.steps.at[state.slot].set(jnp.where(keep, step, 0.0))
-    changes = state.changes.at[state.slot].set(change)
+    changes = state.changes.at[state.slot].set(jnp.where(keep, scaled_change, 0.0))
     vectors = jnp.stack([gradient, change])
     steps_g, steps_y = _times(steps, vectors)
     changes_g, changes_y = _times(changes, vectors)
@@ -163,18 +181,17 @@ def _remember(
         started=jnp.ones_like(state.started),
         params=params,
         gradient=gradient,
+        scaled=scaled,
     )
     return remembered, (steps_g, changes_g)
 
 
-def _direction(
-    state: LBFGSState, gradient: jax.Array, products: tuple[jax.Array, jax.Array]
-) -> jax.Array:
-    """H g, or the shortened gradient where the history is empty."""
+def _direction(state: LBFGSState, products: tuple[jax.Array, jax.Array]) -> jax.Array:
+    """H g of the last gradient, or the shortened M g where the history is empty."""
     a, b = _coefficients(state, *products)
-    quasi_newton = state.scale * gradient + _dot(b, state.steps) - _dot(a, state.changes)
-    shorten = jnp.minimum(1.0, 1.0 / jnp.sqrt(_dot(gradient, gradient)))
-    return jnp.where(jnp.any(state.valid), quasi_newton, shorten * gradient)
+    quasi_newton = state.scale * state.scaled + _dot(b, state.steps) - _dot(a, state.changes)
+    shorten = jnp.minimum(1.0, 1.0 / jnp.sqrt(_dot(state.gradient, state.scaled)))
+    return jnp.where(jnp.any(state.valid), quasi_newton, shorten * state.scaled)
 
 
 def _coefficients(

@@ -53,6 +53,7 @@ class Program:
     padding: str
     average: int
     normalize_gradients: bool
+    precondition: bool
 
     def network(self, layers: tuple[str, ...]) -> VGG:
         """The network that returns the features of these layers."""
@@ -62,7 +63,8 @@ class Program:
 
     def make_optimizer(self) -> Optimizer:
         """The optimiser."""
-        return make_optimizer(self.optimizer, self.learning_rate, self.lbfgs_memory)
+        how = self.learning_rate, self.lbfgs_memory, self.precondition
+        return make_optimizer(self.optimizer, *how)
 
 
 def make_program(settings: Settings, weights: Weights) -> Program:
@@ -87,6 +89,7 @@ def make_program(settings: Settings, weights: Weights) -> Program:
         padding=settings.padding,
         average=settings.average,
         normalize_gradients=settings.normalize_gradients,
+        precondition=settings.precondition,
     )
 
 
@@ -238,6 +241,8 @@ def step(
     best = _select(better, Best(carry.image, losses), carry.best)
     updates, state = optimizer.update(gradient, carry.optimizer, carry.image)
     image = optimizer.project(carry.image + carry.shrink * updates)
+    if targets.free is not None:  # a preconditioned update reaches beyond the gradient
+        image = jnp.where(targets.free[0], image, carry.image)
     grown = jnp.where(better, jnp.minimum(1.0, 2.0 * carry.shrink), carry.shrink)
     return Carry(
         image=jnp.where(failed, best.image, image),

@@ -14,6 +14,9 @@ from nst_jax.record import device_facts, settings_facts, versions
 from nst_jax.settings import Settings
 from nst_jax.settings_file import check_type
 
+# What runs did before there was a setting for it, where that is not today's default.
+BEFORE = {"precondition": False}
+
 
 @dataclasses.dataclass(frozen=True)
 class Recorded:
@@ -126,12 +129,12 @@ def _lanes_of(record: Mapping[str, Any]) -> int:
 
 
 def _read_settings(path: Path, facts: Mapping[str, Any], made_by: str | None) -> Settings:
-    """The settings; those that an older version did not know have their defaults.
+    """The settings; those that an older version did not know are as its runs were.
 
     Raises:
         SettingsError: one is unknown, or has no value that this version knows.
     """
-    values = {**facts}
+    values = {**BEFORE, **facts}
     unknown = [name for name in values if name not in Settings.__dataclass_fields__]
     if unknown:
         raise SettingsError(

@@ -105,6 +105,8 @@ class Settings:
         optimizer: "lbfgs" or "adam"; static.
         learning_rate: None means 1 for L-BFGS and 0.02 for Adam, which lowers it; static.
         lbfgs_memory: pairs of history, ≥ 1; static.
+        precondition: whether the optimiser works in variables in which broad areas change as easily
+            as details: the same loss, sooner (`preconditioning`); static.
         tv_weight: weight of the total variation, ≥ 0; traced.
         colors: "style", the painting's; "luminance", the photograph's chroma, and only luminance is
             painted; or "match", the painting moved to the photograph's colours first (`palette`).
@@ -151,6 +153,7 @@ class Settings:
     optimizer: str = "lbfgs"
     learning_rate: float | None = None
     lbfgs_memory: int = 50
+    precondition: bool = True
     tv_weight: float = 0.0
     colors: str = "style"
     color_map: str = "pca"  # as in the code of Gatys et al. 2016
@@ -339,6 +342,7 @@ def without_idle_layers(settings: Settings) -> Settings:
 PAPER = {
     "init": "noise",
     "optimizer": "lbfgs",
+    "precondition": False,
     "pooling": "average",
     "content_layers": ("conv4_2",),
     "content_layer_weights": None,

@@ -549,6 +549,7 @@ def test_every_setting_has_its_flag(settings_of):
         "optimizer": "adam",
         "learning_rate": 0.125,
         "lbfgs_memory": 7,
+        "precondition": False,
         "tv_weight": 0.75,
         "colors": "match",
         "color_map": "symmetric",
@@ -559,7 +560,7 @@ def test_every_setting_has_its_flag(settings_of):
         "precision": "bfloat16",
         "scales": 3,
     }
-    flags = ["--no-normalize", "--normalize-gradients"]
+    flags = ["--no-normalize", "--no-precondition", "--normalize-gradients"]
     for name, value in values.items():
         if name == "layers_per_style":
             flags += ["--layers-per-style", "conv1_2,conv5_3"]

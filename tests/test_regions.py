@@ -236,7 +236,7 @@ def test_a_region_without_style_stays(run, photograph, init, optimizer):
 def test_each_region_gets_its_painting(run, painting):
     """From one grey image: the mean colours go where the paintings are."""
     dark, light = painting * 0.2, 0.8 + painting * 0.2
-    settings = with_masks("left.png", "right.png", ratio=0.0, steps=20, optimizer="adam")
+    settings = with_masks("left.png", "right.png", ratio=0.0, steps=20)
     result = run(settings, np.full((64, 96, 3), 0.5, np.float32), (dark, light))
     assert result.image[:, :40].mean() < 0.4 and result.image[:, 56:].mean() > 0.6
 

@@ -43,6 +43,7 @@ def test_defaults():
         "optimizer": "lbfgs",
         "learning_rate": None,
         "lbfgs_memory": 50,
+        "precondition": True,
         "tv_weight": 0.0,
         "colors": "style",
         "color_map": "pca",

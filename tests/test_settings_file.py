@@ -34,6 +34,7 @@ OTHER = {
     "optimizer": "adam",
     "learning_rate": 0.1,
     "lbfgs_memory": 7,
+    "precondition": False,
     "tv_weight": 1e38,
     "tv_l1_weight": 0.25,
     "colors": "match",
