@@ -32,6 +32,7 @@ from nst_jax.recorded_files import (
     is_unchanged,
     with_files_found,
 )
+from nst_jax.regions import read_regions
 from nst_jax.repeat import Images, repeat
 from nst_jax.replay import Recorded, differences, read_recorded
 from nst_jax.scales import schedule
@@ -167,6 +168,8 @@ def _paint(
     settings = as_far_as_possible(planned.settings, planned.weights)
     scales = schedule(settings, canvas(images[0], first_image(images[1])).shape)
     cli_stylize.say_scales(settings, scales)
+    regions = read_regions(settings, scales[-1].shape, images[1])
+    cli_stylize.say_regions(regions, planned.weights, settings)
     with Interruption() as interruption:
         with StepsBar(settings.steps) as bar:
             result = repeat(

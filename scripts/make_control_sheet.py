@@ -56,13 +56,19 @@ ROWS: dict[str, tuple[tuple[str, tuple[Path, ...]], ...]] = {
         ("--init style", (CAFE,)),
         ("--init-noise 0.3", (CAFE,)),
         ("--init noise", (CAFE,)),
-        ("--init noise --average 20", (CAFE,)),
+        ("--init noise --no-precondition", (CAFE,)),
     ),
     "smoothness": (
         ("--padding reflect", (CAFE,)),
-        ("--tv-weight 0.3", (CAFE,)),
-        ("--tv-l1-weight 0.03", (CAFE,)),
+        ("--init noise --average 20", (CAFE,)),
+        ("--init noise --tv-weight 0.4", (CAFE,)),
+        ("--init noise --tv-l1-weight 0.15", (CAFE,)),
+    ),
+    "optimiser": (
+        ("--no-precondition", (CAFE,)),
+        ("--optimizer adam", (CAFE,)),
         ("--optimizer adam --average 20", (CAFE,)),
+        ("--optimizer adam --no-precondition", (CAFE,)),
     ),
 }
 

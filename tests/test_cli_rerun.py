@@ -76,6 +76,17 @@ def test_a_record_of_stylize(flags):
     check_same("out.png", "third.png", record, read("third.json"))
 
 
+def test_a_record_with_regions():
+    """What there is to know of the regions is said again."""
+    Image.fromarray(np.uint8(np.tile([255] * 20 + [0] * 12, (24, 1)))).save("mask.png")
+    _, _, first = nst(*STYLIZE, "--content-mask", "mask.png")
+    code, _, err = nst("rerun", "out.json")
+    assert code == 0, err
+    said = "regions: 1 mask.png 62.5 %; 37.5 % of the pixels are in none"
+    assert said in first and said in err
+    check_same("out.png", "out-rerun.png", read("out.json"), read("out-rerun.json"))
+
+
 def test_other_settings():
     """As if the first command had had them; what followed from another setting follows again."""
     flags = ("--size", 48, "--optimizer", "adam", "--style-layers", "conv1_1")

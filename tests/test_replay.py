@@ -181,3 +181,11 @@ def test_other_versions_and_devices():
     assert versioned.startswith(f"made with jax 0.0.1; here {versions()['jax']}: the picture may")
     assert placed.startswith("made on 1 × gpu (H100); here 1 × cpu (")
     assert differences(read_recorded(write({"settings": {}}))) == []
+
+
+def test_a_record_from_before_there_was_a_preconditioner():
+    """Its picture comes from plain gradients, as then; a new record says which."""
+    record = record_of()
+    assert read_recorded(write(record)).settings.precondition
+    del record["settings"]["precondition"]
+    assert not read_recorded(write(record)).settings.precondition
