@@ -35,6 +35,7 @@ from nst_jax.regions import Regions, describe, read_regions
 from nst_jax.scales import LEAST_SIDE, Scale, enlarge, scale_at, schedule
 from nst_jax.settings import (
     COLORS,
+    HISTORIES,
     INITS,
     LEARNING_RATES,
     OPTIMIZERS,
@@ -163,6 +164,7 @@ FLAGS: dict[str, tuple[tuple[str, Callable[[str], Any], str, str], ...]] = {
             + ")",
         ),
         ("--lbfgs-memory", int, "M", "pairs of history; each costs two images of memory"),
+        ("--lbfgs-history", str, "|".join(HISTORIES), "their type; bfloat16 takes half of that"),
         ("--scales", int, "N", "sizes to go through, from coarse to fine, with all the steps"),
         ("--average", int, "N", "take the mean of about the last N images; 0: the best image"),
     ),

@@ -44,7 +44,7 @@ RECORD, SHEET, PAGE, UNFINISHED = "sweep.json", "grid.png", "index.html", "unfin
 LATER = (
     *("scales", "style_blend", "style_scale", "layers_per_style", "init_noise"),
     *("colors", "color_map", "content_mask", "style_mask", "region_styles"),
-    *("tv_l1_weight", "padding", "average", "normalize_gradients"),
+    *("tv_l1_weight", "padding", "average", "normalize_gradients", "lbfgs_history"),
 )
 NEEDED = {"name", "key", "settings", "completed", "error"}  # of a lane's record, to take it up
 

@@ -33,7 +33,8 @@ class LBFGSState(NamedTuple):
     Attributes:
         slot: int32 scalar, the row that the next pair goes to. It depends on nothing but the number
             of updates, so that the lanes of a `vmap` may share it.
-        steps: (m, n), the s = x_{k+1} − x_k; a row that is not valid is zero or stale.
+        steps: (m, n), the s = x_{k+1} − x_k; a row that is not valid is zero or stale. bfloat16 is
+            stored as its bits, in uint16: XLA:CPU would make a float32 copy of the whole array.
         changes: (m, n), the M y of y = g_{k+1} − g_k.
         valid: (m,) bool, the rows that hold a pair.
         steps_changes: (m, m), sᵢᵀyⱼ, right where row i is no newer than row j.
@@ -67,7 +68,10 @@ Preconditioner = Callable[[optax.Updates], optax.Updates]
 
 
 def lbfgs(
-    learning_rate: float = 1.0, memory: int = 50, preconditioner: Preconditioner | None = None
+    learning_rate: float = 1.0,
+    memory: int = 50,
+    preconditioner: Preconditioner | None = None,
+    history: Any = None,
 ) -> optax.GradientTransformation:
     """L-BFGS with a fixed step: x ← x − learning_rate · H g.
 
@@ -78,15 +82,17 @@ def lbfgs(
         learning_rate: length of the step; 1 is the quasi-Newton step.
         memory: m, the number of pairs kept.
         preconditioner: M, as in `scale_by_lbfgs`.
+        history: type of the pairs, as there.
 
     Returns:
         An optax transformation whose `update` needs `params`.
     """
-    return optax.chain(scale_by_lbfgs(memory, preconditioner), optax.scale(-learning_rate))
+    direction = scale_by_lbfgs(memory, preconditioner, history)
+    return optax.chain(direction, optax.scale(-learning_rate))
 
 
 def scale_by_lbfgs(
-    memory: int = 50, preconditioner: Preconditioner | None = None
+    memory: int = 50, preconditioner: Preconditioner | None = None, history: Any = None
 ) -> optax.GradientTransformation:
     """Multiply gradients with the L-BFGS approximation of the inverse Hessian.
 
@@ -97,6 +103,8 @@ def scale_by_lbfgs(
         memory: m, the number of pairs kept; 2·m·n numbers of state.
         preconditioner: M, from gradients to what has their form; linear, symmetric and positive
             definite. With M = F Fᵀ it gives the x = F z of plain L-BFGS on z. None: the identity.
+        history: the type that pairs are kept in; None is that of the parameters. bfloat16 halves
+            the state of float32; what is summed is summed in the parameters' type.
 
     Returns:
         An optax transformation whose `update` needs `params`.
@@ -108,7 +116,7 @@ def scale_by_lbfgs(
 
     def init(params: optax.Params) -> LBFGSState:
         flat, _ = ravel_pytree(params)
-        pairs = jnp.zeros((memory, flat.size), flat.dtype)
+        pairs = jnp.zeros((memory, flat.size), _stored_as(history or flat.dtype))
         square = jnp.zeros((memory, memory), flat.dtype)
         return LBFGSState(
             slot=jnp.zeros((), jnp.int32),
@@ -146,24 +154,83 @@ def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.dot(a, b, precision=lax.Precision.HIGHEST)
 
 
+def _stored_as(dtype: Any) -> jnp.dtype:
+    return jnp.dtype(jnp.uint16 if dtype == jnp.bfloat16 else dtype)
+
+
+def _narrow(vector: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """A vector as its history stores it."""
+    if dtype == jnp.uint16:
+        return lax.bitcast_convert_type(vector.astype(jnp.bfloat16), jnp.uint16)
+    return vector.astype(dtype)
+
+
+def _wide(stored: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """What a history has stored, in the type to compute in."""
+    if stored.dtype == jnp.uint16:
+        bits = stored.astype(jnp.uint32) << 16
+        stored = lax.bitcast_convert_type(bits, jnp.float32)
+    return stored.astype(dtype)
+
+
 def _times(pairs: jax.Array, vectors: jax.Array) -> jax.Array:
     """(m, n) times each of (k, n): (k, m), in one pass over the pairs."""
-    return jnp.einsum("mn,kn->km", pairs, vectors, precision=lax.Precision.HIGHEST)
+    dtype = vectors.dtype
+
+    def at_once(pairs, vectors):
+        wide = _wide(pairs, dtype)
+        return jnp.einsum("mn,kn->km", wide, vectors, precision=lax.Precision.HIGHEST)
+
+    def by_rows(pairs, vectors):
+        def put(row, products):
+            pair = _wide(lax.dynamic_index_in_dim(pairs, row, keepdims=False), dtype)
+            return products.at[:, row].set(_dot(vectors, pair))
+
+        products = jnp.zeros((len(vectors), len(pairs)), dtype)
+        return lax.fori_loop(0, len(pairs), put, products)
+
+    # XLA:CPU takes three times as long for the product, and widens all pairs before it.
+    return lax.platform_dependent(pairs, vectors, cpu=by_rows, default=at_once)
+
+
+def _combine(weights: jax.Array, pairs: jax.Array) -> jax.Array:
+    """Σ_i weights_i · pairs_i: (m,) and (m, n) to (n,)."""
+    dtype = weights.dtype
+
+    def at_once(weights, pairs):
+        return _dot(weights, _wide(pairs, dtype))
+
+    def by_rows(weights, pairs):
+        def add(row, total):
+            pair = _wide(lax.dynamic_index_in_dim(pairs, row, keepdims=False), dtype)
+            return total + weights[row] * pair
+
+        return lax.fori_loop(0, len(pairs), add, jnp.zeros(pairs.shape[1], dtype))
+
+    return lax.platform_dependent(weights, pairs, cpu=by_rows, default=at_once)
 
 
 def _remember(
     state: LBFGSState, params: jax.Array, gradient: jax.Array, scaled: jax.Array
 ) -> tuple[LBFGSState, tuple[jax.Array, jax.Array]]:
     """Store the newest pair; return the new state and (Sᵀg, YᵀM g)."""
-    step, change = params - state.params, gradient - state.gradient
-    scaled_change = scaled - state.scaled
+
+    def kept(vector: jax.Array) -> jax.Array:
+        """Rounded as the history rounds, so that products are those of what it holds."""
+        return _wide(_narrow(vector, state.steps.dtype), vector.dtype)
+
+    step, scaled_change = kept(params - state.params), kept(scaled - state.scaled)
+    change = scaled_change if scaled is gradient else gradient - state.gradient
     curvature, norm = _dot(step, change), _dot(change, scaled_change)
     floor = CURVATURE_FLOOR * jnp.sqrt(_dot(step, step) * _dot(change, change))
     keep = state.started & (curvature > floor) & jnp.isfinite(curvature + norm)
     # Zeros, not the pair itself: 0 · NaN would poison the products for good.
     change = jnp.where(keep, change, 0.0)
-    steps = state.steps.at[state.slot].set(jnp.where(keep, step, 0.0))
-    changes = state.changes.at[state.slot].set(jnp.where(keep, scaled_change, 0.0))
+    rows = (_narrow(jnp.where(keep, row, 0.0), state.steps.dtype) for row in (step, scaled_change))
+    steps, changes = (
+        pairs.at[state.slot].set(row)
+        for pairs, row in zip((state.steps, state.changes), rows, strict=True)
+    )
     vectors = jnp.stack([gradient, change])
     steps_g, steps_y = _times(steps, vectors)
     changes_g, changes_y = _times(changes, vectors)
@@ -189,7 +256,8 @@ def _remember(
 def _direction(state: LBFGSState, products: tuple[jax.Array, jax.Array]) -> jax.Array:
     """H g of the last gradient, or the shortened M g where the history is empty."""
     a, b = _coefficients(state, *products)
-    quasi_newton = state.scale * state.scaled + _dot(b, state.steps) - _dot(a, state.changes)
+    quasi_newton = state.scale * state.scaled + _combine(b, state.steps)
+    quasi_newton -= _combine(a, state.changes)
     shorten = jnp.minimum(1.0, 1.0 / jnp.sqrt(_dot(state.gradient, state.scaled)))
     return jnp.where(jnp.any(state.valid), quasi_newton, shorten * state.scaled)
 

@@ -39,7 +39,11 @@ class Optimizer(NamedTuple):
 
 
 def make_optimizer(
-    name: str, learning_rate: float, lbfgs_memory: int, preconditioned: bool = False
+    name: str,
+    learning_rate: float,
+    lbfgs_memory: int,
+    preconditioned: bool = False,
+    lbfgs_history: str = "float32",
 ) -> Optimizer:
     """Make the optimiser called "lbfgs" or "adam".
 
@@ -54,10 +58,13 @@ def make_optimizer(
             range.
         lbfgs_memory: pairs of history, for L-BFGS.
         preconditioned: whether it works in the variables that `preconditioning` describes.
+        lbfgs_history: the type of these pairs: "float32" (or wider, where the image is) or
+            "bfloat16".
     """
     if name == "lbfgs":
         preconditioner = precondition if preconditioned else None
-        init, update = lbfgs(learning_rate, lbfgs_memory, preconditioner)
+        history = jnp.bfloat16 if lbfgs_history == "bfloat16" else None
+        init, update = lbfgs(learning_rate, lbfgs_memory, preconditioner, history)
         return Optimizer(init, update, _restart_lbfgs, lambda image: image, (LANE_AXES, 0))
     init, update = optax.adam(lambda step: learning_rate / jnp.sqrt(1 + step / COOLING))
     if preconditioned:

@@ -54,6 +54,7 @@ class Program:
     average: int
     normalize_gradients: bool
     precondition: bool
+    lbfgs_history: str
 
     def network(self, layers: tuple[str, ...]) -> VGG:
         """The network that returns the features of these layers."""
@@ -63,7 +64,7 @@ class Program:
 
     def make_optimizer(self) -> Optimizer:
         """The optimiser."""
-        how = self.learning_rate, self.lbfgs_memory, self.precondition
+        how = self.learning_rate, self.lbfgs_memory, self.precondition, self.lbfgs_history
         return make_optimizer(self.optimizer, *how)
 
 
@@ -90,6 +91,7 @@ def make_program(settings: Settings, weights: Weights) -> Program:
         average=settings.average,
         normalize_gradients=settings.normalize_gradients,
         precondition=settings.precondition,
+        lbfgs_history=settings.lbfgs_history,
     )
 
 

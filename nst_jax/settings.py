@@ -31,6 +31,7 @@ PRECISIONS = {
     "tf32": (jnp.float32, lax.Precision.DEFAULT),
     "bfloat16": (jnp.bfloat16, lax.Precision.DEFAULT),
 }
+HISTORIES = ("float32", "bfloat16")
 LEARNING_RATES = {
     "lbfgs": 1.0,  # the quasi-Newton step
     "adam": 0.02,  # of the range [0, 1]: five levels of 8 bits, in the first step
@@ -105,6 +106,7 @@ class Settings:
         optimizer: "lbfgs" or "adam"; static.
         learning_rate: None means 1 for L-BFGS and 0.02 for Adam, which lowers it; static.
         lbfgs_memory: pairs of history, ≥ 1; static.
+        lbfgs_history: "float32" or "bfloat16", the type that they are kept in; static.
         precondition: whether the optimiser works in variables in which broad areas change as easily
             as details: the same loss, sooner (`preconditioning`); static.
         tv_weight: weight of the total variation, ≥ 0; traced.
@@ -153,6 +155,7 @@ class Settings:
     optimizer: str = "lbfgs"
     learning_rate: float | None = None
     lbfgs_memory: int = 50
+    lbfgs_history: str = "float32"
     precondition: bool = True
     tv_weight: float = 0.0
     colors: str = "style"
@@ -174,6 +177,7 @@ class Settings:
         _check_one_of("convention", self.convention, CONVENTIONS)
         _check_one_of("optimizer", self.optimizer, OPTIMIZERS)
         _check_one_of("precision", self.precision, PRECISIONS)
+        _check_one_of("lbfgs_history", self.lbfgs_history, HISTORIES)
         _check_one_of("colors", self.colors, COLORS)
         _check_one_of("color_map", self.color_map, COLOR_MAPS)
         for name in NUMBERS:

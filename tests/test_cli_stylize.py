@@ -550,6 +550,7 @@ def test_every_setting_has_its_flag(settings_of):
         "learning_rate": 0.125,
         "lbfgs_memory": 7,
         "precondition": False,
+        "lbfgs_history": "bfloat16",
         "tv_weight": 0.75,
         "colors": "match",
         "color_map": "symmetric",

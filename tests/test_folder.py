@@ -125,6 +125,7 @@ LATER = {
     "padding": "zero",
     "average": 0,
     "normalize_gradients": False,
+    "lbfgs_history": "float32",
 }
 
 

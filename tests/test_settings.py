@@ -44,6 +44,7 @@ def test_defaults():
         "learning_rate": None,
         "lbfgs_memory": 50,
         "precondition": True,
+        "lbfgs_history": "float32",
         "tv_weight": 0.0,
         "colors": "style",
         "color_map": "pca",

@@ -35,6 +35,7 @@ OTHER = {
     "learning_rate": 0.1,
     "lbfgs_memory": 7,
     "precondition": False,
+    "lbfgs_history": "bfloat16",
     "tv_weight": 1e38,
     "tv_l1_weight": 0.25,
     "colors": "match",
