@@ -96,8 +96,8 @@ def scale_by_lbfgs(
 ) -> optax.GradientTransformation:
     """Multiply gradients with the L-BFGS approximation of the inverse Hessian.
 
-    The first direction is M g, shortened where √(gᵀM g) > 1 to make that 1 (as in optax, whose M is
-    the identity). Pairs without positive curvature are skipped.
+    The first direction is M g, shortened to length 1 where it is longer (as in optax). Pairs
+    without positive curvature are skipped.
 
     Args:
         memory: m, the number of pairs kept; 2·m·n numbers of state.
@@ -258,7 +258,7 @@ def _direction(state: LBFGSState, products: tuple[jax.Array, jax.Array]) -> jax.
     a, b = _coefficients(state, *products)
     quasi_newton = state.scale * state.scaled + _combine(b, state.steps)
     quasi_newton -= _combine(a, state.changes)
-    shorten = jnp.minimum(1.0, 1.0 / jnp.sqrt(_dot(state.gradient, state.scaled)))
+    shorten = jnp.minimum(1.0, 1.0 / jnp.sqrt(_dot(state.scaled, state.scaled)))
     return jnp.where(jnp.any(state.valid), quasi_newton, shorten * state.scaled)
 
 

@@ -66,6 +66,8 @@ def facts_of(case: str, spec: Spec) -> dict[str, Any]:
     facts["height"], facts["width"] = content_shape(spec.size)
     if case in ("lbfgs", "memory", "reach", "sweep", "files"):
         facts["history"] = spec.history
+        if spec.lbfgs_history != "float32":
+            facts["lbfgs_history"] = spec.lbfgs_history
     if case in ("reach", "files", "sweep"):
         facts["steps"] = spec.steps
     if case == "memory":

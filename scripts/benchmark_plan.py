@@ -16,6 +16,7 @@ class Grid:
     sizes: tuple[int, ...]
     network: str = "vgg16"
     histories: tuple[int, ...] = (100,)
+    lbfgs_history: str = "float32"
     tasks: tuple[str, ...] = ("",)
     steps: int = 500
     lanes: int = 20
@@ -27,8 +28,10 @@ FULL = (
     Grid("lbfgs", (128, 256, 512, 1024)),
     Grid("lbfgs", (256, 512), histories=(1, 10, 50)),
     Grid("lbfgs", (256, 512), "vgg19"),
+    Grid("lbfgs", (256, 512), lbfgs_history="bfloat16"),
     Grid("adam", (256, 512)),
     Grid("memory", (128, 256, 512, 1024), tasks=("evaluation", "lbfgs")),
+    Grid("memory", (512, 1024), tasks=("lbfgs",), lbfgs_history="bfloat16"),
     Grid("compile", (512,)),
     Grid("sweep", (128,), histories=(50,), steps=100),
     Grid("reach", (512,)),
@@ -72,6 +75,7 @@ def make_plan(
                             network=grid.network,
                             size=size,
                             history=history,
+                            lbfgs_history=grid.lbfgs_history,
                             steps=steps or grid.steps,
                             precision=precision,
                             lanes=grid.lanes,

@@ -36,7 +36,8 @@ def _times(axes: Any, results: dict[str, Any]) -> None:
     """Medians with quartiles, of what was measured at several sizes."""
     series: dict[tuple[str, str], dict[str, list[tuple[int, dict[str, float]]]]] = {}
     for case in in_order(results):
-        if case["case"] not in ("evaluation", "lbfgs") or case["precision"] != "float32":
+        kinds = case["precision"], case.get("lbfgs_history", "float32")
+        if case["case"] not in ("evaluation", "lbfgs") or set(kinds) != {"float32"}:
             continue
         for side, outcome in measured(case):
             what = (title(case), NETWORKS[case["network"]])

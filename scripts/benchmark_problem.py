@@ -34,6 +34,7 @@ class Spec:
         network: "vgg16" or "vgg19".
         size: long side of both images, pixels.
         history: pairs that L-BFGS keeps.
+        lbfgs_history: the type that ours keeps them in.
         steps: evaluations of a run; of "largest", the longest side that is tried.
         precision: as in `Settings`.
         scales: of our coarse-to-fine; 1 is without.
@@ -46,6 +47,7 @@ class Spec:
     network: str = "vgg16"
     size: int = 256
     history: int = 100
+    lbfgs_history: str = "float32"
     steps: int = 500
     precision: str = "float32"
     scales: int = 1
@@ -74,6 +76,7 @@ def make_problem(spec: Spec) -> Problem:
         steps=spec.steps,
         optimizer="adam" if spec.task == "adam" else "lbfgs",
         lbfgs_memory=spec.history,
+        lbfgs_history=spec.lbfgs_history,
         precision=spec.precision,
         **extra,
     )

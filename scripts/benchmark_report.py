@@ -87,8 +87,8 @@ def in_order(results: dict[str, Any]) -> list[Case]:
     def place(case: Case) -> tuple:
         at = CASES.index(case["case"])
         precision, task = case["precision"], case.get("task", "")
-        history = case.get("history", 0)
-        return at, case["network"], task, history, case["size"], PRECISIONS.index(precision)
+        history = case.get("history", 0), case.get("lbfgs_history", "")
+        return at, case["network"], task, *history, case["size"], PRECISIONS.index(precision)
 
     return sorted(results["cases"].values(), key=place)
 
@@ -109,6 +109,8 @@ def rows_of(case: Case) -> Iterator[Row]:
 def title(case: Case) -> str:
     """What was measured, in words."""
     steps, history = case.get("steps"), case.get("history")
+    if "lbfgs_history" in case:
+        history = f"{history} (ours in {case['lbfgs_history']})"
     return {
         "evaluation": "loss and gradient",
         "lbfgs": f"one L-BFGS step, history {history}",

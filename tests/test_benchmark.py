@@ -259,15 +259,22 @@ def problem(random):
 def test_our_history_is_full(problem):
     import benchmark_steps
 
+    from nst_jax.preconditioning import precondition
     from nst_jax.program import jitted
 
     placed = benchmark_steps.place(problem)
     state = jitted(placed.program).start(placed.image).optimizer
     inner, _ = benchmark_steps.filled(placed, state)
     assert inner.valid.all() and inner.valid.size == 6
-    # Pairs of a quadratic: every change is its step times one curvature.
-    quotient = np.asarray(inner.changes) / np.asarray(inner.steps)
-    assert np.median(quotient) == pytest.approx(1 / float(inner.scale), rel=1e-4)
+    # Pairs of a quadratic: every change is its step times one curvature, and preconditioned.
+    steps = [
+        np.asarray(precondition(row.reshape(placed.image.shape))).ravel() for row in inner.steps
+    ]
+    quotients = np.asarray(inner.changes) / steps
+    assert np.median(quotients, axis=1) == pytest.approx(np.median(quotients), rel=1e-3)
+    step, newest = inner.steps[inner.slot - 1], steps[inner.slot - 1]
+    scale = np.dot(step, step) / np.dot(step, newest) / np.median(quotients)
+    assert float(inner.scale) == pytest.approx(scale, rel=1e-3)
     advance = benchmark_steps.lbfgs_step(problem)
     losses = [float(advance()[1].total) for _ in range(10)]
     assert np.isfinite(losses).all() and max(losses) < 2 * losses[0]

@@ -73,12 +73,13 @@ def test_defaults_are_defaults_again():
 
 
 def test_older_records():
-    """Settings that they do not know have their defaults."""
-    record = record_of(Settings(size=64))
-    for name in ("scales", "precision", "tv_weight"):
+    """Settings that they do not know have their defaults, or are as runs were then."""
+    before = Settings(size=64, precondition=False)
+    record = record_of(before)
+    for name in ("scales", "precision", "tv_weight", "precondition"):
         del record["settings"][name]
-    assert read_recorded(write(record)).settings == Settings(size=64)
-    assert read_recorded(write({"settings": {}})).settings == Settings()
+    assert read_recorded(write(record)).settings == before
+    assert read_recorded(write({"settings": {}})).settings == Settings(precondition=False)
 
 
 def test_newer_records():
@@ -181,11 +182,3 @@ def test_other_versions_and_devices():
     assert versioned.startswith(f"made with jax 0.0.1; here {versions()['jax']}: the picture may")
     assert placed.startswith("made on 1 × gpu (H100); here 1 × cpu (")
     assert differences(read_recorded(write({"settings": {}}))) == []
-
-
-def test_a_record_from_before_there_was_a_preconditioner():
-    """Its picture comes from plain gradients, as then; a new record says which."""
-    record = record_of()
-    assert read_recorded(write(record)).settings.precondition
-    del record["settings"]["precondition"]
-    assert not read_recorded(write(record)).settings.precondition

@@ -324,7 +324,8 @@ def test_intervals_below_one(run, name):
 
 
 def recolored(colors, **changes):
-    return dataclasses.replace(QUICK, colors=colors, steps=3, **changes)
+    """Plain gradients: at this size they do more in three steps."""
+    return dataclasses.replace(QUICK, colors=colors, steps=3, precondition=False, **changes)
 
 
 def chroma_of(image):
@@ -624,8 +625,11 @@ def test_stopping_at_a_coarse_scale(run, step):
 
 @pytest.mark.parametrize("init", ["content", "noise"])
 def test_a_coarse_scale_is_a_good_start(run, init):
-    """As many steps at the full size, and some at a quarter of the cost before them."""
-    settings = dataclasses.replace(QUICK, init=init)
+    """As many steps at the full size, and some at a quarter of the cost before them.
+
+    With plain gradients: preconditioned ones leave the coarse size less to do.
+    """
+    settings = dataclasses.replace(QUICK, init=init, precondition=False)
     alone, scaled = run(settings), run(dataclasses.replace(settings, steps=24, scales=2))
     assert [scale.steps for scale in scaled.scales] == [12, 12]
     assert scaled.losses.total < 0.95 * alone.losses.total
