@@ -34,26 +34,26 @@ class Spec:
         network: "vgg16" or "vgg19".
         size: long side of both images, pixels.
         history: pairs that L-BFGS keeps.
-        lbfgs_history: the type that ours keeps them in.
         steps: evaluations of a run; of "largest", the longest side that is tried.
         precision: as in `Settings`.
         scales: of our coarse-to-fine; 1 is without.
         goal: the loss at which a run may end.
         lanes: settings of a sweep.
         file: of arrays, read or written; only of `gpu_check.py`.
+        lbfgs_history: the type that our L-BFGS keeps its pairs in.
     """
 
     task: str
     network: str = "vgg16"
     size: int = 256
     history: int = 100
-    lbfgs_history: str = "float32"
     steps: int = 500
     precision: str = "float32"
     scales: int = 1
     goal: float | None = None
     lanes: int = 20
     file: str = ""
+    lbfgs_history: str = "float32"
 
 
 @dataclasses.dataclass(frozen=True)
