@@ -22,6 +22,8 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import solve_triangular
 
+from nst_jax import pairs
+
 # A pair is kept where sᵀy exceeds this share of |s|·|y|: below float32's rounding the sign of the
 # curvature is noise. (PyTorch's absolute 1e-10 would depend on the loss's scale.)
 CURVATURE_FLOOR = 1e-7
@@ -33,9 +35,9 @@ class LBFGSState(NamedTuple):
     Attributes:
         slot: int32 scalar, the row that the next pair goes to. It depends on nothing but the number
             of updates, so that the lanes of a `vmap` may share it.
-        steps: (m, n), the s = x_{k+1} − x_k; a row that is not valid is zero or stale. bfloat16 is
-            stored as its bits, in uint16: XLA:CPU would make a float32 copy of the whole array.
-        changes: (m, n), the M y of y = g_{k+1} − g_k.
+        steps: (m, n), the s = x_{k+1} − x_k, stored as `pairs` says; a row that is not valid is
+            zero or stale.
+        changes: (m, n), the M y of y = g_{k+1} − g_k, likewise.
         valid: (m,) bool, the rows that hold a pair.
         steps_changes: (m, m), sᵢᵀyⱼ, right where row i is no newer than row j.
         changes_changes: (m, m), yᵢᵀM yⱼ.
@@ -116,12 +118,12 @@ def scale_by_lbfgs(
 
     def init(params: optax.Params) -> LBFGSState:
         flat, _ = ravel_pytree(params)
-        pairs = jnp.zeros((memory, flat.size), _stored_as(history or flat.dtype))
+        rows = jnp.zeros((memory, flat.size), pairs.stored_type(history or flat.dtype))
         square = jnp.zeros((memory, memory), flat.dtype)
         return LBFGSState(
             slot=jnp.zeros((), jnp.int32),
-            steps=pairs,
-            changes=jnp.zeros_like(pairs),
+            steps=rows,
+            changes=jnp.zeros_like(rows),
             valid=jnp.zeros(memory, bool),
             steps_changes=square,
             changes_changes=jnp.zeros_like(square),
@@ -154,62 +156,6 @@ def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.dot(a, b, precision=lax.Precision.HIGHEST)
 
 
-def _stored_as(dtype: Any) -> jnp.dtype:
-    return jnp.dtype(jnp.uint16 if dtype == jnp.bfloat16 else dtype)
-
-
-def _narrow(vector: jax.Array, dtype: jnp.dtype) -> jax.Array:
-    """A vector as its history stores it."""
-    if dtype == jnp.uint16:
-        return lax.bitcast_convert_type(vector.astype(jnp.bfloat16), jnp.uint16)
-    return vector.astype(dtype)
-
-
-def _wide(stored: jax.Array, dtype: jnp.dtype) -> jax.Array:
-    """What a history has stored, in the type to compute in."""
-    if stored.dtype == jnp.uint16:
-        bits = stored.astype(jnp.uint32) << 16
-        stored = lax.bitcast_convert_type(bits, jnp.float32)
-    return stored.astype(dtype)
-
-
-def _times(pairs: jax.Array, vectors: jax.Array) -> jax.Array:
-    """(m, n) times each of (k, n): (k, m), in one pass over the pairs."""
-    dtype = vectors.dtype
-
-    def at_once(pairs, vectors):
-        wide = _wide(pairs, dtype)
-        return jnp.einsum("mn,kn->km", wide, vectors, precision=lax.Precision.HIGHEST)
-
-    def by_rows(pairs, vectors):
-        def put(row, products):
-            pair = _wide(lax.dynamic_index_in_dim(pairs, row, keepdims=False), dtype)
-            return products.at[:, row].set(_dot(vectors, pair))
-
-        products = jnp.zeros((len(vectors), len(pairs)), dtype)
-        return lax.fori_loop(0, len(pairs), put, products)
-
-    # XLA:CPU takes three times as long for the product, and widens all pairs before it.
-    return lax.platform_dependent(pairs, vectors, cpu=by_rows, default=at_once)
-
-
-def _combine(weights: jax.Array, pairs: jax.Array) -> jax.Array:
-    """Σ_i weights_i · pairs_i: (m,) and (m, n) to (n,)."""
-    dtype = weights.dtype
-
-    def at_once(weights, pairs):
-        return _dot(weights, _wide(pairs, dtype))
-
-    def by_rows(weights, pairs):
-        def add(row, total):
-            pair = _wide(lax.dynamic_index_in_dim(pairs, row, keepdims=False), dtype)
-            return total + weights[row] * pair
-
-        return lax.fori_loop(0, len(pairs), add, jnp.zeros(pairs.shape[1], dtype))
-
-    return lax.platform_dependent(weights, pairs, cpu=by_rows, default=at_once)
-
-
 def _remember(
     state: LBFGSState, params: jax.Array, gradient: jax.Array, scaled: jax.Array
 ) -> tuple[LBFGSState, tuple[jax.Array, jax.Array]]:
@@ -217,7 +163,7 @@ def _remember(
 
     def kept(vector: jax.Array) -> jax.Array:
         """Rounded as the history rounds, so that products are those of what it holds."""
-        return _wide(_narrow(vector, state.steps.dtype), vector.dtype)
+        return pairs.widen(pairs.narrow(vector, state.steps.dtype), vector.dtype)
 
     step, scaled_change = kept(params - state.params), kept(scaled - state.scaled)
     change = scaled_change if scaled is gradient else gradient - state.gradient
@@ -226,14 +172,11 @@ def _remember(
     keep = state.started & (curvature > floor) & jnp.isfinite(curvature + norm)
     # Zeros, not the pair itself: 0 · NaN would poison the products for good.
     change = jnp.where(keep, change, 0.0)
-    rows = (_narrow(jnp.where(keep, row, 0.0), state.steps.dtype) for row in (step, scaled_change))
-    steps, changes = (
-        pairs.at[state.slot].set(row)
-        for pairs, row in zip((state.steps, state.changes), rows, strict=True)
-    )
+    steps = _replaced(state.steps, state.slot, jnp.where(keep, step, 0.0))
+    changes = _replaced(state.changes, state.slot, jnp.where(keep, scaled_change, 0.0))
     vectors = jnp.stack([gradient, change])
-    steps_g, steps_y = _times(steps, vectors)
-    changes_g, changes_y = _times(changes, vectors)
+    steps_g, steps_y = pairs.times(steps, vectors)
+    changes_g, changes_y = pairs.times(changes, vectors)
     remembered = LBFGSState(
         slot=(state.slot + 1) % state.valid.size,
         steps=steps,
@@ -253,11 +196,15 @@ def _remember(
     return remembered, (steps_g, changes_g)
 
 
+def _replaced(rows: jax.Array, slot: jax.Array, row: jax.Array) -> jax.Array:
+    return rows.at[slot].set(pairs.narrow(row, rows.dtype))
+
+
 def _direction(state: LBFGSState, products: tuple[jax.Array, jax.Array]) -> jax.Array:
     """H g of the last gradient, or the shortened M g where the history is empty."""
     a, b = _coefficients(state, *products)
-    quasi_newton = state.scale * state.scaled + _combine(b, state.steps)
-    quasi_newton -= _combine(a, state.changes)
+    quasi_newton = state.scale * state.scaled + pairs.combine(b, state.steps)
+    quasi_newton -= pairs.combine(a, state.changes)
     shorten = jnp.minimum(1.0, 1.0 / jnp.sqrt(_dot(state.scaled, state.scaled)))
     return jnp.where(jnp.any(state.valid), quasi_newton, shorten * state.scaled)
 

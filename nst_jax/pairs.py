@@ -1,0 +1,74 @@
+"""The history of L-BFGS as (m, n) arrays: how its vectors are stored, and products with them.
+
+bfloat16 is stored as its bits, in uint16: of an array that it knows to be bfloat16, XLA:CPU makes a
+float32 copy before it computes with any part.
+
+On CPUs products are taken one vector after the other: XLA's own matrix products with so few
+columns take three times as long there (jaxlib 0.10.2), and all of bfloat16 would be made wider
+first. Elsewhere a loop of short kernels would be what is slow.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+def stored_type(dtype: Any) -> jnp.dtype:
+    """The type of the array that keeps numbers of this type."""
+    return jnp.dtype(jnp.uint16 if dtype == jnp.bfloat16 else dtype)
+
+
+def narrow(vector: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """A vector (n,) as an array of this type stores it."""
+    if dtype == jnp.uint16:
+        return lax.bitcast_convert_type(vector.astype(jnp.bfloat16), jnp.uint16)
+    return vector.astype(dtype)
+
+
+def widen(stored: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """What has been stored, of any shape, in the type to compute in."""
+    if stored.dtype == jnp.uint16:
+        bits = stored.astype(jnp.uint32) << 16
+        stored = lax.bitcast_convert_type(bits, jnp.float32)
+    return stored.astype(dtype)
+
+
+def times(pairs: jax.Array, vectors: jax.Array) -> jax.Array:
+    """Stored pairs (m, n) times each of (k, n), in one pass over the pairs: (k, m)."""
+    return lax.platform_dependent(pairs, vectors, cpu=_times_by_rows, default=_times_at_once)
+
+
+def combine(weights: jax.Array, pairs: jax.Array) -> jax.Array:
+    """Σ_i weights_i · pairs_i of weights (m,) and stored pairs (m, n): (n,)."""
+    return lax.platform_dependent(weights, pairs, cpu=_combine_by_rows, default=_combine_at_once)
+
+
+def _times_at_once(pairs: jax.Array, vectors: jax.Array) -> jax.Array:
+    wide = widen(pairs, vectors.dtype)
+    return jnp.einsum("mn,kn->km", wide, vectors, precision=lax.Precision.HIGHEST)
+
+
+def _times_by_rows(pairs: jax.Array, vectors: jax.Array) -> jax.Array:
+    def put(row, products):
+        pair = _row(pairs, row, vectors.dtype)
+        return products.at[:, row].set(jnp.dot(vectors, pair, precision=lax.Precision.HIGHEST))
+
+    products = jnp.zeros((len(vectors), len(pairs)), vectors.dtype)
+    return lax.fori_loop(0, len(pairs), put, products)
+
+
+def _combine_at_once(weights: jax.Array, pairs: jax.Array) -> jax.Array:
+    return jnp.dot(weights, widen(pairs, weights.dtype), precision=lax.Precision.HIGHEST)
+
+
+def _combine_by_rows(weights: jax.Array, pairs: jax.Array) -> jax.Array:
+    def add(row, total):
+        return total + weights[row] * _row(pairs, row, weights.dtype)
+
+    return lax.fori_loop(0, len(pairs), add, jnp.zeros(pairs.shape[1], weights.dtype))
+
+
+def _row(pairs: jax.Array, row: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    return widen(lax.dynamic_index_in_dim(pairs, row, keepdims=False), dtype)
