@@ -35,11 +35,13 @@ def widen(stored: jax.Array, dtype: jnp.dtype) -> jax.Array:
     return stored.astype(dtype)
 
 
+@jax.jit  # nothing changes inside another program; outside of one, loops are compiled once
 def times(pairs: jax.Array, vectors: jax.Array) -> jax.Array:
     """Stored pairs (m, n) times each of (k, n), in one pass over the pairs: (k, m)."""
     return lax.platform_dependent(pairs, vectors, cpu=_times_by_rows, default=_times_at_once)
 
 
+@jax.jit
 def combine(weights: jax.Array, pairs: jax.Array) -> jax.Array:
     """Σ_i weights_i · pairs_i of weights (m,) and stored pairs (m, n): (n,)."""
     return lax.platform_dependent(weights, pairs, cpu=_combine_by_rows, default=_combine_at_once)
