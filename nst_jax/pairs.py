@@ -3,9 +3,10 @@
 bfloat16 is stored as its bits, in uint16: of an array that it knows to be bfloat16, XLA:CPU makes a
 float32 copy before it computes with any part.
 
-On CPUs products are taken one vector after the other: XLA's own matrix products with so few
-columns take three times as long there (jaxlib 0.10.2), and all of bfloat16 would be made wider
-first. Elsewhere a loop of short kernels would be what is slow.
+On CPUs products with several vectors are taken one pair after the other: XLA's own, with so few
+columns, take six times as long there (jaxlib 0.10.2: 140 and 22 ms for 100 pairs of 512×342 px),
+and all of bfloat16 would be made wider first. Elsewhere a loop of short kernels would be what is
+slow.
 """
 
 from typing import Any
@@ -44,6 +45,8 @@ def times(pairs: jax.Array, vectors: jax.Array) -> jax.Array:
 @jax.jit
 def combine(weights: jax.Array, pairs: jax.Array) -> jax.Array:
     """Σ_i weights_i · pairs_i of weights (m,) and stored pairs (m, n): (n,)."""
+    if pairs.dtype == weights.dtype:  # nothing to widen
+        return _combine_at_once(weights, pairs)
     return lax.platform_dependent(weights, pairs, cpu=_combine_by_rows, default=_combine_at_once)
 
 
