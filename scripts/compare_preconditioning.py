@@ -13,6 +13,7 @@ import dataclasses
 import itertools
 import math
 from pathlib import Path
+from typing import Any
 
 import nst_jax
 from nst_jax import Progress, Settings, Weights, preconditioning
@@ -22,7 +23,7 @@ from nst_jax.record import device_facts, versions
 STARTS, OPTIMIZERS = ("content", "noise"), ("lbfgs", "adam")
 
 
-def run(content: str, style: str, settings: Settings, weights: Weights, goal: float) -> list[float]:
+def run(images: tuple[Any, Any], settings: Settings, weights: Weights, goal: float) -> list[float]:
     """The loss of each step, until one is no more than the goal."""
     losses: list[float] = []
 
@@ -31,7 +32,6 @@ def run(content: str, style: str, settings: Settings, weights: Weights, goal: fl
         if losses[-1] <= goal:
             raise StopIteration
 
-    images = load_image(content, settings.size), load_image(style, settings.size)
     nst_jax.stylize(*images, settings, weights=weights, callback=watch)
     return losses
 
@@ -59,8 +59,9 @@ def main() -> None:
         size, steps = options.size, options.steps
         settings = Settings(size=size, steps=steps, init=start, optimizer=optimizer)
         plain = dataclasses.replace(settings, precondition=False)
-        goal = min(run(options.content, style, plain, weights, -math.inf))
-        losses = run(options.content, style, settings, weights, goal)
+        images = load_image(options.content, size), load_image(style, size)
+        goal = min(run(images, plain, weights, -math.inf))
+        losses = run(images, settings, weights, goal)
         needed = f"{len(losses) - 1} steps" if losses[-1] <= goal else "—"
         print(
             f"{Path(style).stem}, from {start}, {optimizer}: {goal:.4g} after {steps} plain "
