@@ -101,8 +101,8 @@ def _explain(error: MemoryError | RuntimeError) -> str:
     """What the machine lacks, in one line; an error that says nothing of that is raised again."""
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         return (
-            "the device ran out of memory; use a smaller --size, --lbfgs-memory 10, "
-            "--optimizer adam or --precision bfloat16, in a sweep fewer --lanes"
+            "the device ran out of memory; use --low-memory, --lbfgs-history bfloat16, "
+            "--optimizer adam or a smaller --size, in a sweep fewer --lanes"
         )
     if "initialize backend" in str(error):  # JAX_PLATFORMS asks for a device that is not there
         return str(error).splitlines()[0]

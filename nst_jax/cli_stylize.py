@@ -210,6 +210,12 @@ SWITCHES = (
         "plain gradients: the same loss, later; broad areas last",
     ),
     (
+        "--low-memory",
+        "low_memory",
+        True,
+        "large images in bands of rows: half the memory or less, a third slower, the same losses",
+    ),
+    (
         "--normalize-gradients",
         "normalize_gradients",
         True,

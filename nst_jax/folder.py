@@ -45,6 +45,7 @@ LATER = (
     *("scales", "style_blend", "style_scale", "layers_per_style", "init_noise"),
     *("colors", "color_map", "content_mask", "style_mask", "region_styles"),
     *("tv_l1_weight", "padding", "average", "normalize_gradients", "lbfgs_history"),
+    "low_memory",
 )
 NEEDED = {"name", "key", "settings", "completed", "error"}  # of a lane's record, to take it up
 

@@ -153,8 +153,8 @@ def _too_small(needed: int, fixed: int, budget: int) -> str:
     )
     if scale > 0.01:
         return message + (
-            f"a --size of {math.sqrt(scale):.0%} of this one would fit, and --lbfgs-memory 10 or "
-            f"--optimizer adam need less"
+            f"a --size of {math.sqrt(scale):.0%} of this one would fit, and --low-memory, "
+            f"--lbfgs-memory 10 or --optimizer adam need less"
         )
     return message + f"the network alone takes {memory.as_text(fixed)}: allow more with --memory"
 

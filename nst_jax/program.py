@@ -15,6 +15,7 @@ import optax
 from jax import lax
 
 from nst_jax import ops, winograd
+from nst_jax.bands import features_and_grams
 from nst_jax.losses import Features, Losses, LossWeights, Targets, gram_observers, total_loss
 from nst_jax.optimizers import Optimizer, make_optimizer
 from nst_jax.settings import PRECISIONS, Settings
@@ -55,6 +56,7 @@ class Program:
     normalize_gradients: bool
     precondition: bool
     lbfgs_history: str
+    low_memory: bool
 
     def network(self, layers: tuple[str, ...]) -> VGG:
         """The network that returns the features of these layers."""
@@ -92,6 +94,7 @@ def make_program(settings: Settings, weights: Weights) -> Program:
         normalize_gradients=settings.normalize_gradients,
         precondition=settings.precondition,
         lbfgs_history=settings.lbfgs_history,
+        low_memory=settings.low_memory,
     )
 
 
@@ -170,11 +173,17 @@ def _transformed(tensors: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
 
 def content_features(program: Program, params: Parameters, image: jax.Array) -> Features:
     """The content targets of an image (H, W, 3): {layer: (1, h, w, C)}."""
-    return extract_features(program.network(program.content_layers), params, image[None])
+    network = program.network(program.content_layers)
+    if program.low_memory:
+        return features_and_grams(network, params, image[None], (), {})[0]
+    return extract_features(network, params, image[None])
 
 
 def style_grams(program: Program, params: Parameters, image: jax.Array) -> Features:
     """The style targets of an image (H, W, 3): {layer: (1, C, C)}."""
+    if program.low_memory:
+        network = program.network(())
+        return features_and_grams(network, params, image[None], program.style_layers, {})[1]
     features = extract_features(program.network(program.style_layers), params, image[None])
     return {layer: ops.gram_matrix(maps) for layer, maps in features.items()}
 
@@ -183,6 +192,9 @@ def guided_grams(
     program: Program, params: Parameters, image: jax.Array, guides: Features
 ) -> Features:
     """The style targets of an image's regions, guided by {layer: (1, R, h, w)}: (1, R, C, C)."""
+    if program.low_memory:
+        network = program.network(())
+        return features_and_grams(network, params, image[None], program.style_layers, guides)[1]
     features = extract_features(program.network(program.style_layers), params, image[None])
     return {layer: ops.guided_gram_matrix(maps, guides[layer]) for layer, maps in features.items()}
 
@@ -201,9 +213,13 @@ def objective(
     if targets.free is not None:
         image = jnp.where(targets.free[0], image, lax.stop_gradient(image))
     normalizing = program.normalize_gradients
-    observers = gram_observers(targets, weights, normalizing)
     network = program.network(tuple(targets.content))
-    features, grams = observe_features(network, params, image[None], observers)
+    if program.low_memory:
+        asked = tuple(targets.style), targets.guides
+        features, grams = features_and_grams(network, params, image[None], *asked)
+    else:
+        observers = gram_observers(targets, weights, normalizing)
+        features, grams = observe_features(network, params, image[None], observers)
     how = (program.convention, grams, normalizing)
     losses = total_loss(image[None], features, targets, weights, *how)
     losses = jax.tree.map(lambda per_image: per_image[0], losses)

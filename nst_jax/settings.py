@@ -126,6 +126,8 @@ class Settings:
         scales: sizes that the image goes through, 1 to 6, each twice the one before, and the last
             `size`; those of less than 32 px are left out. `steps` is the sum over all of
             them. Static.
+        low_memory: whether the first blocks are computed in bands of rows, and again for the
+            gradient: the same losses, later, in less memory (`bands`); static.
 
     Raises:
         SettingsError: a value is unknown or out of range.
@@ -166,6 +168,7 @@ class Settings:
     normalize_gradients: bool = False
     precision: str = "float32"
     scales: int = 1
+    low_memory: bool = False
 
     def __post_init__(self):
         for name in ("content_layers", "style_layers"):
@@ -187,6 +190,11 @@ class Settings:
         self._check_layers()
         self._check_paintings()
         self._check_regions()
+        if self.low_memory and self.normalize_gradients and self.style_layers:
+            raise SettingsError(
+                "low_memory does not go with normalize_gradients, whose norms are those of whole "
+                "layers; leave one of them out"
+            )
         if self.colors != "style" and not self.is_transfer:
             raise SettingsError(
                 f"colors is {self.colors!r}, which needs a photograph and a painting; a "

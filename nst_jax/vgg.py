@@ -32,6 +32,11 @@ def convolutions_up_to(architecture: str, layers: Sequence[str]) -> tuple[str, .
     return known[: max((known.index(layer) + 1 for layer in layers), default=0)]
 
 
+def last_layer(architecture: str, block: int) -> str:
+    """Name of the last convolution of a block, 1 to 5."""
+    return f"conv{block}_{BLOCKS[architecture][block - 1]}"
+
+
 def block_of(layer: str) -> int:
     """The block, 1 to 5, that a layer stands in: the b of conv{b}_{i}."""
     return int(layer[4])
@@ -70,7 +75,8 @@ def smallest_side(layers: Sequence[str]) -> int:
 class Convolution(nn.Module):
     """3×3 convolution, bias and ReLU, with parameters `kernel` (3, 3, I, O) and `bias` (O,).
 
-    In place of `kernel` there may be `transformed_kernel` (36, I, O), as `winograd` has it.
+    In place of `kernel` there may be `transformed_kernel` (36, I, O), as `winograd` has it. With
+    the padding "none" the outputs are smaller than the inputs by one pixel on each side.
     """
 
     filters: int
@@ -90,9 +96,9 @@ class Convolution(nn.Module):
             shape = (3, 3, inputs.shape[-1], self.filters)
             kernel = self.param("kernel", nn.initializers.he_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.filters,))
-        pad = 1
-        if self.padding != "zero":
-            inputs, pad = ops.pad_border(inputs, self.padding), 0
+        pad = 1 if self.padding == "zero" else 0
+        if self.padding in ops.BORDERS:
+            inputs = ops.pad_border(inputs, self.padding)
         outputs = convolve(inputs, kernel.astype(self.dtype), self.precision, pad)
         return ops.bias_relu(outputs, bias, self.kept)
 
@@ -125,26 +131,32 @@ class VGG(nn.Module):
 
     @nn.compact
     def __call__(
-        self, images: jax.Array, observers: Mapping[str, Sequence[Any]] | None = None
+        self,
+        images: jax.Array,
+        observers: Mapping[str, Sequence[Any]] | None = None,
+        first_block: int = 1,
     ) -> tuple[dict[str, jax.Array], dict[str, Any]]:
         """Compute features, and functions of features.
 
         Args:
-            images: (N, H, W, 3), sRGB in [0, 1].
+            images: (N, H, W, 3), sRGB in [0, 1]; or what the first block here takes.
             observers: {layer: (function of its features (N, h, w, C) and of arguments, and these)};
                 see `ops.observe`.
+            first_block: the blocks before it have been computed, pooling included.
 
         Returns:
             {layer: (N, h, w, C)} in the order of `layers`; h and w are halved, rounding down,
             before each block but the first. And {layer: its function's value}.
         """
         observers = observers or {}
-        self._check(images, (*self.layers, *observers))
         features, observed = {}, {}
-        mean = jnp.asarray(self.mean, images.dtype).reshape(1, 1, 1, 3)
-        outputs = (images - mean).astype(self.dtype)
-        block = 1
+        outputs, block = images, first_block
+        if first_block == 1:
+            self._check(images, (*self.layers, *observers))
+            outputs = subtract_mean(self, images)
         for layer in convolutions_up_to(self.architecture, (*self.layers, *observers)):
+            if block_of(layer) < first_block:
+                continue
             if block_of(layer) > block:
                 outputs = POOLINGS[self.pooling](outputs)
                 block = block_of(layer)
@@ -168,6 +180,12 @@ class VGG(nn.Module):
             )
 
 
+def subtract_mean(network: VGG, images: jax.Array) -> jax.Array:
+    """What the first convolution takes: (N, H, W, 3), of the network's type."""
+    mean = jnp.asarray(network.mean, images.dtype).reshape(1, 1, 1, 3)
+    return (images - mean).astype(network.dtype)
+
+
 def extract_features(
     network: VGG, params: Mapping[str, Any], images: jax.Array
 ) -> dict[str, jax.Array]:
@@ -180,8 +198,9 @@ def observe_features(
     params: Mapping[str, Any],
     images: jax.Array,
     observers: Mapping[str, Sequence[Any]],
+    first_block: int = 1,
 ) -> tuple[dict[str, jax.Array], dict[str, Any]]:
     """Features, and {layer: the value of its observer}; as `VGG` returns both."""
-    features, observed = network.apply({"params": params}, images, observers)
+    features, observed = network.apply({"params": params}, images, observers, first_block)
     assert isinstance(features, dict)  # else mutable variables, of which there are none
     return features, observed  # type: ignore[return-value]

@@ -560,6 +560,7 @@ def test_every_setting_has_its_flag(settings_of):
         "normalize_gradients": True,
         "precision": "bfloat16",
         "scales": 3,
+        "low_memory": False,  # not with normalised gradients
     }
     flags = ["--no-normalize", "--no-precondition", "--normalize-gradients"]
     for name, value in values.items():
@@ -571,6 +572,8 @@ def test_every_setting_has_its_flag(settings_of):
     settings = settings_of(*flags)
     assert dataclasses.asdict(settings) == values
     assert settings_of(*cli_stylize.flags_of(settings)) == settings
+    assert settings_of("--low-memory") == Settings(low_memory=True)
+    assert cli_stylize.flags_of(Settings(low_memory=True)) == ["--low-memory"]
 
 
 def test_flags_of_regions(settings_of, folder):

@@ -126,6 +126,7 @@ LATER = {
     "average": 0,
     "normalize_gradients": False,
     "lbfgs_history": "float32",
+    "low_memory": False,
 }
 
 

@@ -94,7 +94,7 @@ def test_a_compiler_that_runs_out_of_memory():
 @pytest.mark.parametrize(
     ("budget", "words"),
     [
-        (FIXED + 36, ("1.1 GB", "1.04 GB", "a --size of 60%", "--lbfgs-memory 10")),
+        (FIXED + 36, ("1.1 GB", "1.04 GB", "a --size of 60%", "--low-memory", "--lbfgs-memory 10")),
         (FIXED - 1, ("1.1 GB", "the network alone takes 1 GB", "--memory")),
     ],
 )

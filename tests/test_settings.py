@@ -54,6 +54,7 @@ def test_defaults():
         "normalize_gradients": False,
         "precision": "float32",
         "scales": 1,
+        "low_memory": False,
     }
 
 

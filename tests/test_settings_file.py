@@ -54,6 +54,7 @@ REGIONS = {
     "style_mask": ("none", 'd".png'),
     "region_styles": (2, 0),
 }
+LEAN = {"low_memory": True}  # not with normalised gradients
 
 
 @pytest.fixture(autouse=True)
@@ -79,8 +80,8 @@ def settings_of(*flags, recorded=None):
 def test_every_setting_can_be_written(folder):
     """And read again; what is not written has its default."""
     fields = dataclasses.fields(Settings)
-    assert {*OTHER, *REGIONS} == {field.name for field in fields}
-    for others in (OTHER, REGIONS):
+    assert {*OTHER, *REGIONS, *LEAN} == {field.name for field in fields}
+    for others in (OTHER, REGIONS, LEAN):
         settings = Settings(**others)
         path = write(as_toml(settings), folder)
         assert settings_of("--settings", path) == settings

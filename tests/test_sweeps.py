@@ -326,7 +326,7 @@ def test_a_budget(normalized, photograph, painting):
     [("steps", (1, 2)), ("size", (64, 96)), ("pooling", ("max", "average"))]
     + [("style_layers", (("conv1_1",), ("conv2_1",))), ("lbfgs_memory", (3, 4))]
     + [("padding", ("zero", "reflect")), ("average", (0, 3)), ("normalize_gradients", (0, 1))]
-    + [("precondition", (0, 1))],
+    + [("precondition", (0, 1)), ("low_memory", (0, 1))],
 )
 def test_what_lanes_may_not_differ_in(together, field, values):
     settings = [dataclasses.replace(BASE, **{field: value}) for value in values]
