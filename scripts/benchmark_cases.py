@@ -16,6 +16,9 @@ from benchmark_problem import CONTENT, STYLE, Spec, content_shape, has_scales, w
 from benchmark_results import goals
 from benchmark_side import OURS, PYTORCH, Side, SideError, Worker, run_command, running
 
+from nst_jax.cli_stylize import flags_of
+from nst_jax.settings import Settings
+
 # A turn of one side lasts no less: short calls are timed by the dozen, as a run makes them.
 LEAST_TURN = 0.1
 MOST_CALLS, LEAST_ROUNDS = 200, 3
@@ -66,8 +69,8 @@ def facts_of(case: str, spec: Spec) -> dict[str, Any]:
     facts["height"], facts["width"] = content_shape(spec.size)
     if case in ("lbfgs", "memory", "reach", "sweep", "files"):
         facts["history"] = spec.history
-        if spec.lbfgs_history != "float32":
-            facts["lbfgs_history"] = spec.lbfgs_history
+    if spec.ours:
+        facts["ours"] = dict(spec.ours)
     if case in ("reach", "files", "sweep"):
         facts["steps"] = spec.steps
     if case == "memory":
@@ -239,6 +242,7 @@ def file_commands(spec: Spec, folder: str, conditions: Conditions) -> dict[str, 
     ours = [sys.executable, "-m", "nst_jax", "stylize", *images, "-o", f"{folder}/ours.png"]
     ours += ["--size", size, "--steps", str(spec.steps - 1), "--ratio", ratio]
     ours += ["--lbfgs-memory", str(spec.history), "--precision", spec.precision]
+    ours += flags_of(Settings(**spec.ours))
     script = str(ROOT / "scripts" / "pytorch_reference.py")
     theirs = [sys.executable, script, *images, "-o", f"{folder}/theirs.png", "--size", size]
     theirs += ["--evaluations", str(spec.steps), "--ratio", ratio, "--device", device]

@@ -1,7 +1,8 @@
 """Which cases a benchmark has, and of which sizes."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from benchmark_problem import Spec
 
@@ -16,22 +17,27 @@ class Grid:
     sizes: tuple[int, ...]
     network: str = "vgg16"
     histories: tuple[int, ...] = (100,)
-    lbfgs_history: str = "float32"
+    ours: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     tasks: tuple[str, ...] = ("",)
     steps: int = 500
     lanes: int = 20
 
 
+HALVED: dict[str, Any] = {"lbfgs_history": "bfloat16"}
+LEAN: dict[str, Any] = {**HALVED, "low_memory": True}
 FULL = (
     Grid("evaluation", (128, 256, 512, 1024)),
     Grid("evaluation", (256, 512), "vgg19"),
     Grid("lbfgs", (128, 256, 512, 1024)),
     Grid("lbfgs", (256, 512), histories=(1, 10, 50)),
     Grid("lbfgs", (256, 512), "vgg19"),
-    Grid("lbfgs", (256, 512), lbfgs_history="bfloat16"),
+    Grid("lbfgs", (256, 512), ours=HALVED),
+    Grid("lbfgs", (1024,), ours=LEAN),
     Grid("adam", (256, 512)),
     Grid("memory", (128, 256, 512, 1024), tasks=("evaluation", "lbfgs")),
-    Grid("memory", (512, 1024), tasks=("lbfgs",), lbfgs_history="bfloat16"),
+    Grid("memory", (512, 1024), tasks=("lbfgs",), ours=HALVED),
+    Grid("memory", (512, 1024), tasks=("evaluation",), ours={"low_memory": True}),
+    Grid("memory", (512, 1024), tasks=("lbfgs",), ours=LEAN),
     Grid("compile", (512,)),
     Grid("sweep", (128,), histories=(50,), steps=100),
     Grid("reach", (512,)),
@@ -75,7 +81,7 @@ def make_plan(
                             network=grid.network,
                             size=size,
                             history=history,
-                            lbfgs_history=grid.lbfgs_history,
+                            ours=grid.ours,
                             steps=steps or grid.steps,
                             precision=precision,
                             lanes=grid.lanes,

@@ -36,8 +36,8 @@ def _times(axes: Any, results: dict[str, Any]) -> None:
     """Medians with quartiles, of what was measured at several sizes."""
     series: dict[tuple[str, str], dict[str, list[tuple[int, dict[str, float]]]]] = {}
     for case in in_order(results):
-        kinds = case["precision"], case.get("lbfgs_history", "float32")
-        if case["case"] not in ("evaluation", "lbfgs") or set(kinds) != {"float32"}:
+        usual = case["precision"] == "float32" and "ours" not in case
+        if case["case"] not in ("evaluation", "lbfgs") or not usual:
             continue
         for side, outcome in measured(case):
             what = (title(case), NETWORKS[case["network"]])

@@ -40,7 +40,7 @@ class Spec:
         goal: the loss at which a run may end.
         lanes: settings of a sweep.
         file: of arrays, read or written; only of `gpu_check.py`.
-        lbfgs_history: the type that our L-BFGS keeps its pairs in.
+        ours: further settings of our side, which change how and not what is computed.
     """
 
     task: str
@@ -53,7 +53,7 @@ class Spec:
     goal: float | None = None
     lanes: int = 20
     file: str = ""
-    lbfgs_history: str = "float32"
+    ours: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Problem:
 
 def make_problem(spec: Spec) -> Problem:
     """Read what a spec asks for."""
-    extra: dict[str, Any] = {}
+    extra = dict(spec.ours)
     if spec.scales > 1:
         extra["scales"] = spec.scales
     settings = Settings(
@@ -76,7 +76,6 @@ def make_problem(spec: Spec) -> Problem:
         steps=spec.steps,
         optimizer="adam" if spec.task == "adam" else "lbfgs",
         lbfgs_memory=spec.history,
-        lbfgs_history=spec.lbfgs_history,
         precision=spec.precision,
         **extra,
     )

@@ -10,6 +10,9 @@ from typing import Any
 from benchmark_plan import CASES, evaluations_of
 from benchmark_results import exponent, goals, reached, summary
 
+from nst_jax.cli_stylize import flags_of
+from nst_jax.settings import Settings
+
 OURS, PYTORCH = "nst_jax", "pytorch"
 # Beside those two, sides that get a column where they were measured.
 OTHERS = ("pytorch compiled", "peer")
@@ -87,7 +90,7 @@ def in_order(results: dict[str, Any]) -> list[Case]:
     def place(case: Case) -> tuple:
         at = CASES.index(case["case"])
         precision, task = case["precision"], case.get("task", "")
-        history = case.get("history", 0), case.get("lbfgs_history", "")
+        history = case.get("history", 0), flags(case)
         return at, case["network"], task, *history, case["size"], PRECISIONS.index(precision)
 
     return sorted(results["cases"].values(), key=place)
@@ -109,9 +112,7 @@ def rows_of(case: Case) -> Iterator[Row]:
 def title(case: Case) -> str:
     """What was measured, in words."""
     steps, history = case.get("steps"), case.get("history")
-    if "lbfgs_history" in case:
-        history = f"{history} (ours in {case['lbfgs_history']})"
-    return {
+    what = {
         "evaluation": "loss and gradient",
         "lbfgs": f"one L-BFGS step, history {history}",
         "adam": "one Adam step",
@@ -120,6 +121,12 @@ def title(case: Case) -> str:
         "files": f"{steps} evaluations, file to file",
         "sweep": f"a sweep of {_lanes(case)} settings, {steps} steps",
     }[case["case"]]
+    return what + (f" (ours: `{flags(case)}`)" if flags(case) else "")
+
+
+def flags(case: Case) -> str:
+    """What our side was told beyond what both were."""
+    return " ".join(flags_of(Settings(**case.get("ours", {}))))
 
 
 def measured(case: Case) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -60,10 +60,10 @@ def key_of(case: dict[str, Any]) -> str:
     """The name of a case: what was timed, of what size."""
     parts = [case["case"], case["network"], f"{case['size']}px", case["precision"]]
     if "history" in case:
-        kept = f" in {case['lbfgs_history']}" if "lbfgs_history" in case else ""
-        parts.insert(1, f"m{case['history']}{kept}")
+        parts.insert(1, f"m{case['history']}")
     if "task" in case:
         parts.insert(1, case["task"])
+    parts += [f"{name}={value}" for name, value in case.get("ours", {}).items()]
     return " ".join(parts)
 
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmark_report import OURS, PYTORCH, as_seconds, markdown
+from benchmark_plan import LEAN
+from benchmark_report import OURS, PYTORCH, as_seconds, flags, markdown
 from benchmark_results import summary
 
 
@@ -122,10 +123,15 @@ def _files(results: dict[str, Any]) -> Iterator[str]:
 
 
 def _largest(results: dict[str, Any]) -> Iterator[str]:
-    outcome = _outcome(results, "largest")
+    yield from _largest_by(results, "largest", "")
+    yield from _largest_by(results, "largest, lean", f"With `{flags({'ours': LEAN})}`: by")
+
+
+def _largest_by(results: dict[str, Any], name: str, how: str) -> Iterator[str]:
+    outcome = _outcome(results, name)
     if outcome:
         yield (
-            f"By memory analysis {outcome['bytes_per_pixel']:.0f} bytes per pixel and "
+            f"{how or 'By'} memory analysis {outcome['bytes_per_pixel']:.0f} bytes per pixel and "
             f"{outcome['fixed_bytes'] / 1e6:.0f} MB; {(outcome['budget'] or 0) / 1e9:.1f} GB free."
         )
         yield ""
@@ -133,6 +139,8 @@ def _largest(results: dict[str, Any]) -> Iterator[str]:
         said = one.get("error") or f"a step takes {as_seconds(one['seconds'])}"
         peak = f", peak {one['peak'] / 1e9:.1f} GB" if one.get("peak") else ""
         yield f"- {one['size']}×{one['size']} px: {said}{peak}"
+    if outcome:
+        yield ""
 
 
 def _trace(results: dict[str, Any]) -> Iterator[str]:

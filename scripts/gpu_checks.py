@@ -2,13 +2,14 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import benchmark_machine
 from benchmark_cases import Bench, file_commands
+from benchmark_plan import LEAN
 from benchmark_problem import Spec
 from benchmark_results import add_case
 from benchmark_side import OURS, PYTORCH_COMPILED, SideError, run_command, running
@@ -30,7 +31,7 @@ class Sizes:
     sweep_steps: int = 50
     lanes: int = 20
     history: int = 100
-    largest: int = 8192
+    largest: int = 16384
 
 
 QUICK = Sizes(64, 256, (64,), 48, 4, 48, 2, 2, 5, 96)
@@ -70,7 +71,8 @@ class GpuCheck:
             Check("sweep", 60, self.sweep),
             *self._steps("lbfgs", larger),
             Check("trace", 25, self.trace),
-            Check("largest", 60, self.largest),
+            Check("largest", 60, partial(self.largest, {})),
+            Check("largest, lean", 60, partial(self.largest, LEAN)),
             *self._steps("evaluation", self._sizes.steps),
         ]
 
@@ -133,10 +135,10 @@ class GpuCheck:
         spec = Spec("sweep", "vgg16", s.sweep, min(50, s.history), s.sweep_steps, lanes=s.lanes)
         return self._case("sweep", spec)
 
-    def largest(self) -> dict[str, Any]:
+    def largest(self, ours: Mapping[str, Any]) -> dict[str, Any]:
         """The largest image that fits, in a process that has the card alone."""
         s, c = self._sizes, self._bench.conditions
-        spec = Spec("largest", self._network, s.steps[0], s.history, s.largest)
+        spec = Spec("largest", self._network, s.steps[0], s.history, s.largest, ours=ours)
         self._bench.close()
         alone = {**c.environment, "XLA_PYTHON_CLIENT_MEM_FRACTION": OF_ALL}
         with running(OURS, c.device, c.threads, alone) as worker:

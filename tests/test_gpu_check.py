@@ -87,6 +87,12 @@ def results():
         "cost tf32": cost,
         "trace": {"error": "out of luck"},
         "largest": {"skipped": "3 s left"},
+        "largest, lean": {
+            "budget": 76e9,
+            "bytes_per_pixel": 900.0,
+            "fixed_bytes": 1e8,
+            "tries": [{"size": 9008, "seconds": 2.5, "peak": 7.3e10}],
+        },
         "parity": {"nst_jax tf32": {"loss_error": 1e-5, "gradient_error": 2e-4}},
     }
     for precision in ("float32", "tf32", "bfloat16"):
@@ -121,6 +127,8 @@ def test_the_text_says_what_was_found_and_what_was_not(results):
     assert "| nst_jax tf32 | 1.0e-05 | 2.0e-04 |" in text
     assert "- trace: error: out of luck" in text and "- largest: skipped: 3 s left" in text
     assert "| one L-BFGS step, history 100, VGG-16, 512×341 px, tf32 | 200 ms" in text
+    assert "With `--lbfgs-history bfloat16 --low-memory`: by memory analysis 900 bytes" in text
+    assert "- 9008×9008 px: a step takes 2.50 s, peak 73.0 GB" in text
 
 
 def test_a_check_that_fails_or_does_not_fit_leaves_the_others_be(results):
