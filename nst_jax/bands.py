@@ -109,9 +109,8 @@ def _in_bands(
     last = vgg.last_layer(network.architecture, blocks)
     layers = vgg.convolutions_up_to(network.architecture, [last])
     halo, stride = _halo(layers), 2**blocks
-    rows = max(LEAST_ROWS, NUMBERS // (count * width * vgg.FILTERS[0])) // stride * stride
-    rows = min(rows, -(-height // stride) * stride)
-    bands = -(-height // rows)
+    bands = -(-height // max(LEAST_ROWS, NUMBERS // (count * width * vgg.FILTERS[0])))
+    rows = -(-height // (bands * stride)) * stride
     below = halo + bands * rows - height
     maps = jnp.pad(vgg.subtract_mean(network, images), ((0, 0), (halo, below), (0, 0), (0, 0)))
 
