@@ -1,5 +1,7 @@
 """Settings and fixtures of the whole suite."""
 
+import os
+
 import jax
 import numpy as np
 import pytest
@@ -11,6 +13,17 @@ from nst_jax.weights_search import embedded_path
 
 # Strict: two ranks that broadcast by accident are an error.
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_configure():
+    """Give each worker of pytest-xdist a core of its own.
+
+    On all cores at once, the threads of JAX's processes would fight: two are slower than one then.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
 
 @pytest.fixture(scope="session")
