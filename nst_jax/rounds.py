@@ -14,9 +14,7 @@ import numpy as np
 from nst_jax import distributed, lanes, memory
 from nst_jax.inputs import (
     content_targets,
-    first_image,
     guided_targets,
-    initial_image,
     style_targets,
 )
 from nst_jax.job import Job
@@ -24,18 +22,17 @@ from nst_jax.loop import Stopwatch, check_intervals, iterate, settle, with_argum
 from nst_jax.losses import Losses, LossWeights, Targets
 from nst_jax.palette import finish_image
 from nst_jax.program import Carry, lane_axes, prepare, start
-from nst_jax.regions import restore
 from nst_jax.scales import (
     Scale,
     carry_up,
     enlarge,
     image_at,
-    images_at,
     numbered,
     paintings_at,
     scale_at,
     work_done,
 )
+from nst_jax.starts import Starts
 from nst_jax.transfer import Result
 
 
@@ -340,7 +337,7 @@ class Runner:
             if numbers.stop <= following:  # behind these lanes when they were interrupted
                 continue
             if numbers.start and numbers.start == following:
-                carry = carry_up(partial(self._start_at, scale, padded), carry, scale.shape)
+                carry = carry_up(partial(self._go_on_at, scale, padded), carry)
             arguments = (self._params, *self._arguments_of(padded, scale))
             step = with_arguments(self._step_at(scale), arguments)
             with monitor.watch:
@@ -366,30 +363,20 @@ class Runner:
             axes = lane_axes(self._job.program)
             kept = lanes.take_lanes(resumed.carry, axes, positions)
             return jax.device_put(kept, self._programs.carry)
-        images = np.stack([self._initial_image(number) for number in padded])
-        return self._start_at(self._job.scales[0], padded, images)
+        coarsest = self._job.scales[0]
+        return self._start([self._starts_of(number).first(coarsest) for number in padded])
 
-    def _start_at(self, scale: Scale, padded: tuple[int, ...], images: np.ndarray) -> Carry:
-        """Of images with which these lanes begin a scale."""
-        pairs = zip(padded, images, strict=True)
-        return self._start(np.stack([self._restored(lane, image, scale) for lane, image in pairs]))
+    def _go_on_at(self, scale: Scale, padded: tuple[int, ...], outcomes: np.ndarray) -> Carry:
+        """The first carry of a scale, from what these lanes have come to at the one before."""
+        pairs = zip(padded, outcomes, strict=True)
+        return self._start([self._starts_of(n).following(out, scale) for n, out in pairs])
 
-    def _restored(self, lane: int, image: np.ndarray, scale: Scale) -> np.ndarray:
-        regions = self._job.regions[lane]
-        here = None if regions is None else regions.at(scale.shape)
-        return restore(here, image, image_at(scale, self._job.contents[lane]))
+    def _start(self, images: Sequence[np.ndarray]) -> Carry:
+        return self._programs.start(jax.device_put(np.stack(images), self._programs.spread))
 
-    def _start(self, images: np.ndarray) -> Carry:
-        return self._programs.start(jax.device_put(images, self._programs.spread))
-
-    def _initial_image(self, lane: int) -> np.ndarray:
-        one = self._job.settings[lane]
-        key = jax.random.key(one.seed)
-        first = first_image(self._job.styles[lane])
-        images = images_at(self._job.scales[0], self._job.contents[lane], first)
-        grey = one.colors == "luminance"
-        image = initial_image(key, one.init, *images, one.init_noise, grey)
-        return np.asarray(image, np.float32)
+    def _starts_of(self, lane: int) -> Starts:
+        job = self._job
+        return Starts(job.settings[lane], job.contents[lane], job.styles[lane], job.regions[lane])
 
     def _finish(self, lane: int, image: np.ndarray) -> np.ndarray:
         return finish_image(self._job.settings[lane], self._job.photographs[lane], image)

@@ -1,7 +1,7 @@
 """From coarse to fine: at which sizes a picture is optimised, and for how many steps at each.
 
 Large shapes and colours settle at a small size, where a step costs little; the full size adds the
-detail. The losses of different sizes are not comparable.
+detail (`starts` says with which image). The losses of different sizes are not comparable.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -133,19 +133,16 @@ def enlarge(images: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.stack([resample(image, shape) for image in images])
 
 
-def carry_up(start: Callable[[np.ndarray], Carry], carry: Carry, shape: tuple[int, int]) -> Carry:
+def carry_up(begin: Callable[[np.ndarray], Carry], carry: Carry) -> Carry:
     """The first carry of a scale, from the last one of the scale before.
 
-    The image is the best one, or the average. The optimiser begins anew; whatever of its history
-    were worth keeping would be enlarged here, too.
+    The image is the best one, or the average. The optimiser begins anew.
 
     Args:
-        start: images → the carry of a run that begins with them.
+        begin: outcomes of the scale before → the first carry of the next.
         carry: of one image, or of lanes.
-        shape: (H, W) of the next scale.
     """
-    images = enlarge(jax.device_get(carry.outcome), shape)
-    return start(images)._replace(restarts=carry.restarts)
+    return begin(jax.device_get(carry.outcome))._replace(restarts=carry.restarts)
 
 
 def _divided(shape: tuple[int, int], divisor: int) -> tuple[int, int]:

@@ -17,7 +17,6 @@ from nst_jax.inputs import (
     choose_weights,
     compute_targets,
     first_image,
-    initial_image,
     read_images,
 )
 from nst_jax.loop import Stopwatch, check_intervals, iterate, settle, with_arguments
@@ -25,13 +24,12 @@ from nst_jax.losses import Losses, Targets
 from nst_jax.paintings import ImageLike, StyleLike
 from nst_jax.palette import Palette, finish_image
 from nst_jax.program import Carry, Program, jitted, make_program, prepare
-from nst_jax.regions import Regions, read_regions, restore
+from nst_jax.regions import read_regions
 from nst_jax.scales import (
     Scale,
     carry_up,
     enlarge,
     image_at,
-    images_at,
     numbered,
     paintings_at,
     scale_at,
@@ -39,6 +37,7 @@ from nst_jax.scales import (
     work_done,
 )
 from nst_jax.settings import Settings
+from nst_jax.starts import Starts
 from nst_jax.weights import Weights
 
 
@@ -154,26 +153,16 @@ def stylize(
     shown, paintings = Palette().recolor(settings, photograph, paintings)
     shares, first = settings.style_shares(len(paintings)), first_image(paintings)
     scales = schedule(settings, canvas(shown, first).shape)
-    regions = read_regions(settings, scales[-1].shape, paintings)
-    key, coarsest = jax.random.key(settings.seed), images_at(scales[0], shown, first)
-    grey = settings.colors == "luminance"
-    image = initial_image(key, settings.init, *coarsest, settings.init_noise, grey)
-
-    def regions_at(scale: Scale) -> Regions | None:
-        return None if regions is None else regions.at(scale.shape)
+    starts = Starts(settings, shown, paintings, read_regions(settings, scales[-1].shape, paintings))
 
     def targets_at(scale: Scale) -> Targets:
         pictures = image_at(scale, shown), paintings_at(scale, paintings)
-        return compute_targets(program, weights.params, *pictures, shares, regions_at(scale))
+        return compute_targets(program, weights.params, *pictures, shares, starts.regions_at(scale))
 
-    def restored(image: np.ndarray, scale: Scale) -> np.ndarray:
-        return restore(regions_at(scale), image, image_at(scale, shown))
-
-    image = restored(np.asarray(image), scales[0])
     finish = partial(finish_image, settings, photograph)
     monitor = _Monitor(scales, finish, callback, report_every)
-    at_scales = targets_at, restored
-    return _optimize(program, image, *at_scales, settings, weights, monitor, save_every)
+    at_scales = starts.first(scales[0]), targets_at, starts.following
+    return _optimize(program, *at_scales, settings, weights, monitor, save_every)
 
 
 def optimize(
@@ -206,15 +195,15 @@ def optimize(
     check_intervals(report_every=report_every, save_every=save_every)
     scales = schedule(dataclasses.replace(settings, scales=1), image.shape)
     monitor = _Monitor(scales, lambda best: best.clip(0.0, 1.0), callback, report_every)
-    at_scales = (lambda _: targets), (lambda image, _: image)
-    return _optimize(program, image, *at_scales, settings, weights, monitor, save_every)
+    at_scales = image, (lambda _: targets), (lambda outcome, _: outcome)
+    return _optimize(program, *at_scales, settings, weights, monitor, save_every)
 
 
 def _optimize(
     program: Program,
     image: np.ndarray | jax.Array,
     targets_at: Callable[[Scale], Targets],
-    restored: Callable[[np.ndarray, Scale], np.ndarray],
+    following: Callable[[np.ndarray, Scale], np.ndarray],
     settings: Settings,
     weights: Weights,
     monitor: "_Monitor",
@@ -226,8 +215,7 @@ def _optimize(
     compile_seconds, carry = 0.0, functions.start(jnp.asarray(image, jnp.float32))
     for scale, numbers in numbered(monitor.scales):
         if numbers.start:
-            begin = partial(_begin_at, functions.start, restored, scale)
-            carry = carry_up(begin, carry, scale.shape)
+            carry = carry_up(partial(_begin_at, functions.start, following, scale), carry)
         arguments = (params, jax.device_put(targets_at(scale)), loss_weights)
         began = time.perf_counter()
         compiled = memory.compile_for(functions.step, carry, *arguments)
@@ -257,11 +245,11 @@ def _optimize(
 
 def _begin_at(
     start: Callable[[np.ndarray], Carry],
-    restored: Callable[[np.ndarray, Scale], np.ndarray],
+    following: Callable[[np.ndarray, Scale], np.ndarray],
     scale: Scale,
-    image: np.ndarray,
+    coarse: np.ndarray,
 ) -> Carry:
-    return start(restored(image, scale))
+    return start(following(coarse, scale))
 
 
 def why_not_finite(losses: Losses) -> str:

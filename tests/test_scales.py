@@ -144,7 +144,7 @@ def test_what_is_carried_up(narrow, random):
     best, other = random.uniform(-0.5, 1.5, (2, 8, 12, 3)).astype(np.float32)
     carry = start(best)
     carry = carry._replace(image=jnp.asarray(other), restarts=jnp.int32(3), shrink=jnp.float32(0.5))
-    above = carry_up(start, carry, (16, 24))
+    above = carry_up(lambda image: start(enlarge(image, (16, 24))), carry)
     fresh = start(resized(best, 24, 16))
     assert np.abs(above.image - fresh.image).max() < SAME
     assert int(above.restarts) == 3 and float(above.shrink) == 1
