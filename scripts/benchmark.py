@@ -72,7 +72,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                         "(default: 45; three rounds are made in any case)")  # fmt: skip
     parser.add_argument("--pause", type=float, help="seconds between turns "
                         "(default: 0.3 on CPU, 0 on GPU)")  # fmt: skip
-    parser.add_argument("--scales", type=int, default=4, help="of our coarse-to-fine (default: 4)")
+    parser.add_argument("--scales", type=int, default=2, help="of our coarse-to-fine (default: 2)")
     parser.add_argument("--peer", metavar="COMMAND", help="timed beside in the case files")
     return parser.parse_args(arguments)
 

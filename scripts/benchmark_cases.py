@@ -56,7 +56,7 @@ class Conditions:
     budget: float = 45.0
     pause: float = 0.3
     peer: str | None = None
-    scales: int = 4
+    scales: int = 2
 
 
 Outcomes = dict[str, dict[str, Any]]
