@@ -8,6 +8,7 @@ import pytest
 from layouts import layers_of
 
 from nst_jax import images, vgg, weights
+from nst_jax.scales import SHARES
 from nst_jax.weights_file import load_weights
 from nst_jax.weights_search import embedded_path
 
@@ -58,6 +59,13 @@ def painting():
 def random():
     """A generator with a fixed seed."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def equal_shares(monkeypatch):
+    """Every scale gets as many steps, whatever was measured to be best."""
+    for count in SHARES:
+        monkeypatch.setitem(SHARES, count, (1,) * count)
 
 
 FILTERS = (2, 3, 4, 5, 6)  # of the narrow networks, whose files have 12 kB

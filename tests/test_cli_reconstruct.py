@@ -167,6 +167,7 @@ def test_size_of_the_style():
     assert words[words.index("--style-size") + 1] == "48"
 
 
+@pytest.mark.usefixtures("equal_shares")
 @pytest.mark.parametrize("kind", [CONTENT, STYLE])
 def test_from_coarse_to_fine(kind):
     """From noise at the coarsest size; of a style alone, too."""

@@ -327,6 +327,7 @@ def test_intermediates_and_overwriting(folder):
     assert len(os.listdir()) == 6
 
 
+@pytest.mark.usefixtures("equal_shares")
 @pytest.mark.parametrize("init", ["noise", "start.png"])
 def test_from_coarse_to_fine(folder, init):
     """Pictures on the way have the size of the last one, as frames of a film must."""

@@ -15,6 +15,8 @@ from nst_jax import ImageError, Settings, SettingsError, load_image, rounds, sty
 from nst_jax.job import prepare
 from nst_jax.rounds import Options, Runner, run
 
+pytestmark = pytest.mark.usefixtures("equal_shares")
+
 # Of lanes and single runs: the first loss is one float32 program against another; later ones
 # differ by what L-BFGS, which is chaotic, makes of that rounding.
 FIRST, LATER = 1e-5, 0.02

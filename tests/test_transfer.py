@@ -19,6 +19,8 @@ from nst_jax.program import Best, Carry, jitted, make_program, prepare, start, s
 from nst_jax.recolor import match_luminance
 from nst_jax.transfer import compute_targets, optimize
 
+pytestmark = pytest.mark.usefixtures("equal_shares")
+
 # Small and quick; the same program throughout, so that it is compiled once.
 QUICK = Settings(steps=12, ratio=1e-4, lbfgs_memory=5)
 # One float32 program against another on the same numbers.
