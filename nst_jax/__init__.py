@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"  # scales begin otherwise than in 0.1
 
 if TYPE_CHECKING:
     from nst_jax.errors import ImageError, NSTError, SettingsError, WeightsError
