@@ -43,8 +43,9 @@ def _times(axes: Any, results: dict[str, Any]) -> None:
             what = (title(case), NETWORKS[case["network"]])
             point = (case["width"] * case["height"], summary(outcome["seconds"]))
             series.setdefault(what, {}).setdefault(side, []).append(point)
-    several = {what: sides for what, sides in series.items() if len(sides.get(OURS, ())) > 1}
-    for (what, sides), style in zip(several.items(), LINES, strict=False):
+    longest = sorted(series.items(), key=lambda pair: -len(pair[1].get(OURS, ())))
+    several = [(what, sides) for what, sides in longest if len(sides.get(OURS, ())) > 1]
+    for (what, sides), style in zip(several, LINES, strict=False):
         for side, points in sides.items():
             label = f"{TITLES.get(side, side)}: {', '.join(what)}"
             _errorbars(axes, sorted(points, key=lambda point: point[0]), label, style, side)
