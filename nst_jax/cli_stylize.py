@@ -201,7 +201,7 @@ SWITCHES = (
         "--no-normalize",
         "normalize",
         False,
-        "use the network's filters as they are, not scaled to a mean activation of 1",
+        "filters as trained, not scaled to a mean activation of 1",
     ),
     (
         "--no-precondition",
@@ -213,7 +213,7 @@ SWITCHES = (
         "--low-memory",
         "low_memory",
         True,
-        "large images in bands of rows: half the memory or less, a third slower, the same losses",
+        "large images in bands: less memory, a quarter slower",
     ),
     (
         "--normalize-gradients",

@@ -109,7 +109,7 @@ def test_scales_of_a_painting(targets_of, grams_of, painting, scales):
 
 def test_scales_of_paintings_from_coarse_to_fine(targets_of, grams_of, painting, night):
     """At half the size each gets half as large, at each of its sizes."""
-    fields = {"style_scale": (1, 2), "style_blend": (1, 3), "scales": 2, "steps": 2}
+    fields = {"style_scale": (1, 2), "style_blend": (1, 3), "scales": 2, "steps": 3}
     got = targets_of([painting, night], **fields).style
     half = [[(40, 32), (80, 64)], [(32, 40), (63, 80)]]
     sizes = [[(80, 64), (160, 128)], [(63, 80), (126, 160)]]
