@@ -22,7 +22,8 @@ from jax import lax
 
 from nst_jax import ops, vgg
 
-Features = Mapping[str, jax.Array]
+# {layer: (`ops.gram_matrix`,) or (`ops.guided_gram_matrix`, guidance maps (N or 1, R, h, w))}.
+Observers = Mapping[str, Sequence[Any]]
 
 MOST_BLOCKS = 2  # the third would want twice as many rows around each band
 # Of one layer's features in a band: 16 MB in float32.
@@ -52,33 +53,25 @@ class _Band(NamedTuple):
         return _Band(pooled, self.top // 2, self.rows // 2, self.halo // 2, self.height // 2)
 
 
-def features_and_grams(
+def observe_features(
     network: vgg.VGG,
     params: Mapping[str, Any],
     images: jax.Array,
-    style_layers: Sequence[str],
-    guides: Features,
-) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
-    """The features of the network's layers, and the Gram matrices of others.
+    observers: Observers,
+) -> tuple[dict[str, jax.Array], dict[str, Any]]:
+    """The same as `vgg.observe_features`, for observers that are Gram matrices, guided or not.
 
-    Args:
-        network: `layers` are those whose features are wanted.
-        params: its parameters.
-        images: (N, H, W, 3), sRGB in [0, 1].
-        style_layers: whose Gram matrices are wanted.
-        guides: {layer: (N or 1, R, h, w)}, guidance maps of regions; empty without.
-
-    Returns:
-        {layer: (N, h, w, C)} and {layer: (N, C, C) or, with guides, (N, R, C, C)}.
+    Raises:
+        SettingsError: while tracing, what is no image or too small for the deepest layer.
     """
-    blocks = banded_blocks(network.layers, style_layers)
-    late = [layer for layer in style_layers if vgg.block_of(layer) > blocks]
-    observers = {layer: _gram_of(guides.get(layer)) for layer in late}
+    vgg.check_images(images, (*network.layers, *observers))
+    blocks = banded_blocks(network.layers, tuple(observers))
+    early = {layer: observers[layer] for layer in observers if vgg.block_of(layer) <= blocks}
+    late = {layer: observers[layer] for layer in observers if layer not in early}
     grams: dict[str, jax.Array] = {}
     if blocks:
-        early = {layer: guides.get(layer) for layer in style_layers if layer not in late}
         images, grams = _in_bands(network, params, images, early, blocks)
-    features, observed = vgg.observe_features(network, params, images, observers, blocks + 1)
+    features, observed = vgg.observe_features(network, params, images, late, blocks + 1)
     return features, grams | observed
 
 
@@ -89,22 +82,14 @@ def banded_blocks(layers: Sequence[str], style_layers: Sequence[str]) -> int:
     return min(MOST_BLOCKS, first - 1, deepest - 1)
 
 
-def _gram_of(guides: jax.Array | None) -> tuple[Any, ...]:
-    """The function of features, and its arguments, that an observer is (`ops.observe`)."""
-    return (ops.gram_matrix,) if guides is None else (ops.guided_gram_matrix, guides)
-
-
 def _in_bands(
     network: vgg.VGG,
     params: Mapping[str, Any],
     images: jax.Array,
-    guides: Mapping[str, jax.Array | None],
+    observers: Observers,
     blocks: int,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """What these blocks hand to the next, (N, h, w, C), and the Gram matrices of layers in them.
-
-    `guides` has these layers' guidance maps, or None.
-    """
+    """What these blocks hand to the next, (N, h, w, C), and the Gram matrices of layers in them."""
     count, height, width, _ = images.shape
     last = vgg.last_layer(network.architecture, blocks)
     layers = vgg.convolutions_up_to(network.architecture, [last])
@@ -118,7 +103,7 @@ def _in_bands(
         top = band * rows
         cut = lax.dynamic_slice_in_dim(maps, top, rows + 2 * halo, axis=1)
         first = _Band(cut, top, rows, halo, height)
-        return _through_layers(network, params, first, layers, guides)
+        return _through_layers(network, params, first, layers, observers)
 
     def add(sums: Any, band: jax.Array) -> tuple[Any, jax.Array]:
         pooled, shares = through(band)
@@ -147,7 +132,7 @@ def _through_layers(
     params: Mapping[str, Any],
     band: _Band,
     layers: Sequence[str],
-    guides: Mapping[str, jax.Array | None],
+    observers: Observers,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """A band's pooled rows after these layers, and its shares of the Gram matrices."""
     shares, block = {}, 1
@@ -159,8 +144,8 @@ def _through_layers(
         maps = vgg.Convolution(*how).apply({"params": params[layer]}, _pad(band, network.padding))
         assert isinstance(maps, jax.Array)  # else mutable variables, of which there are none
         band = band._replace(maps=maps, halo=band.halo - 1)
-        if layer in guides:
-            shares[layer] = _share(band, guides[layer])
+        if layer in observers:
+            shares[layer] = _share(band, *observers[layer][1:])
     return pool(band.maps), shares
 
 
@@ -177,7 +162,7 @@ def _pad(band: _Band, padding: str) -> jax.Array:
     return ops.pad_border(maps, padding)[:, 1:-1]
 
 
-def _share(band: _Band, guides: jax.Array | None) -> jax.Array:
+def _share(band: _Band, guides: jax.Array | None = None) -> jax.Array:
     """What a band's own rows add to the layer's Gram matrix."""
     rows, height = band.rows, band.height
     inside = band.top + jnp.arange(rows) < height

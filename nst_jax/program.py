@@ -5,7 +5,7 @@ another ratio or another image of the same size needs no compilation.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from nst_jax import ops, winograd
-from nst_jax.bands import features_and_grams
+from nst_jax import bands, ops, vgg, winograd
 from nst_jax.losses import Features, Losses, LossWeights, Targets, gram_observers, total_loss
 from nst_jax.optimizers import Optimizer, make_optimizer
 from nst_jax.settings import PRECISIONS, Settings
@@ -24,8 +23,6 @@ from nst_jax.vgg import (
     VGG,
     canonical_layer,
     convolutions_up_to,
-    extract_features,
-    observe_features,
 )
 from nst_jax.weights import Parameters, Weights
 
@@ -173,30 +170,34 @@ def _transformed(tensors: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
 
 def content_features(program: Program, params: Parameters, image: jax.Array) -> Features:
     """The content targets of an image (H, W, 3): {layer: (1, h, w, C)}."""
-    network = program.network(program.content_layers)
-    if program.low_memory:
-        return features_and_grams(network, params, image[None], (), {})[0]
-    return extract_features(network, params, image[None])
+    return _observe(program, program.content_layers, params, image, {})[0]
 
 
 def style_grams(program: Program, params: Parameters, image: jax.Array) -> Features:
     """The style targets of an image (H, W, 3): {layer: (1, C, C)}."""
-    if program.low_memory:
-        network = program.network(())
-        return features_and_grams(network, params, image[None], program.style_layers, {})[1]
-    features = extract_features(program.network(program.style_layers), params, image[None])
-    return {layer: ops.gram_matrix(maps) for layer, maps in features.items()}
+    observers = dict.fromkeys(program.style_layers, (ops.gram_matrix,))
+    return _observe(program, (), params, image, observers)[1]
 
 
 def guided_grams(
     program: Program, params: Parameters, image: jax.Array, guides: Features
 ) -> Features:
     """The style targets of an image's regions, guided by {layer: (1, R, h, w)}: (1, R, C, C)."""
-    if program.low_memory:
-        network = program.network(())
-        return features_and_grams(network, params, image[None], program.style_layers, guides)[1]
-    features = extract_features(program.network(program.style_layers), params, image[None])
-    return {layer: ops.guided_gram_matrix(maps, guides[layer]) for layer, maps in features.items()}
+    layers = program.style_layers
+    observers = {layer: (ops.guided_gram_matrix, guides[layer]) for layer in layers}
+    return _observe(program, (), params, image, observers)[1]
+
+
+def _observe(
+    program: Program,
+    layers: tuple[str, ...],
+    params: Parameters,
+    image: jax.Array,
+    observers: Mapping[str, Sequence[Any]],
+) -> tuple[Features, Features]:
+    """Features of an image (H, W, 3), and its Gram matrices, in the program's way."""
+    observe = bands.observe_features if program.low_memory else vgg.observe_features
+    return observe(program.network(layers), params, image[None], observers)
 
 
 def objective(
@@ -213,13 +214,8 @@ def objective(
     if targets.free is not None:
         image = jnp.where(targets.free[0], image, lax.stop_gradient(image))
     normalizing = program.normalize_gradients
-    network = program.network(tuple(targets.content))
-    if program.low_memory:
-        asked = tuple(targets.style), targets.guides
-        features, grams = features_and_grams(network, params, image[None], *asked)
-    else:
-        observers = gram_observers(targets, weights, normalizing)
-        features, grams = observe_features(network, params, image[None], observers)
+    observers = gram_observers(targets, weights, normalizing)
+    features, grams = _observe(program, tuple(targets.content), params, image, observers)
     how = (program.convention, grams, normalizing)
     losses = total_loss(image[None], features, targets, weights, *how)
     losses = jax.tree.map(lambda per_image: per_image[0], losses)

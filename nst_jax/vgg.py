@@ -152,7 +152,7 @@ class VGG(nn.Module):
         features, observed = {}, {}
         outputs, block = images, first_block
         if first_block == 1:
-            self._check(images, (*self.layers, *observers))
+            check_images(images, (*self.layers, *observers))
             outputs = subtract_mean(self, images)
         for layer in convolutions_up_to(self.architecture, (*self.layers, *observers)):
             if block_of(layer) < first_block:
@@ -169,15 +169,16 @@ class VGG(nn.Module):
             features[layer] = outputs
         return {layer: features[layer] for layer in self.layers}, observed
 
-    def _check(self, images: jax.Array, layers: tuple[str, ...]) -> None:
-        """Refuse, while tracing, what is no image or too small for the deepest layer."""
-        if images.ndim != 4 or images.shape[-1] != 3:
-            raise SettingsError(f"images have shape {images.shape}; wanted (N, H, W, 3)")
-        if min(images.shape[1:3]) < smallest_side(layers):
-            raise SettingsError(
-                f"images of {images.shape[2]}×{images.shape[1]} px are too small for "
-                f"{max(layers)}: each side needs {smallest_side(layers)} px"
-            )
+
+def check_images(images: jax.Array, layers: Sequence[str]) -> None:
+    """Refuse, while tracing, what is no image or too small for the deepest layer."""
+    if images.ndim != 4 or images.shape[-1] != 3:
+        raise SettingsError(f"images have shape {images.shape}; wanted (N, H, W, 3)")
+    if min(images.shape[1:3]) < smallest_side(layers):
+        raise SettingsError(
+            f"images of {images.shape[2]}×{images.shape[1]} px are too small for "
+            f"{max(layers)}: each side needs {smallest_side(layers)} px"
+        )
 
 
 def subtract_mean(network: VGG, images: jax.Array) -> jax.Array:

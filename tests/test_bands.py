@@ -40,6 +40,14 @@ def whole(network, params, images, style_layers, guides):
     return {layer: features[layer] for layer in network.layers}, grams
 
 
+def in_bands(network, params, images, style_layers, guides):
+    observers = {
+        layer: (ops.guided_gram_matrix, guides[layer]) if guides else (ops.gram_matrix,)
+        for layer in style_layers
+    }
+    return bands.observe_features(network, params, images, observers)
+
+
 def with_gradient(function, network, params, images, style_layers, guides):
     """The value of a function of that form, and the gradient of a sum over all that it returns."""
 
@@ -50,6 +58,15 @@ def with_gradient(function, network, params, images, style_layers, guides):
 
     gradient, outputs = jax.jit(jax.grad(total, has_aux=True))(images)
     return outputs, gradient
+
+
+def check_same(*arguments):
+    """Values and gradients, in bands and by the whole network."""
+    expected, slope = with_gradient(whole, *arguments)
+    got, gradient = with_gradient(in_bands, *arguments)
+    for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, EXACT, EXACT * jnp.abs(other).max())
+    np.testing.assert_allclose(gradient, slope, EXACT, EXACT * jnp.abs(slope).max())
 
 
 def double(tree):
@@ -77,12 +94,7 @@ def test_values_and_gradients(narrow, random, shape, padding, layers, pooling):
     with jax.enable_x64(True):
         network = vgg.VGG("vgg16", content, narrow.mean, pooling, jnp.float64, padding=padding)
         images = jnp.asarray(random.random((*shape, 3)))
-        arguments = network, double(narrow.params), images, style, {}
-        expected, slope = with_gradient(whole, *arguments)
-        got, gradient = with_gradient(bands.features_and_grams, *arguments)
-        for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
-            np.testing.assert_allclose(one, other, EXACT, EXACT * jnp.abs(other).max())
-        np.testing.assert_allclose(gradient, slope, EXACT, EXACT * jnp.abs(slope).max())
+        check_same(network, double(narrow.params), images, style, {})
 
 
 def test_regions(narrow, random):
@@ -93,12 +105,7 @@ def test_regions(narrow, random):
             for block, layer in enumerate(STYLE)
         }
         images = jnp.asarray(random.random((1, 29, 18, 3)))
-        arguments = network, double(narrow.params), images, STYLE, guides
-        expected, slope = with_gradient(whole, *arguments)
-        got, gradient = with_gradient(bands.features_and_grams, *arguments)
-        for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
-            np.testing.assert_allclose(one, other, EXACT, EXACT * jnp.abs(other).max())
-        np.testing.assert_allclose(gradient, slope, EXACT, EXACT * jnp.abs(slope).max())
+        check_same(network, double(narrow.params), images, STYLE, guides)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +138,7 @@ def test_memory(normalized, monkeypatch):
         compiled = jax.jit(jax.grad(total), compiler_options=compiler_options()).lower(images)
         return compiled.compile().memory_analysis().temp_size_in_bytes
 
-    assert temporaries(bands.features_and_grams) < temporaries(whole) / 3
+    assert temporaries(in_bands) < temporaries(whole) / 3
 
 
 def test_a_run_and_its_lanes(normalized, photograph, painting, tmp_path):
@@ -163,3 +170,19 @@ def test_a_run_and_its_lanes(normalized, photograph, painting, tmp_path):
 def test_norms_of_whole_layers_are_not_to_be_had():
     with pytest.raises(SettingsError, match="low_memory does not go with normalize_gradients"):
         Settings(low_memory=True, normalize_gradients=True)
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((15, 40, 3), "40×15 px are too small for conv5_1: each side needs 16"),
+        ((64, 64, 4), "wanted"),
+    ],
+)
+def test_what_is_no_image_is_refused(normalized, shape, words):
+    network = vgg.VGG("vgg16", ("conv4_2",), normalized.mean)
+    images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    with pytest.raises(SettingsError, match=words):
+        jax.eval_shape(
+            lambda image: in_bands(network, normalized.params, image, ("conv5_1",), {}), images
+        )
