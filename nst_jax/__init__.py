@@ -6,41 +6,41 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"  # scales begin otherwise than in 0.1
 
 if TYPE_CHECKING:
+    from nst_jax.engine.rounds import SweepProgress
+    from nst_jax.engine.sweep_api import sweep
+    from nst_jax.engine.transfer import Progress, Result, stylize
     from nst_jax.errors import ImageError, NSTError, SettingsError, WeightsError
-    from nst_jax.image_writing import SaveOptions
-    from nst_jax.images import load_image, read_exif, save_image
-    from nst_jax.record import make_record
-    from nst_jax.rounds import SweepProgress
-    from nst_jax.settings import PRESETS, Settings
-    from nst_jax.sweeps import sweep
-    from nst_jax.transfer import Progress, Result, stylize
-    from nst_jax.weights import Weights, normalize
-    from nst_jax.weights_file import load_weights
-    from nst_jax.weights_search import find_weights
+    from nst_jax.images.image_writing import SaveOptions
+    from nst_jax.images.io import load_image, read_exif, save_image
+    from nst_jax.records.write import make_record
+    from nst_jax.settings.settings import PRESETS, Settings
+    from nst_jax.weights.locate import find_weights
+    from nst_jax.weights.parameters import Weights, normalize
+    from nst_jax.weights.storage import load_weights
 
 # The module of each public name. They are imported when first used: JAX takes a second, in which
 # `nst-jax --version` should be done and Ctrl-C should not end in a traceback.
 _MODULES = {
     "ImageError": "errors",
     "NSTError": "errors",
-    "PRESETS": "settings",
-    "Progress": "transfer",
-    "Result": "transfer",
-    "SaveOptions": "image_writing",
-    "Settings": "settings",
+    "PRESETS": "settings.settings",
+    "Progress": "engine.transfer",
+    "Result": "engine.transfer",
+    "SaveOptions": "images.image_writing",
+    "Settings": "settings.settings",
     "SettingsError": "errors",
-    "SweepProgress": "rounds",
-    "Weights": "weights",
+    "SweepProgress": "engine.rounds",
+    "Weights": "weights.parameters",
     "WeightsError": "errors",
-    "find_weights": "weights_search",
-    "load_image": "images",
-    "load_weights": "weights_file",
-    "make_record": "record",
-    "normalize": "weights",
-    "read_exif": "images",
-    "save_image": "images",
-    "stylize": "transfer",
-    "sweep": "sweeps",
+    "find_weights": "weights.locate",
+    "load_image": "images.io",
+    "load_weights": "weights.storage",
+    "make_record": "records.write",
+    "normalize": "weights.parameters",
+    "read_exif": "images.io",
+    "save_image": "images.io",
+    "stylize": "engine.transfer",
+    "sweep": "engine.sweep_api",
 }
 __all__ = [  # noqa: F822
     "PRESETS",

@@ -9,7 +9,7 @@ def main() -> int:
     previous = signal.getsignal(signal.SIGINT)
     if previous is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from nst_jax import cli
+    from nst_jax.cli import main as cli
 
     signal.signal(signal.SIGINT, previous)
     code = cli.main()

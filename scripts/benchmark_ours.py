@@ -11,8 +11,8 @@ import jax
 from benchmark_problem import Problem, Spec, make_problem, sweep_settings
 
 import nst_jax
-from nst_jax.program import jitted
-from nst_jax.transfer import Progress
+from nst_jax.engine.program import jitted
+from nst_jax.engine.transfer import Progress
 
 
 class Ours:

@@ -10,13 +10,13 @@ import numpy as np
 from benchmark_machine import ROOT
 from PIL import Image
 
-from nst_jax.geometry import fit_size
-from nst_jax.images import load_image
-from nst_jax.settings import Settings
-from nst_jax.vgg import kernel_shapes
-from nst_jax.weights import Weights, normalize
-from nst_jax.weights_file import load_weights
-from nst_jax.weights_search import available_weights, embedded_path, find_weights
+from nst_jax.images.io import load_image
+from nst_jax.images.resize import fit_size
+from nst_jax.network.vgg import kernel_shapes
+from nst_jax.settings.settings import Settings
+from nst_jax.weights.locate import available_weights, embedded_path, find_weights
+from nst_jax.weights.parameters import Weights, normalize
+from nst_jax.weights.storage import load_weights
 
 CONTENT = ROOT / "docs" / "samples" / "china.jpg"
 STYLE = ROOT / "docs" / "samples" / "van_gogh_cafe_terrace.jpg"

@@ -10,8 +10,8 @@ from typing import Any
 from benchmark_plan import CASES, evaluations_of
 from benchmark_results import exponent, goals, reached, summary
 
-from nst_jax.cli_stylize import flags_of
-from nst_jax.settings import Settings
+from nst_jax.cli.stylize import flags_of
+from nst_jax.settings.settings import Settings
 
 OURS, PYTORCH = "nst_jax", "pytorch"
 # Beside those two, sides that get a column where they were measured.

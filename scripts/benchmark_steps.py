@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from benchmark_problem import Problem
 
-from nst_jax import memory
-from nst_jax.inputs import compute_targets
-from nst_jax.program import (
+from nst_jax.engine import device_memory
+from nst_jax.engine.inputs import compute_targets
+from nst_jax.engine.program import (
     Carry,
     Program,
     compiler_options,
@@ -59,7 +59,7 @@ def gradient_of(program: Program) -> jax.stages.Wrapped:
 def evaluation(problem: Problem) -> Callable[[], Any]:
     """One loss-and-gradient."""
     program, image, arguments = place(problem)
-    function = memory.compile_for(gradient_of(program), image, *arguments)
+    function = device_memory.compile_for(gradient_of(program), image, *arguments)
     return lambda: function(image, *arguments)
 
 
@@ -76,7 +76,7 @@ def lbfgs_step(problem: Problem) -> Callable[[], Any]:
 
 
 def _advance(placed: Placed, carry: Carry) -> Callable[[], Any]:
-    take_step = memory.compile_for(jitted(placed.program).step, carry, *placed.arguments)
+    take_step = device_memory.compile_for(jitted(placed.program).step, carry, *placed.arguments)
 
     def advance():
         nonlocal carry

@@ -17,7 +17,7 @@ from benchmark_problem import (
     sweep_settings,
 )
 
-from nst_jax.settings import without_idle_layers
+from nst_jax.settings.settings import without_idle_layers
 
 PROBE, SPREAD = 1e-3, 1e-2  # as on our side
 

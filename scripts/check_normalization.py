@@ -20,12 +20,14 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from nst_jax import geometry, images, normalization, vgg
 from nst_jax.errors import NSTError
-from nst_jax.normalization import add_activation_means, find_photographs
-from nst_jax.weights import Weights, floored_means, normalize
-from nst_jax.weights_file import load_weights
-from nst_jax.weights_search import EMBEDDED_NAME, find_weights
+from nst_jax.images import io, resize
+from nst_jax.network import vgg
+from nst_jax.weights import activation_means
+from nst_jax.weights.activation_means import add_activation_means, find_photographs
+from nst_jax.weights.locate import EMBEDDED_NAME, find_weights
+from nst_jax.weights.parameters import Weights, floored_means, normalize
+from nst_jax.weights.storage import load_weights
 
 
 def normalized_means(weights: Weights, folder: str) -> Mapping[str, np.ndarray]:
@@ -42,7 +44,7 @@ def normalized_means(weights: Weights, folder: str) -> Mapping[str, np.ndarray]:
 
 def photograph_features(weights: Weights, photograph: Path) -> dict[str, np.ndarray]:
     """Features of the middle of a photograph in every layer: {layer: (h, w, C)}."""
-    image = geometry.cover(images.load_image(photograph), (normalization.CROP,) * 2)
+    image = resize.cover(io.load_image(photograph), (activation_means.CROP,) * 2)
     network = vgg.VGG(weights.architecture, vgg.layer_names(weights.architecture), weights.mean)
     features = jax.jit(vgg.extract_features, static_argnums=0)(network, weights.params, image[None])
     return {layer: np.asarray(maps[0]) for layer, maps in features.items()}

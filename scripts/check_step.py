@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nst_jax import Settings, find_weights, load_weights, normalize
-from nst_jax.program import (
+from nst_jax.engine.program import (
     Program,
     compiler_options,
     jitted,
@@ -26,8 +26,8 @@ from nst_jax.program import (
     objective,
     prepare,
 )
-from nst_jax.record import device_facts, versions
-from nst_jax.transfer import compute_targets
+from nst_jax.engine.transfer import compute_targets
+from nst_jax.records.write import device_facts, versions
 
 LOOPS = 5  # evaluations inside one while_loop
 IN_LOOP = "loss and gradient in a while_loop"

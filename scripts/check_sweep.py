@@ -23,12 +23,12 @@ import jax
 import numpy as np
 
 from nst_jax import Settings, load_image, load_weights, normalize, stylize, sweep
-from nst_jax.cli_stylize import flags_of
-from nst_jax.grid import Source, cumulative, make_grid, ratio_axis, style_layers_axis
-from nst_jax.job import prepare
-from nst_jax.record import device_facts, versions
-from nst_jax.rounds import Options, Runner
-from nst_jax.weights_search import embedded_path
+from nst_jax.cli.stylize import flags_of
+from nst_jax.engine.job import prepare
+from nst_jax.engine.rounds import Options, Runner
+from nst_jax.records.write import device_facts, versions
+from nst_jax.sweeps.grid import Source, cumulative, make_grid, ratio_axis, style_layers_axis
+from nst_jax.weights.locate import embedded_path
 
 RATIOS = (1e-5, 1e-4, 1e-3, 1e-2)
 

@@ -12,7 +12,7 @@ import torch
 from pytorch_reference import Objective, run_lbfgs
 
 from nst_jax import Settings, find_weights, load_image, load_weights, normalize, stylize
-from nst_jax.record import device_facts, versions
+from nst_jax.records.write import device_facts, versions
 
 
 def main() -> None:

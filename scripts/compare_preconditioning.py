@@ -4,7 +4,7 @@
 
 prints, for each painting, optimiser and start, the least loss of so many plain steps, and how many
 preconditioned ones come as low. Steps, not seconds: a preconditioned one takes some 2 % longer. A
-dash: not within as many. This is how `CORNER` and `FLOOR` in `nst_jax/preconditioning.py` were
+dash: not within as many. This is how `CORNER` and `FLOOR` in `nst_jax/optim/preconditioner.py` were
 chosen, and `--corner` and `--floor` try others.
 """
 
@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import nst_jax
-from nst_jax import Progress, Settings, Weights, preconditioning
-from nst_jax.images import load_image
-from nst_jax.record import device_facts, versions
+from nst_jax import Progress, Settings, Weights
+from nst_jax.images.io import load_image
+from nst_jax.optim import preconditioner
+from nst_jax.records.write import device_facts, versions
 
 STARTS, OPTIMIZERS = ("content", "noise"), ("lbfgs", "adam")
 
@@ -45,10 +46,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS)
     parser.add_argument("--optimizers", nargs="+", choices=OPTIMIZERS, default=OPTIMIZERS)
-    parser.add_argument("--corner", type=float, default=preconditioning.CORNER)
-    parser.add_argument("--floor", type=float, default=preconditioning.FLOOR)
+    parser.add_argument("--corner", type=float, default=preconditioner.CORNER)
+    parser.add_argument("--floor", type=float, default=preconditioner.FLOOR)
     options = parser.parse_args()
-    preconditioning.CORNER, preconditioning.FLOOR = options.corner, options.floor
+    preconditioner.CORNER, preconditioner.FLOOR = options.corner, options.floor
     weights = nst_jax.normalize(nst_jax.load_weights(nst_jax.find_weights("auto")))
     print(
         f"{weights.name}, {options.size} px, corner {options.corner}, floor {options.floor}; "

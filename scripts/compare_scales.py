@@ -6,7 +6,7 @@ prints, for each number of scales and each rule of sharing the steps, how long i
 loss at the full size down to what the full size alone came to after a quarter, half and all of its
 steps, as a part of the time that the full size alone took; compilation is not counted. A dash: the
 loss was never so low. Schedules get as many steps as cost the same by their pixels, unless there is
-`--equal steps`. This is how `SHARES` in `nst_jax/scales.py` is chosen; let nothing else run.
+`--equal steps`. This is how `SHARES` in `engine/pyramid.py` is chosen; let nothing else run.
 
 A rule is `equal`; `double` or `halve`, each scale gets twice or half the steps of the one before;
 `last=0.25`, the full size gets a quarter and the others equal parts of the rest; or a list, the
@@ -21,8 +21,8 @@ from typing import Any
 
 import nst_jax
 from nst_jax import Progress, Settings, Weights
-from nst_jax.record import device_facts, versions
-from nst_jax.scales import SHARES, schedule
+from nst_jax.engine.pyramid import SHARES, schedule
+from nst_jax.records.write import device_facts, versions
 
 Curve = list[tuple[int, float, float]]  # step, seconds and loss, at the full size
 

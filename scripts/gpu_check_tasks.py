@@ -16,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from benchmark_problem import Problem, Spec, make_problem, off_content, relative_errors
 
-from nst_jax import memory, settings
-from nst_jax.program import jitted
-from nst_jax.vgg import block_of, convolutions_up_to, kernel_shapes
+from nst_jax.engine import device_memory
+from nst_jax.engine.program import jitted
+from nst_jax.network.vgg import block_of, convolutions_up_to, kernel_shapes
+from nst_jax.settings import settings
 
 TIMED = 10  # calls in a row
 TRACED = 5  # steps in a trace
@@ -78,13 +79,13 @@ def cost(spec: Spec) -> dict[str, Any]:
         "counted_bytes": counted_bytes(problem),
         "xla_flops": analysis.get("flops"),
         "xla_bytes": analysis.get("bytes accessed"),
-        "needed_bytes": memory.needed_bytes(step),
+        "needed_bytes": device_memory.needed_bytes(step),
     }
 
 
 def largest(spec: Spec) -> dict[str, Any]:
     """The largest square that fits, up to `steps` px a side, by memory analysis and by trying."""
-    budget = memory.usable_bytes((jax.devices()[0],))
+    budget = device_memory.usable_bytes((jax.devices()[0],))
     small, large = (_needed(spec, size) for size in (spec.size, 2 * spec.size))
     per_pixel = (large - small) / (3 * spec.size**2)
     if per_pixel <= 0:
@@ -204,7 +205,7 @@ def _square(spec: Spec, size: int) -> Problem:
 
 
 def _needed(spec: Spec, size: int) -> int:
-    return memory.needed_bytes(_compiled(_square(spec, size)))
+    return device_memory.needed_bytes(_compiled(_square(spec, size)))
 
 
 def _try_size(spec: Spec, size: int) -> dict[str, Any]:

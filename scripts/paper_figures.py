@@ -15,8 +15,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from nst_jax import cli, load_image, save_image
-from nst_jax.folder import SHEET
+from nst_jax import load_image, save_image
+from nst_jax.cli import main as cli
+from nst_jax.sweeps.results_folder import SHEET
 
 LAYERS = "conv1_1,conv2_1,conv3_1,conv4_1,conv5_1"
 FIGURE_2_RATIO = "1e-4"  # the paper has 1e-3 and, for The Scream, 1e-4, at a larger size

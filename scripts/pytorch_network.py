@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nst_jax.vgg import block_of, convolutions_up_to
-from nst_jax.weights import Weights
+from nst_jax.network.vgg import block_of, convolutions_up_to
+from nst_jax.weights.parameters import Weights
 
 POOLS: dict[str, Callable[..., Tensor]] = {
     "average": functional.avg_pool2d,

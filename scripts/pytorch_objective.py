@@ -11,8 +11,8 @@ import torch
 from pytorch_network import DEFAULTS, DTYPES, Network, Options, cuda_flags
 from torch import Tensor
 
-from nst_jax.settings import Settings
-from nst_jax.weights import Weights
+from nst_jax.settings.settings import Settings
+from nst_jax.weights.parameters import Weights
 
 
 def to_image(tensor: Tensor) -> np.ndarray:

@@ -19,12 +19,12 @@ from pytorch_network import Options, synchronize
 from pytorch_objective import Objective, to_image
 from torch import Tensor
 
-from nst_jax.images import load_image, save_image
-from nst_jax.optimizers import COOLING
-from nst_jax.settings import LEARNING_RATES, Settings
-from nst_jax.weights import normalize
-from nst_jax.weights_file import load_weights
-from nst_jax.weights_search import find_weights
+from nst_jax.images.io import load_image, save_image
+from nst_jax.optim.optimizer import COOLING
+from nst_jax.settings.settings import LEARNING_RATES, Settings
+from nst_jax.weights.locate import find_weights
+from nst_jax.weights.parameters import normalize
+from nst_jax.weights.storage import load_weights
 
 __all__ = [
     "Objective",

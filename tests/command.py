@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 import nst_jax
-from nst_jax import cli
+from nst_jax.cli import main
 
 
 class Outcome(NamedTuple):
@@ -28,7 +28,7 @@ def nst(*arguments):
     """Run `nst-jax` with these arguments."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
-        code = cli.main([str(argument) for argument in arguments])
+        code = main.main([str(argument) for argument in arguments])
     return Outcome(code, out.getvalue(), err.getvalue())
 
 

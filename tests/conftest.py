@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from layouts import layers_of
 
-from nst_jax import images, vgg, weights
-from nst_jax.scales import SHARES
-from nst_jax.weights_file import load_weights
-from nst_jax.weights_search import embedded_path
+from nst_jax.engine.pyramid import SHARES
+from nst_jax.images import io
+from nst_jax.network import vgg
+from nst_jax.weights import parameters
+from nst_jax.weights.locate import embedded_path
+from nst_jax.weights.storage import load_weights
 
 # Strict: two ranks that broadcast by accident are an error.
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -36,7 +38,7 @@ def embedded():
 @pytest.fixture(scope="session")
 def normalized(embedded):
     """The embedded VGG-16, every filter's mean activation 1."""
-    return weights.normalize(embedded)
+    return parameters.normalize(embedded)
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +46,7 @@ def photograph():
     """(64, 96, 3): neither square nor alike in anything."""
     from reference import SAMPLES
 
-    return images.load_image(SAMPLES / "china.jpg", 96)
+    return io.load_image(SAMPLES / "china.jpg", 96)
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +54,7 @@ def painting():
     """(80, 64, 3): of another size and shape than the photograph."""
     from reference import SAMPLES
 
-    return images.load_image(SAMPLES / "van_gogh_cafe_terrace.jpg", 80)
+    return io.load_image(SAMPLES / "van_gogh_cafe_terrace.jpg", 80)
 
 
 @pytest.fixture
@@ -85,6 +87,6 @@ def narrow(monkeypatch):
         }
         means[layer] = random.random(filters, np.float32)
         inputs = filters
-    return weights.Weights(
+    return parameters.Weights(
         "vgg16", params, (0.485, 0.456, 0.406), "chance", "0" * 64, "none", means, name="narrow"
     )

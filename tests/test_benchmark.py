@@ -262,8 +262,8 @@ def problem(random):
 def test_our_history_is_full(problem):
     import benchmark_steps
 
-    from nst_jax.preconditioning import precondition
-    from nst_jax.program import jitted
+    from nst_jax.engine.program import jitted
+    from nst_jax.optim.preconditioner import precondition
 
     placed = benchmark_steps.place(problem)
     state = jitted(placed.program).start(placed.image).optimizer

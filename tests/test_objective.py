@@ -10,13 +10,14 @@ import pytest
 import reference
 from layouts import OXFORD_MEAN, random_network
 
-from nst_jax import Settings, guidance, stylize
-from nst_jax.lbfgs import scale_by_lbfgs
-from nst_jax.losses import Targets
-from nst_jax.program import make_program, objective, prepare, style_grams
-from nst_jax.settings import PRECISIONS
-from nst_jax.transfer import compute_targets
-from nst_jax.weights import Weights
+from nst_jax import Settings, stylize
+from nst_jax.engine.program import make_program, objective, prepare, style_grams
+from nst_jax.engine.transfer import compute_targets
+from nst_jax.losses import guidance
+from nst_jax.losses.terms import Targets
+from nst_jax.optim.lbfgs import scale_by_lbfgs
+from nst_jax.settings.settings import PRECISIONS
+from nst_jax.weights.parameters import Weights
 
 # float32 sums over up to 4608 products per layer and 10⁴ positions, against float64.
 LOSSES = 1e-4

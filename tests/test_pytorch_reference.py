@@ -17,12 +17,12 @@ import reference
 from layouts import OXFORD_MEAN, random_network
 
 from nst_jax import Settings, load_image, stylize
-from nst_jax.losses import CONVENTIONS, LossWeights
-from nst_jax.program import make_program, objective
-from nst_jax.settings import PRECISIONS
-from nst_jax.transfer import compute_targets
-from nst_jax.vgg import POOLINGS
-from nst_jax.weights import Weights
+from nst_jax.engine.program import make_program, objective
+from nst_jax.engine.transfer import compute_targets
+from nst_jax.losses.terms import CONVENTIONS, LossWeights
+from nst_jax.network.vgg import POOLINGS
+from nst_jax.settings.settings import PRECISIONS
+from nst_jax.weights.parameters import Weights
 
 torch = pytest.importorskip("torch")
 import pytorch_network  # noqa: E402

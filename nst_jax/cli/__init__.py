@@ -1,0 +1,1 @@
+"""The command `nst-jax`: one file a subcommand."""

@@ -1,0 +1,586 @@
+"""`nst-jax stylize CONTENT STYLE …`: one photograph, one painting or several, one picture."""
+
+import argparse
+import dataclasses
+import itertools
+import os
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nst_jax.cli.output_flags import add_file_flags, save_options, with_exif
+from nst_jax.cli.progress import Interruption, StepsBar, answer, say
+from nst_jax.engine.inputs import read_images
+from nst_jax.engine.loop import check_intervals
+from nst_jax.engine.program import make_program
+from nst_jax.engine.pyramid import LEAST_SIDE, Scale, enlarge, scale_at, schedule
+from nst_jax.engine.regions import Regions, describe, read_regions
+from nst_jax.engine.style_images import Painting, files_of
+from nst_jax.engine.transfer import Callback, Progress, Result, stylize
+from nst_jax.errors import ImageError, SettingsError
+from nst_jax.images import io
+from nst_jax.images.color_transfer import COLOR_MAPS
+from nst_jax.images.image_writing import SaveOptions
+from nst_jax.losses.terms import CONVENTIONS, Losses
+from nst_jax.network.vgg import PADDINGS, POOLINGS
+from nst_jax.records.write import (
+    image_text,
+    input_facts,
+    make_record,
+    mask_roles,
+    save_record,
+    style_roles,
+)
+from nst_jax.settings.layer_weights import LAYER_WEIGHTS
+from nst_jax.settings.settings import (
+    COLORS,
+    HISTORIES,
+    INITS,
+    LEARNING_RATES,
+    OPTIMIZERS,
+    PRECISIONS,
+    PRESETS,
+    PULL_FROM_IMAGE,
+    PULL_FROM_NOISE,
+    RATIO_FROM_IMAGE,
+    RATIO_FROM_NOISE,
+    Settings,
+    without_idle_layers,
+)
+from nst_jax.settings.settings_file import SettingsFile, read_settings_file, stacked
+from nst_jax.weights.locate import find_weights
+from nst_jax.weights.parameters import Weights, cannot_normalize
+from nst_jax.weights.storage import load_weights
+
+DEFAULTS = Settings()
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Split conv1_1,conv2_1."""
+    return tuple(name for name in text.split(",") if name)
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Split 1,0.5."""
+    return tuple(float(number) for number in text.split(","))
+
+
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """Split 0,1,2."""
+    return tuple(int(number) for number in text.split(","))
+
+
+def layer_groups(text: str) -> tuple[tuple[str, ...], ...]:
+    """Split conv1_1,conv2_1/conv3_1."""
+    return tuple(names(part) for part in text.split("/"))
+
+
+def region_styles(text: str) -> tuple[int, ...]:
+    """Split 1,none,2; none is 0."""
+    return tuple(0 if part == "none" else int(part) for part in text.split(","))
+
+
+def layer_weights(text: str) -> str | dict[str, float] | tuple[float, ...]:
+    """Split 1,0.5 or conv1_1=1,conv4_1=0.5; the name of a preset stays as it is."""
+    if text.isalpha():
+        return text
+    if "=" not in text:
+        return numbers(text)
+    pairs = [part.split("=") for part in text.split(",")]
+    weights = {layer.strip(): float(weight) for layer, weight in pairs}
+    if len(weights) < len(pairs):
+        raise ValueError("a layer is named twice")
+    return weights
+
+
+# Flag, how its text is read, placeholder, help; the flag's name is the setting's.
+FLAGS: dict[str, tuple[tuple[str, Callable[[str], Any], str, str], ...]] = {
+    "picture": (
+        ("--size", int, "PX", "long side of the result"),
+        (
+            "--ratio",
+            float,
+            "α/β",
+            f"content against style (default: {RATIO_FROM_NOISE:g} from noise, "
+            f"else {RATIO_FROM_IMAGE:g})",
+        ),
+        ("--init", str, "|".join((*INITS, "FILE")), "where to start; style: the first"),
+        ("--init-noise", float, "F", "part of the start that is noise instead, 0 to 1"),
+        ("--seed", int, "N", "of the noise"),
+        ("--tv-weight", float, "W", "smoothness: weight of the total variation"),
+        ("--tv-l1-weight", float, "W", "the same with absolute differences: spares edges"),
+        (
+            "--colors",
+            str,
+            "|".join(COLORS),
+            "of the painting, of the photograph (only luminance is painted), or of the painting "
+            "moved to the photograph's",
+        ),
+        ("--color-map", str, "|".join(COLOR_MAPS), "how --colors match moves them"),
+    ),
+    "paintings": (
+        ("--style-size", int, "PX", "long side of each (default: as --size)"),
+        ("--style-scale", numbers, "S,…", "size against that, for strokes; several are mixed"),
+        ("--style-blend", numbers, "W,…", "weight of each STYLE (default: equal)"),
+        (
+            "--layers-per-style",
+            layer_groups,
+            "L,…/L,…",
+            "style layers that each STYLE carries (default: all)",
+        ),
+    ),
+    "regions": (
+        (
+            "--content-mask",
+            str,
+            "FILE",
+            "a region, white on black; again for each further one (or one picture, a colour each)",
+        ),
+        (
+            "--style-mask",
+            str,
+            "FILE|none",
+            "the part of its STYLE that a region takes; once for each (default: all of it)",
+        ),
+        (
+            "--region-styles",
+            region_styles,
+            "N|none,…",
+            "number of each region's STYLE, or none (default: 1,2,…)",
+        ),
+    ),
+    "optimisation": (
+        ("--steps", int, "N", "updates of the image"),
+        ("--optimizer", str, "|".join(OPTIMIZERS), "L-BFGS or Adam"),
+        (
+            "--learning-rate",
+            float,
+            "R",
+            "length of a step (default: "
+            + ", ".join(f"{v:g} for {k}" for k, v in LEARNING_RATES.items())
+            + ")",
+        ),
+        ("--lbfgs-memory", int, "M", "pairs of history; each costs two images of memory"),
+        ("--lbfgs-history", str, "|".join(HISTORIES), "their type; bfloat16 takes half of that"),
+        ("--scales", int, "N", "sizes to go through, from coarse to fine, with all the steps"),
+        ("--average", int, "N", "take the mean of about the last N images; 0: the best image"),
+    ),
+    "network and losses": (
+        ("--weights", str, "auto|vgg19|vgg16|NAME|FILE", "the network"),
+        ("--content-layers", names, "L,…", "layers that keep the content"),
+        (
+            "--content-layer-weights",
+            layer_weights,
+            "W,…|L=W,…",
+            "one per content layer (default: equal, sum 1)",
+        ),
+        ("--style-layers", names, "L,…", "layers that carry the style"),
+        (
+            "--style-layer-weights",
+            layer_weights,
+            "W,…|L=W,…|NAME",
+            f"likewise of the style, or one of {', '.join(LAYER_WEIGHTS)} (default: paper: equal)",
+        ),
+        ("--pooling", str, "|".join(POOLINGS), "of the network"),
+        ("--padding", str, "|".join(PADDINGS), "of the network, at the image's borders"),
+        ("--convention", str, "|".join(CONVENTIONS), "what the ratio multiplies"),
+        ("--precision", str, "|".join(PRECISIONS), "of the network; losses are float32 always"),
+    ),
+}
+# Typed once for each value.
+REPEATED = ("--content-mask", "--style-mask")
+# Other spellings.
+ALIASES = {"--style-layer-weights": ["--layer-weights"]}
+
+# Flag without a value, its setting, what it sets that to, help.
+SWITCHES = (
+    (
+        "--no-normalize",
+        "normalize",
+        False,
+        "filters as trained, not scaled to a mean activation of 1",
+    ),
+    (
+        "--no-precondition",
+        "precondition",
+        False,
+        "plain gradients: the same loss, later; broad areas last",
+    ),
+    (
+        "--low-memory",
+        "low_memory",
+        True,
+        "large images in bands: less memory, a quarter slower",
+    ),
+    (
+        "--normalize-gradients",
+        "normalize_gradients",
+        True,
+        "each layer's term pulls as its weight says, however large it is (the default ratio is "
+        f"then {PULL_FROM_NOISE:g} from noise, else {PULL_FROM_IMAGE:g})",
+    ),
+)
+
+
+def add_settings_flags(parser: argparse.ArgumentParser, with_defaults: bool = True) -> None:
+    """Add a flag for every setting; what is not typed is not in the namespace."""
+    for title, flags in FLAGS.items():
+        group = parser.add_argument_group(title)
+        for flag, read, placeholder, meaning in flags:
+            default = getattr(DEFAULTS, flag.strip("-").replace("-", "_"))
+            if not with_defaults:
+                meaning = meaning.split(" (default: ")[0]
+            elif default not in (None, ()):
+                meaning += f" (default: {as_typed(default)})"
+            group.add_argument(
+                flag,
+                *ALIASES.get(flag, []),
+                type=read,
+                metavar=placeholder,
+                help=meaning,
+                default=argparse.SUPPRESS,
+                action="append" if flag in REPEATED else "store",
+            )
+    for flag, name, value, meaning in SWITCHES:
+        group.add_argument(
+            flag,
+            dest=name,
+            action="store_const",
+            const=value,
+            default=argparse.SUPPRESS,
+            help=meaning,
+        )
+    parser.add_argument(
+        "--compilation-cache",
+        metavar="DIR",
+        type=Path,
+        help="keep compiled programs there, for the next time",
+    )
+    parser.add_argument(
+        "--preset", choices=PRESETS, help="paper: as Gatys et al. 2015; other flags on top"
+    )
+    parser.add_argument(
+        "--settings",
+        metavar="FILE",
+        type=Path,
+        help="TOML, such as size = 1024; on top of the preset, below other flags",
+    )
+
+
+def read_settings(
+    options: argparse.Namespace, recorded: Mapping[str, Any] | None = None
+) -> Settings:
+    """The settings typed, on top of the file's, on top of the preset, on top of the defaults.
+
+    Args:
+        options: of the command line.
+        recorded: settings that take the place of the defaults.
+
+    Raises:
+        SettingsError: the file cannot be read; a value is unknown or out of range.
+    """
+    file, typed = _settings_file(options), _typed_settings(options)
+    preset = options.preset or (file.preset if file else None)
+    below = PRESETS[preset] if preset else {}
+
+    def settle(written: Mapping[str, Any]) -> Settings:
+        return Settings(**stacked(recorded or {}, below, written, typed))
+
+    try:
+        return settle(file.values if file else {})
+    except SettingsError as error:
+        if file is None:
+            raise
+        raise SettingsError(file.blamed(error, settle)) from error
+
+
+def settings_asked(options: argparse.Namespace) -> dict[str, Any]:
+    """{name: value} of the settings typed or in the settings file, without presets and defaults."""
+    file = _settings_file(options)
+    return stacked(file.values if file else {}, _typed_settings(options))
+
+
+def _settings_file(options: argparse.Namespace) -> SettingsFile | None:
+    return None if options.settings is None else read_settings_file(options.settings)
+
+
+def _typed_settings(options: argparse.Namespace) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(Settings)}
+    return {name: value for name, value in vars(options).items() if name in names}
+
+
+def flags_of(settings: Settings) -> list[str]:
+    """The flags that give these settings, where they are not the defaults.
+
+    Layers without weight are left out, and weights that are equal and sum to 1.
+    """
+    settings = without_idle_layers(settings)
+    flags = []
+    for flag, *_ in itertools.chain(*FLAGS.values()):
+        name = flag.strip("-").replace("-", "_")
+        value = getattr(settings, name)
+        if value != getattr(DEFAULTS, name):
+            typed = value if flag in REPEATED else (value,)
+            flags += [text for each in typed for text in (flag, as_typed(each))]
+    switches = [flag for flag, name, value, _ in SWITCHES if getattr(settings, name) == value]
+    return flags + switches
+
+
+def as_typed(value: Any) -> str:
+    """The text of a flag: 1,0.5 or conv1_1,conv2_1/conv3_1."""
+    if not isinstance(value, tuple):
+        return str(value)
+    is_nested = any(isinstance(part, tuple) for part in value)
+    return ("/" if is_nested else ",").join(as_typed(part) for part in value)
+
+
+def check_transfer(settings: Settings) -> None:
+    """Refuse settings that match one of the two images only.
+
+    Raises:
+        SettingsError: there are no content layers, or no style layers.
+    """
+    for kind in ("content", "style"):
+        if not getattr(settings, f"{kind}_layers"):
+            other = "style" if kind == "content" else "content"
+            raise SettingsError(
+                f"{kind}_layers is empty; name at least one layer, such as conv1_1, or match the "
+                f"{other} alone with: nst-jax reconstruct {other} IMAGE"
+            )
+
+
+def add_command(commands: Any) -> None:
+    """Add `stylize` to the parser's commands."""
+    parser = commands.add_parser(
+        "stylize", help="paint a photograph in the manner of a painting", description=__doc__
+    )
+    parser.add_argument("content", metavar="CONTENT", help="the photograph, an image file")
+    parser.add_argument(
+        "styles",
+        metavar="STYLE",
+        nargs="+",
+        help="the painting, an image file; of several, or a folder of them, a mixture",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        type=Path,
+        help=".png, .tif or .jpg to write (default: CONTENT-STYLE.png here)",
+    )
+    add_settings_flags(parser)
+    add_output_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def add_output_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags on what is written."""
+    group = parser.add_argument_group("output")
+    group.add_argument("--overwrite", action="store_true", help="replace a result that exists")
+    group.add_argument(
+        "--save-every", type=int, metavar="N", help="also save the best image every N steps"
+    )
+    group.add_argument(
+        "--report-every",
+        type=int,
+        metavar="N",
+        default=10,
+        help="steps between entries of the record's history (default: 10)",
+    )
+    add_file_flags(group)
+
+
+def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
+    """Do what the command line says; return whether it went to its end."""
+    settings = read_settings(options)
+    check_transfer(settings)
+    check_intervals(report_every=options.report_every, save_every=options.save_every)
+    output = options.output or default_output(options.content, options.styles)
+    styles = files_of(options.styles)
+    saving = save_options(options)
+    given = [options.content, *styles, settings.init, *mask_roles(settings).values()]
+    check_outputs(output, options, saving, settings, [str(file) for file in given])
+    content, paintings, weights = _read_inputs(options.content, styles, settings)
+    regions = read_regions(settings, content.shape, paintings)
+    saving = with_exif(saving, options, options.content)
+    inputs = input_facts(
+        content=options.content,
+        **style_roles(styles),
+        init=None if settings.init in INITS else settings.init,
+        **mask_roles(settings),
+    )
+    settings = as_far_as_possible(settings, weights)
+    scales = schedule(settings, content.shape)
+    say_scales(settings, scales)
+    say_regions(regions, weights, settings)
+    with Interruption() as interruption:
+        with StepsBar(settings.steps) as bar:
+            result = stylize(
+                content,
+                paintings,
+                settings,
+                weights=weights,
+                callback=make_callback(output, saving, interruption, bar, scales[-1].shape),
+                report_every=options.report_every,
+                save_every=options.save_every,
+            )
+        interruption.saving = True
+        save_result(result, output, saving, shlex.join(["nst-jax", *arguments]), inputs)
+    return result.completed
+
+
+def say_scales(settings: Settings, scales: Sequence[Scale]) -> None:
+    """Say which sizes the run goes through, where more than one was asked for."""
+    if settings.scales > 1:
+        sizes = ", ".join(f"{scale.steps} steps at {scale.size} px" for scale in scales)
+        left_out = settings.scales - len(scales)
+        why = f"; {left_out} left out, for less than {LEAST_SIDE} px or want of steps"
+        say(f"scales: {sizes}" + (why if left_out else ""))
+
+
+def say_regions(regions: Regions | None, weights: Weights, settings: Settings) -> None:
+    """Say how large the regions are, what they leave out, and which are small."""
+    if regions is not None:
+        for line in describe(regions, weights.architecture, settings.style_layers):
+            say(line)
+
+
+def make_callback(
+    output: Path,
+    saving: SaveOptions,
+    interruption: Interruption,
+    bar: StepsBar,
+    shape: tuple[int, int],
+) -> Callback:
+    """A callback that shows each step, saves pictures on the way, and stops after Ctrl-C.
+
+    Args:
+        output: of the run; those on the way are called after it.
+        saving: how they are written.
+        interruption: of the run.
+        bar: that shows the steps.
+        shape: (H, W) of the pictures.
+    """
+
+    def callback(progress: Progress) -> None:
+        interruption.stoppable = True
+        bar.show(progress)
+        if progress.image is not None and 0 < progress.step < progress.steps:
+            path = intermediate_path(output, progress.step)
+            io.save_image(enlarge(progress.image, shape), path, options=saving)
+            answer(path)
+        if interruption.requested:
+            raise StopIteration
+
+    return callback
+
+
+def default_output(content: str, styles: Sequence[str]) -> Path:
+    """CONTENT-STYLE.png here; of several, CONTENT-STYLE+STYLE.png or CONTENT-STYLE+4-more.png."""
+    stems = [Path(style).stem for style in styles]
+    if len(stems) > 2:
+        stems = [stems[0], f"{len(stems) - 1}-more"]
+    return Path(f"{Path(content).stem}-{'+'.join(stems)}.png")
+
+
+def record_path(output: Path) -> Path:
+    """Where the record of an image stands: beside it, with the suffix .json."""
+    return output.with_suffix(".json")
+
+
+def intermediate_path(output: Path, step: int) -> Path:
+    """Where the best image of the first `step` steps is saved: OUT-00100.png beside OUT.png."""
+    return output.with_stem(f"{output.stem}-{step:05d}")
+
+
+def check_outputs(
+    output: Path,
+    options: argparse.Namespace,
+    saving: SaveOptions,
+    settings: Settings,
+    inputs: Sequence[str],
+) -> None:
+    """Refuse, before any work is done, to write over a result, an input or a folder.
+
+    Raises:
+        ImageError: the picture, its record or one on the way would do that.
+    """
+    io.check_writable(output, options.overwrite, saving)
+    every = options.save_every or max(settings.steps, 1)
+    intermediates = (intermediate_path(output, n) for n in range(every, settings.steps, every))
+    for path in (output, record_path(output), *intermediates):
+        if not os.path.lexists(path):
+            continue
+        if path.is_dir():
+            raise ImageError(f"{path}: is a folder; choose another name")
+        if not options.overwrite:
+            raise ImageError(f"{path}: exists already; choose another name or add --overwrite")
+        if any(_are_same(path, name) for name in inputs):
+            raise ImageError(f"{path}: is one of the inputs; choose another name")
+
+
+def _are_same(path: Path, name: str) -> bool:
+    return os.path.exists(path) and os.path.exists(name) and path.samefile(name)
+
+
+def _read_inputs(
+    content: str, styles: Sequence[str], settings: Settings
+) -> tuple[np.ndarray, tuple[Painting, ...], Weights]:
+    """Read every file and check that they go together, so that a mistake costs one line."""
+    weights = load_weights(find_weights(settings.weights))
+    make_program(settings, weights)  # refuses layers that the network lacks
+    photograph, paintings = read_images(settings, content, tuple(styles))
+    assert photograph is not None
+    if settings.init not in INITS:
+        io.load_image(settings.init)
+    return photograph, paintings, weights
+
+
+def save_result(
+    result: Result, output: Path, saving: SaveOptions, command: str, inputs: Mapping[str, Any]
+) -> None:
+    """Write the image and its record, and answer with the image's path."""
+    record = make_record(result, command, inputs, saving)
+    io.save_image(result.image, output, image_text(record), saving)
+    save_record(record, record_path(output))
+    timing, begun = record["timing"], _first_at_this_size(result)
+    at_size = f" at {record['result']['size']} px" if "size" in record["result"] else ""
+    say(
+        f"loss {begun.total:.4g} → {result.losses.total:.4g}{at_size} in "
+        f"{result.evaluations} evaluations, {timing['run_s']:.1f} s "
+        f"(and {timing['compile_s']:.1f} s compiling)"
+        + (f", {result.restarts} restarts" if result.restarts else "")
+    )
+    answer(output)
+
+
+def _first_at_this_size(result: Result) -> Losses:
+    """What the losses of the result can be compared with."""
+    scale = scale_at(result.scales, result.evaluations - 1)
+    return next(each for step, each in result.history if scale_at(result.scales, step) == scale)
+
+
+def as_far_as_possible(settings: Settings, weights: Weights) -> Settings:
+    """Say which network will be used; the settings, not normalised where that cannot be."""
+    say(describe_weights(weights, settings))
+    if settings.normalize and not can_normalize(weights):
+        return dataclasses.replace(settings, normalize=False)
+    return settings
+
+
+def can_normalize(weights: Weights) -> bool:
+    """Whether the weights are, or can be, normalised."""
+    return weights.normalized or weights.activation_means is not None
+
+
+def describe_weights(weights: Weights, settings: Settings) -> str:
+    """One line on the network that will be used."""
+    how = "not normalised"
+    if weights.normalized or (settings.normalize and can_normalize(weights)):
+        how = "normalised"
+    elif settings.normalize:
+        how = f"NOT normalised: {cannot_normalize(weights)}"
+    return f"network: {weights.architecture}, weights {weights.name} ({weights.source}), {how}"

@@ -1,0 +1,121 @@
+"""Lanes that were interrupted, in a file: all that is needed to go on as if nothing had been.
+
+A safetensors file with every array of the carry under its path in the tree; its metadata has, as
+JSON, the lanes' keys, the next step, the histories, and the versions that made it.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+import nst_jax
+from nst_jax.engine import lanes
+from nst_jax.engine.program import Carry, Program, lane_axes, start
+from nst_jax.engine.pyramid import Scale, scale_at
+from nst_jax.engine.rounds import Checkpoint, History
+from nst_jax.files import replacing
+from nst_jax.losses.terms import Losses
+
+METADATA = "nst_jax"
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint, keys: Sequence[str]) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Args:
+        path: to write.
+        checkpoint: its lanes' numbers are not written: another run may count them otherwise.
+        keys: what tells the lanes apart, one for each.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written.
+    """
+    facts = {
+        "keys": list(keys),
+        "step": checkpoint.step,
+        "seconds": checkpoint.seconds,
+        "histories": [
+            [[step, losses._asdict()] for step, losses in history]
+            for history in checkpoint.histories
+        ],
+        "versions": _versions(),
+    }
+    # `save_file` takes the bytes as they lie; `ascontiguousarray` would make scalars 1-dimensional.
+    arrays = {name: np.asarray(leaf, order="C") for name, leaf in _named(checkpoint.carry)}
+    with replacing(path) as temporary:
+        try:
+            save_file(arrays, temporary, {METADATA: json.dumps(facts)})
+        except SafetensorError as error:  # how it reports what the system says
+            raise OSError(str(error)) from error
+
+
+def load_checkpoint(
+    path: Path, program: Program, scales: Sequence[Scale], numbers: dict[str, int]
+) -> Checkpoint | None:
+    """Read the lanes that are still wanted.
+
+    Args:
+        path: of the file.
+        program: of the sweep.
+        scales: that its lanes go through.
+        numbers: {key: number} of the lanes that are wanted.
+
+    Returns:
+        Those that the file has, or None where it has none of them, is damaged, or was made with
+        other versions of this package or of JAX.
+    """
+    try:
+        with safe_open(path, "np") as file:
+            facts = json.loads(file.metadata()[METADATA])
+            arrays = {name: file.get_tensor(name) for name in file.keys()}
+        kept = [at for at, key in enumerate(facts["keys"]) if key in numbers]
+        if not kept or facts["versions"] != _versions():
+            return None
+        shape = (*scale_at(scales, facts["step"] - 1).shape, 3)
+        carry = _as_carry(program, shape, len(facts["keys"]), arrays)
+        return Checkpoint(
+            lanes=tuple(numbers[facts["keys"][at]] for at in kept),
+            step=facts["step"],
+            carry=lanes.take_lanes(carry, lane_axes(program), kept),
+            histories=[_as_history(facts["histories"][at]) for at in kept],
+            seconds=facts["seconds"],
+        )
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError):
+        return None
+
+
+def _versions() -> list[str]:
+    return [nst_jax.__version__, jax.__version__]
+
+
+def _named(carry: Carry) -> list[tuple[str, np.ndarray]]:
+    leaves = jax.tree_util.tree_leaves_with_path(carry)
+    return [(jax.tree_util.keystr(path), leaf) for path, leaf in leaves]
+
+
+def _as_carry(
+    program: Program, shape: tuple[int, ...], count: int, arrays: dict[str, np.ndarray]
+) -> Carry:
+    """The tree again; ValueError or KeyError where the arrays are not those of this program."""
+    begin = jax.vmap(partial(start, program), out_axes=lane_axes(program))
+    wanted = jax.eval_shape(begin, jax.ShapeDtypeStruct((count, *shape), jnp.float32))
+    leaves, names = [], dict(_named(wanted))
+    if set(arrays) != set(names):
+        raise ValueError(f"there are {', '.join(arrays)}")
+    for name, leaf in names.items():
+        array = arrays[name]
+        if (array.shape, array.dtype) != (leaf.shape, leaf.dtype):
+            raise ValueError(f"{name} is {array.dtype} {array.shape}")
+        leaves.append(array)
+    return jax.tree.unflatten(jax.tree.structure(wanted), leaves)
+
+
+def _as_history(entries: list) -> History:
+    return [(step, Losses(**losses)) for step, losses in entries]

@@ -1,0 +1,159 @@
+"""From coarse to fine: at which sizes a picture is optimised, and for how many steps at each.
+
+Large shapes and colours settle at a small size, where a step costs little; the full size adds the
+detail (`starts` says with which image). The losses of different sizes are not comparable.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from nst_jax.engine.program import Carry
+from nst_jax.engine.style_images import Painting
+from nst_jax.images.resize import fit_size, resample, resize
+from nst_jax.settings.settings import Settings
+
+LEAST_SIDE = 32  # px, the short side of the coarsest image; the network itself permits 16
+# What the scales get of the steps, the coarsest first, by the number of scales; only the
+# proportions matter. What rounding leaves over goes to the full size. Those of two and
+# three were picked from eleven by what it cost to come to a loss, on one photograph and painting at
+# 256 px; at 512 px two scales were no sooner than the full size alone. The others are guesses.
+SHARES: dict[int, tuple[float, ...]] = {
+    1: (1,),
+    2: (1, 2),
+    3: (1, 2, 9),
+    4: (1, 1, 2, 9),
+    5: (1, 1, 1, 2, 9),
+    6: (1, 1, 1, 1, 2, 9),
+}
+
+Image = np.ndarray | None
+
+
+class Scale(NamedTuple):
+    """One of the sizes that a run goes through.
+
+    Attributes:
+        shape: (H, W) of the generated image.
+        steps: spent on it.
+        divisor: what the sides of the full size are divided by: 1, 2, 4, …
+    """
+
+    shape: tuple[int, int]
+    steps: int
+    divisor: int
+
+    @property
+    def size(self) -> int:
+        """The long side, in pixels."""
+        return max(self.shape)
+
+
+def schedule(settings: Settings, shape: Sequence[int]) -> tuple[Scale, ...]:
+    """The scales of a run, the coarsest first; their steps add up to those of the settings.
+
+    Those whose short side would be less than `LEAST_SIDE`, or that would have no steps, are left
+    out; never the full size.
+
+    Args:
+        settings: `scales` and `steps`.
+        shape: (H, W, …) of the image to be made.
+    """
+    full = (shape[0], shape[1])
+    divisors = [2**halvings for halvings in reversed(range(settings.scales))]
+    large = [d for d in divisors if d == 1 or min(_divided(full, d)) >= LEAST_SIDE]
+    shares = SHARES[len(large)]
+    steps = [int(settings.steps * share / sum(shares)) for share in shares[:-1]]
+    steps.append(settings.steps - sum(steps))
+    return tuple(
+        Scale(_divided(full, divisor), count, divisor)
+        for divisor, count in zip(large, steps, strict=True)
+        if count or divisor == 1
+    )
+
+
+def numbered(scales: Sequence[Scale]) -> Iterator[tuple[Scale, range]]:
+    """Each scale with the numbers of the steps at which its images are evaluated.
+
+    A run of n steps evaluates n + 1 images. The one after the last step belongs to the full size;
+    what the last update of a coarser scale makes is not evaluated, and not used.
+    """
+    first = 0
+    for scale in scales:
+        following = first + scale.steps + (scale is scales[-1])
+        yield scale, range(first, following)
+        first = following
+
+
+def scale_at(scales: Sequence[Scale], step: int) -> Scale:
+    """The scale at which the image of a step is evaluated."""
+    return next((scale for scale, steps in numbered(scales) if step in steps), scales[-1])
+
+
+def work_done(scales: Sequence[Scale], step: int) -> float:
+    """How much of the run's work is done at a step, 0 to 1; the work of a step is its pixels."""
+    done = whole = 0
+    for scale, numbers in numbered(scales):
+        pixels = scale.shape[0] * scale.shape[1]
+        done += pixels * min(max(step - numbers.start, 0), scale.steps)
+        whole += pixels * scale.steps
+    return done / whole if whole else 1.0
+
+
+def images_at(scale: Scale, content: Image, style: Image) -> tuple[Image, Image]:
+    """The content and the style image of a scale, made from those of the full size.
+
+    Both get smaller by the same factor, so that strokes keep their size in the picture; but a style
+    image not so small that its short side is less than `LEAST_SIDE`.
+
+    Args:
+        scale: which.
+        content: (H, W, 3) in [0, 1], or None.
+        style: (H', W', 3), or None.
+    """
+    return image_at(scale, content), image_at(scale, style)
+
+
+def image_at(scale: Scale, image: Image) -> Image:
+    """One image of a scale, likewise."""
+    return None if image is None else _shrunk(image, scale.divisor)
+
+
+def paintings_at(scale: Scale, paintings: Sequence[Painting]) -> list[list[np.ndarray]]:
+    """The images of each painting at a scale, likewise."""
+    return [[_shrunk(image, scale.divisor) for image in each.scaled] for each in paintings]
+
+
+def enlarge(images: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Images (H, W, 3) or (N, H, W, 3) of one scale at the size of another, not clipped."""
+    if images.shape[-3:-1] == shape:
+        return images
+    if images.ndim == 3:
+        return resample(images, shape)
+    return np.stack([resample(image, shape) for image in images])
+
+
+def carry_up(begin: Callable[[np.ndarray], Carry], carry: Carry) -> Carry:
+    """The first carry of a scale, from the last one of the scale before.
+
+    The image is the best one, or the average. The optimiser begins anew.
+
+    Args:
+        begin: outcomes of the scale before → the first carry of the next.
+        carry: of one image, or of lanes.
+    """
+    return begin(jax.device_get(carry.outcome))._replace(restarts=carry.restarts)
+
+
+def _divided(shape: tuple[int, int], divisor: int) -> tuple[int, int]:
+    """A shape with its long side divided, halves up, and the other side in proportion."""
+    return fit_size(*shape, max(1, (2 * max(shape) + divisor) // (2 * divisor)))
+
+
+def _shrunk(image: np.ndarray, divisor: int) -> np.ndarray:
+    full = (image.shape[0], image.shape[1])
+    while divisor > 1 and min(_divided(full, divisor)) < LEAST_SIDE:
+        divisor //= 2
+    return image if divisor == 1 else resize(image, _divided(full, divisor))

@@ -1,0 +1,251 @@
+"""The regions of a run: their masks, read and checked, and the painting that each takes.
+
+A region without a painting stays as it was photographed, as does what is in no region. Matching the
+content alone would not do that: within 76 px of its edge conv4_2 sees the painted region, too, and
+pulls at both. So these pixels begin as the photograph's, and have no gradient.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nst_jax.engine.style_images import Painting
+from nst_jax.errors import ImageError, SettingsError
+from nst_jax.images import io, masks
+from nst_jax.images.resize import interpolate
+from nst_jax.losses import guidance
+from nst_jax.settings.settings import Settings
+
+WORTH = 0.05  # per cent of the pixels: of gaps and overlaps, what is worth telling
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Regions:
+    """The regions of one image.
+
+    Attributes:
+        masks: (R, H, W), float32, of the generated image; their sum is 1 at most.
+        paintings: number of each region's painting, from 0; None for one without style.
+        style_masks: (H', W') of the region's painting, the part that gives the texture; None for
+            the whole.
+        facts: what a user should know of the masks, a line each.
+    """
+
+    masks: np.ndarray
+    paintings: tuple[int | None, ...]
+    style_masks: tuple[np.ndarray | None, ...]
+    facts: tuple[str, ...] = ()
+
+    def at(self, shape: tuple[int, int]) -> "Regions":
+        """The same regions of an image of another size, (H, W)."""
+        resized = np.stack([interpolate(mask, shape) for mask in self.masks])
+        return dataclasses.replace(self, masks=resized)
+
+    @property
+    def free(self) -> np.ndarray:
+        """Whether style goes to a pixel, (H, W, 1); the others stay as they were photographed."""
+        painted = np.array([number is not None for number in self.paintings])
+        return self.masks[painted].any(axis=0)[..., None]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Picture:
+    """What one file says: its masks (R, H, W), and the regions' colours where it has colours."""
+
+    masks: np.ndarray
+    colors: np.ndarray | None
+
+
+def read_regions(
+    settings: Settings, shape: Sequence[int], paintings: Sequence[Painting]
+) -> Regions | None:
+    """Read the masks that the settings name; None where they name none.
+
+    Args:
+        settings: content_mask, style_mask and region_styles.
+        shape: (H, W, …) of the generated image.
+        paintings: those that were given.
+
+    Raises:
+        ImageError: a mask cannot be read, has another aspect than its image, is empty, or is
+            coloured where it may not be.
+        SettingsError: there are not as many regions, style masks or paintings as the others want.
+    """
+    if not settings.content_mask:
+        return None
+    files = settings.content_mask
+    given = [_read(file) for file in files]
+    if len(files) > 1:
+        _refuse_colors(files, given)
+    whole = [_fitted(file, each.masks, shape) for file, each in zip(files, given, strict=True)]
+    parts = np.concatenate(whole)
+    chosen = _choose_paintings(settings, len(parts), len(paintings))
+    style_masks = _read_style_masks(settings.style_mask, given[0].colors, chosen, paintings)
+    facts = (_describe(files, given[0].colors, parts), *_idle(chosen, len(paintings)))
+    return Regions(masks.share_out(parts), chosen, style_masks, facts)
+
+
+def restore(
+    regions: Regions | None, image: np.ndarray, photograph: np.ndarray | None
+) -> np.ndarray:
+    """Give an image the photograph's pixels where no style goes: they do not change from there.
+
+    Args:
+        regions: at this size; None leaves the image as it is.
+        image: (H, W, 3), with which a run or a scale is to begin.
+        photograph: (H, W, 3); None leaves the image as it is.
+    """
+    if regions is None or photograph is None:
+        return image
+    return np.where(regions.free, image, photograph).astype(np.float32)
+
+
+def describe(regions: Regions, architecture: str, layers: Sequence[str]) -> list[str]:
+    """What a user should know, a line each: shares, gaps, overlaps, and regions that are small.
+
+    Args:
+        regions: at full size.
+        architecture: "vgg16" or "vgg19".
+        layers: with style.
+    """
+    lines = list(regions.facts)
+    for region, part in enumerate(regions.masks):
+        if regions.paintings[region] is None:
+            continue
+        lines += _small(part, f"region {region + 1}", architecture, layers)
+        style_mask = regions.style_masks[region]
+        if style_mask is not None:
+            what = f"region {region + 1}'s part of its painting"
+            lines += _small(style_mask, what, architecture, layers)
+    return lines
+
+
+def _small(part: np.ndarray, what: str, architecture: str, layers: Sequence[str]) -> list[str]:
+    crossed = guidance.crossings(part[None], architecture, layers)
+    if not crossed:
+        return []
+    fields = ", ".join(f"{crossing.layer} ({crossing.field} px)" for crossing in crossed)
+    return [f"{what} has no room for the receptive field of {fields}: style crosses its edge there"]
+
+
+def _read(file: str) -> _Picture:
+    picture = io.load_image(file)
+    try:
+        colors = masks.colors_of(picture) if masks.is_colored(picture) else None
+    except ImageError as error:
+        raise ImageError(f"{file}: {error}") from error
+    if colors is None:
+        return _Picture(masks.grey_mask(picture)[None], None)
+    return _Picture(masks.split_colors(picture, colors), colors)
+
+
+def _refuse_colors(files: Sequence[str], given: Sequence[_Picture]) -> None:
+    for file, each in zip(files, given, strict=True):
+        if each.colors is not None:
+            raise ImageError(
+                f"{file}: has colours, and is one of {len(files)} content masks; give one "
+                f"colour-coded picture alone, or a grey one for each region"
+            )
+
+
+def _fitted(file: str, parts: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Masks at the size of their image; of each something is left."""
+    try:
+        fitted = masks.fit(parts, (shape[0], shape[1]))
+    except ImageError as error:
+        raise ImageError(f"{file}: {error}") from error
+    if not fitted.any(axis=(1, 2)).all():
+        raise ImageError(f"{file}: is black all over, so that its region is empty; paint it white")
+    return fitted
+
+
+def _choose_paintings(settings: Settings, count: int, paintings: int) -> tuple[int | None, ...]:
+    """The number of each region's painting, from 0, or None."""
+    numbers = settings.region_styles
+    if numbers is None:
+        if count != paintings:
+            raise SettingsError(
+                f"there are {_number(count, 'region')} for {_number(paintings, 'painting')}; give "
+                f"one painting each, or say which with region_styles, such as 1,none"
+            )
+        return tuple(range(count))
+    if len(numbers) != count:
+        raise SettingsError(
+            f"region_styles has {len(numbers)} entries for {_number(count, 'region')}; wanted one "
+            f"each"
+        )
+    if max(numbers) > paintings:
+        raise SettingsError(
+            f"region_styles names painting {max(numbers)}, and there are {paintings}; count from 1"
+        )
+    return tuple(number - 1 if number else None for number in numbers)
+
+
+def _read_style_masks(
+    files: Sequence[str],
+    colors: np.ndarray | None,
+    chosen: Sequence[int | None],
+    paintings: Sequence[Painting],
+) -> tuple[np.ndarray | None, ...]:
+    """The part of its painting that each region takes, or None for the whole."""
+    if not files:
+        return (None,) * len(chosen)
+    if len(files) != len(chosen):
+        raise SettingsError(
+            f"style_mask has {_number(len(files), 'file')} for {_number(len(chosen), 'region')}; "
+            f"wanted one each, or none in the place of one"
+        )
+    read = {file: _read(file) for file in files if file != "none"}
+    found: list[np.ndarray | None] = []
+    for region, (file, number) in enumerate(zip(files, chosen, strict=True)):
+        if number is None or file == "none":
+            found.append(None)
+            continue
+        part = _part_of(file, read[file], None if colors is None else colors[region])
+        found.append(_fitted(file, part[None], paintings[number].image.shape)[0])
+    return tuple(found)
+
+
+def _part_of(file: str, picture: _Picture, color: np.ndarray | None) -> np.ndarray:
+    """The mask (H, W) of a grey picture, or of a region's own colour in one that has colours."""
+    if picture.colors is None:
+        return picture.masks[0]
+    if color is None:
+        raise ImageError(
+            f"{file}: has colours, and the content mask has none to match; give a grey picture"
+        )
+    place = masks.match_color(picture.colors, color)
+    if place is None:
+        raise ImageError(
+            f"{file}: has no area of #{masks.hexadecimal(color)}, a colour of the content mask; "
+            f"paint one, or give none in its place"
+        )
+    return picture.masks[place]
+
+
+def _describe(files: Sequence[str], colors: np.ndarray | None, parts: np.ndarray) -> str:
+    """One line: the regions with their shares, and what gaps and overlaps there are."""
+    names = [Path(file).name for file in files]
+    if colors is not None:
+        names = [f"#{masks.hexadecimal(color)}" for color in colors]
+    shares = [
+        f"{number} {name} {100 * part.mean():.1f} %"
+        for number, (name, part) in enumerate(zip(names, parts, strict=True), 1)
+    ]
+    gaps, overlaps = (100 * share for share in masks.coverage(parts))
+    return (
+        f"regions: {', '.join(shares)}"
+        + (f"; {gaps:.1f} % of the pixels are in none and stay as they are" * (gaps >= WORTH))
+        + (f"; {overlaps:.1f} % are in several, which share them" * (overlaps >= WORTH))
+    )
+
+
+def _idle(chosen: Sequence[int | None], paintings: int) -> list[str]:
+    unused = [str(number + 1) for number in range(paintings) if number not in chosen]
+    return [f"regions: no region takes painting {', '.join(unused)}"] if unused else []
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,0 +1,1 @@
+"""Pictures as arrays: reading, writing, resizing, colours, masks."""

@@ -1,0 +1,343 @@
+"""The losses, as pure functions of features: content, style, total variations, and their sum.
+
+Each takes arrays with the images along the first axis and returns one number per image, summed in
+float32 (float64 where the inputs are) whatever type the network computed in.
+
+With F, P the features of the generated and the content image at M positions of C filters, and
+G, A the Gram matrices of the generated and the style image, each divided by its own number of
+positions, the three conventions for what α/β multiplies are
+
+    convention    content, per layer    style, per layer
+    paper         Σ (F−P)² / (2 M)      Σ (G−A)² / (4 C²)
+    authors       Σ (F−P)² / (M C)      Σ (G−A)² / C²
+    equations     Σ (F−P)² / 2          Σ (G−A)² / (4 C²)
+
+`paper` is eq. 1 averaged over positions and eq. 4: with normalised weights the paper's ratios
+give the paper's Figure 3. `authors` is their code of 2017; its ratio r is r/(2C) in `paper`.
+`equations` is eq. 1 as printed, which grows with the image's area.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from nst_jax.network import ops
+
+CONVENTIONS = ("paper", "authors", "equations")
+
+# One level of 8 bits: smaller differences than that count nearly as squares.
+ABSOLUTE_SMOOTHING = 1 / 255
+# jcjohnson/neural-style: added to the norm that a gradient is divided by.
+NORM_FLOOR = 1e-8
+
+Features = Mapping[str, jax.Array]
+
+
+class Targets(NamedTuple):
+    """What the generated image is compared with.
+
+    Attributes:
+        content: {layer: (1, h, w, C)}, features of the content image.
+        style: {layer: (1, C, C)}, Gram matrices of the style image, as `ops.gram_matrix` has them;
+            with regions {layer: (1, R, C, C)}, as `ops.guided_gram_matrix` has them.
+        guides: {layer: (1, R, h, w)}, the guidance maps of the generated image for every style
+            layer, from `guidance.make_guides`; empty without regions.
+        region_weights: {layer: (1, R)}, what the regions' style losses are multiplied with, from
+            there; but 0 for a region that has no style. Empty without regions.
+        free: (1, H, W, 1), whether a pixel of the generated image may change; None: all may.
+    """
+
+    content: Features
+    style: Features
+    guides: Features = {}
+    region_weights: Features = {}
+    free: jax.Array | None = None
+
+
+class LossWeights(NamedTuple):
+    """What the terms are multiplied with: all traced, so that one program serves every setting.
+
+    Attributes:
+        content: α, a scalar.
+        style: β, a scalar.
+        tv: weight of the total variation, a scalar.
+        content_layers: {layer: scalar}.
+        style_layers: {layer: scalar}, the paper's w_l; 0 switches a layer off.
+        tv_l1: weight of the absolute total variation, a scalar.
+    """
+
+    content: jax.Array
+    style: jax.Array
+    tv: jax.Array
+    content_layers: Mapping[str, jax.Array]
+    style_layers: Mapping[str, jax.Array]
+    tv_l1: jax.Array | float = 0.0
+
+
+class Losses(NamedTuple):
+    """The total and its terms before their weights, one number per image.
+
+    Attributes:
+        total: α·content + β·style + tv_weight·tv + tv_l1_weight·tv_l1.
+        content: Σ_l w_l · content loss of layer l.
+        style: Σ_l w_l · style loss of layer l.
+        tv: total variation.
+        content_layers: {layer: content loss before its weight}.
+        style_layers: {layer: style loss before w_l, the regions' together}.
+        tv_l1: absolute total variation.
+    """
+
+    total: jax.Array
+    content: jax.Array
+    style: jax.Array
+    tv: jax.Array
+    content_layers: Mapping[str, jax.Array]
+    style_layers: Mapping[str, jax.Array]
+    tv_l1: jax.Array | float = 0.0
+
+
+def _sum_of_squares(difference: jax.Array) -> jax.Array:
+    dtype = jnp.promote_types(difference.dtype, jnp.float32)
+    axes = tuple(range(1, difference.ndim))
+    return jnp.sum(jnp.square(difference.astype(dtype)), axis=axes)
+
+
+def content_loss(
+    features: jax.Array, target_features: jax.Array, convention: str = "paper"
+) -> jax.Array:
+    """Squared error between the features of the generated and the content image.
+
+    Σ (F−P)² / (2 M) in `paper`, / (M C) in `authors`, / 2 in `equations`.
+
+    Args:
+        features: (N, h, w, C), any float type.
+        target_features: (N or 1, h, w, C).
+        convention: "paper", "authors" or "equations".
+
+    Returns:
+        (N,), float32.
+
+    Source: Gatys et al. 2015, eq. 1. Deviation: `paper` averages over positions.
+    """
+    _, height, width, channels = features.shape
+    positions = float(height * width)
+    divisor = {"paper": 2 * positions, "authors": positions * channels, "equations": 2.0}
+    dtype = jnp.promote_types(features.dtype, jnp.float32)
+    difference = features.astype(dtype) - target_features.astype(dtype)
+    return _sum_of_squares(difference) / divisor[convention]
+
+
+def style_loss(gram: jax.Array, target_gram: jax.Array, convention: str = "paper") -> jax.Array:
+    """Squared error between the Gram matrices of the generated and the style image.
+
+    Σ (G−A)² / (4 C²), without the 4 in `authors`; both Grams are already divided by their M.
+
+    Args:
+        gram: (N, C, C), from `ops.gram_matrix`.
+        target_gram: (N or 1, C, C), from an image of any size.
+        convention: "paper", "authors" or "equations".
+
+    Returns:
+        (N,), float32.
+
+    Source: Gatys et al. 2015, eq. 4. Deviation: each Gram is divided by its own M, which is the
+    same where the images have one size and makes sense where they have not.
+    """
+    channels = gram.shape[-1]
+    factor = {"paper": 4.0, "authors": 1.0, "equations": 4.0}[convention]
+    return _sum_of_squares(gram - target_gram) / (factor * float(channels) ** 2)
+
+
+def guided_style_loss(
+    grams: jax.Array, target_grams: jax.Array, region_weights: jax.Array, convention: str = "paper"
+) -> jax.Array:
+    """The style losses of all regions, times their weights: Σ_r λ_r · style_loss(G_r, A_r).
+
+    Args:
+        grams: (N, R, C, C), from `ops.guided_gram_matrix`.
+        target_grams: (N or 1, R, C, C), of the regions' own styles.
+        region_weights: (N or 1, R), the λ_r.
+        convention: "paper", "authors" or "equations".
+
+    Returns:
+        (N,), float32.
+
+    Source: Gatys et al. 2017, section 4.1.
+    """
+    count, regions, channels, _ = grams.shape
+    targets = jnp.broadcast_to(target_grams, grams.shape)
+    square = (count * regions, channels, channels)
+    each = style_loss(grams.reshape(square), targets.reshape(square), convention)
+    return jnp.sum(region_weights * each.reshape(count, regions), axis=1)
+
+
+def total_variation(images: jax.Array) -> jax.Array:
+    """Squared differences between neighbouring pixels, averaged over positions.
+
+    Σ [(x_{i+1,j} − x_{i,j})² + (x_{i,j+1} − x_{i,j})²] / M, summed over channels.
+
+    Args:
+        images: (N, H, W, 3).
+
+    Returns:
+        (N,), float32.
+
+    Source: Mahendran & Vedaldi 2015, eq. 3 with β = 2. Deviation: divided by M = H·W, so that a
+    weight means the same at every size.
+    """
+    _, height, width, _ = images.shape
+    vertical = _sum_of_squares(images[:, 1:] - images[:, :-1])
+    horizontal = _sum_of_squares(images[:, :, 1:] - images[:, :, :-1])
+    return (vertical + horizontal) / float(height * width)
+
+
+def absolute_variation(images: jax.Array, smoothing: float = ABSOLUTE_SMOOTHING) -> jax.Array:
+    """Absolute differences between neighbouring pixels, averaged over positions.
+
+    Σ [√(d² + ε²) − ε] / M over all d = x_{i+1,j} − x_{i,j} and x_{i,j+1} − x_{i,j}, summed over
+    channels. Against `total_variation` an edge costs its height, not its height squared: speckle
+    goes, and edges stay sharp.
+
+    Args:
+        images: (N, H, W, 3).
+        smoothing: ε > 0, in units of the image's range; below it differences count as squares,
+            which keeps the gradient continuous where neighbours are equal.
+
+    Returns:
+        (N,), float32.
+
+    Source: Rudin, Osher & Fatemi 1992, eq. 2.1; Mahendran & Vedaldi 2015, eq. 3 with β = 1.
+    Deviations: anisotropic, the differences down and along each by itself; smoothed as in
+    Charbonnier et al. 1994; divided by M = H·W.
+    """
+    dtype = jnp.promote_types(images.dtype, jnp.float32)
+    _, height, width, _ = images.shape
+    sums = []
+    for axis in (1, 2):
+        squares = jnp.square(jnp.diff(images.astype(dtype), axis=axis))
+        # The difference of the docstring loses all its digits for small d; this is the same.
+        heights = squares / (jnp.sqrt(squares + smoothing**2) + smoothing)
+        sums.append(jnp.sum(heights, axis=(1, 2, 3)))
+    return (sums[0] + sums[1]) / float(height * width)
+
+
+@jax.custom_vjp
+def normalize_gradient(features: jax.Array, weight: jax.Array) -> jax.Array:
+    """The features as they are; the gradient of what reads them is made as long as its weight.
+
+    With g the gradient of weight · term with respect to the features of one image, what goes on
+    to the network is weight · g / (‖g‖₁ + weight · ε), ε = 1e-8: the direction of the term's
+    gradient, with the weight as its L1 norm. How large the term is does not matter, and a weight
+    of 0 gives 0.
+
+    Args:
+        features: (N, h, w, C), read by one term only.
+        weight: that the term is multiplied with in the loss, a scalar.
+
+    Returns:
+        features.
+
+    Source: jcjohnson/neural-style, `-normalize_gradients`, which divides the gradient of the term
+    by its L1 norm and ε before it multiplies with the weight: the same. Deviations: each image by
+    itself; from the first step on, where their code (commit 053a6e3) waits until the sum of the
+    content terms passes 1.
+    """
+    return features
+
+
+def _normalize_backward(weight, cotangent):
+    dtype = jnp.promote_types(cotangent.dtype, jnp.float32)
+    gradient = cotangent.astype(dtype)
+    norm = jnp.sum(jnp.abs(gradient), axis=(1, 2, 3), keepdims=True)
+    floor = jnp.maximum(weight * NORM_FLOOR, jnp.finfo(dtype).tiny)
+    normalized = weight * (gradient / (norm + floor))
+    return normalized.astype(cotangent.dtype), jnp.zeros_like(weight)
+
+
+normalize_gradient.defvjp(lambda features, weight: (features, weight), _normalize_backward)
+
+
+def total_loss(
+    images: jax.Array,
+    features: Features,
+    targets: Targets,
+    weights: LossWeights,
+    convention: str = "paper",
+    grams: Features | None = None,
+    normalize_gradients: bool = False,
+) -> Losses:
+    """L = α · L_content + β · L_style + tv_weight · TV + tv_l1_weight · TV₁, and its terms.
+
+    Args:
+        images: (N, H, W, 3), the generated images.
+        features: {layer: (N, h, w, C)} of the images, for every layer of the targets.
+        targets: of the content and the style image.
+        weights: of the terms; a layer with weight 0 is computed and contributes nothing.
+        convention: "paper", "authors" or "equations".
+        grams: {layer: (N, C, C) or, with regions, (N, R, C, C)}, Gram matrices that are known
+            already, from `gram_observers`; `features` need not have their layers then.
+        normalize_gradients: make the gradient of each content and style layer's term, with respect
+            to its features, as long as the term's weight (`normalize_gradient`). The losses are the
+            same; that gradient is no longer theirs.
+
+    Returns:
+        Losses, each (N,).
+
+    Source: Gatys et al. 2015, eq. 5 and 7.
+    """
+    zeros = jnp.zeros(images.shape[0], jnp.promote_types(images.dtype, jnp.float32))
+    content, style = zeros, zeros
+    content_layers, style_layers = {}, {}
+    for layer, target in targets.content.items():
+        weight, maps = weights.content_layers[layer], features[layer]
+        if normalize_gradients:
+            maps = normalize_gradient(maps, weights.content * weight)
+        term = content_loss(maps, target, convention)
+        content_layers[layer] = term
+        content += weight * term
+    observers = gram_observers(targets, weights, normalize_gradients)
+    for layer, (gram_of, *arguments) in observers.items():
+        gram = grams[layer] if grams else gram_of(features[layer], *arguments)
+        term = _style_term(gram, layer, targets, convention)
+        style_layers[layer] = term
+        style += weights.style_layers[layer] * term
+    tv, tv_l1 = total_variation(images), absolute_variation(images)
+    total = weights.content * content + weights.style * style
+    total += weights.tv * tv + weights.tv_l1 * tv_l1
+    return Losses(total, content, style, tv, content_layers, style_layers, tv_l1)
+
+
+def gram_observers(
+    targets: Targets, weights: LossWeights, normalize_gradients: bool = False
+) -> dict[str, tuple[Any, ...]]:
+    """{layer: (function, *arguments)} of the Gram matrices that are compared with these targets.
+
+    `function(features, *arguments)` is what `total_loss` takes as `grams`; arguments as there.
+    """
+    observers: dict[str, tuple[Any, ...]] = {}
+    for layer in targets.style:
+        guides = (targets.guides[layer],) if layer in targets.guides else ()
+        gram_of = ops.guided_gram_matrix if guides else ops.gram_matrix
+        if normalize_gradients:
+            weight = weights.style * weights.style_layers[layer]
+            observers[layer] = (partial(_of_normalized, gram_of), weight, *guides)
+        else:
+            observers[layer] = (gram_of, *guides)
+    return observers
+
+
+def _of_normalized(
+    gram_of: Callable[..., jax.Array], features: jax.Array, weight: jax.Array, *guides: jax.Array
+) -> jax.Array:
+    return gram_of(normalize_gradient(features, weight), *guides)
+
+
+def _style_term(gram: jax.Array, layer: str, targets: Targets, convention: str) -> jax.Array:
+    """The style loss of one layer, (N,), by regions where the targets have guidance maps."""
+    target = targets.style[layer]
+    if layer not in targets.guides:
+        return style_loss(gram, target, convention)
+    return guided_style_loss(gram, target, targets.region_weights[layer], convention)

@@ -1,0 +1,174 @@
+"""The first blocks of the network in bands of rows, computed a second time for the gradient.
+
+Most of what an evaluation keeps are the features of the first two blocks: as many numbers as the
+image has pixels, times 64 and times 32 for each convolution. Here they never exist at once. A band
+of some rows goes through these blocks, with as many rows around it as their convolutions see; what
+comes out are its pooled rows, and its share of each Gram matrix, which is a sum over positions. For
+the gradient the band is computed again (`jax.checkpoint`).
+
+That is no approximation, as painting in tiles is: each convolution sees what it sees of the whole
+image, and beyond the border what the network's padding puts there. The price is the second
+computation, a sixth of an evaluation's products, and that of the rows that neighbours share.
+
+Source: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", for computing again.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from nst_jax.network import ops, vgg
+
+# {layer: (`ops.gram_matrix`,) or (`ops.guided_gram_matrix`, guidance maps (N or 1, R, h, w))}.
+Observers = Mapping[str, Sequence[Any]]
+
+MOST_BLOCKS = 2  # the third would want twice as many rows around each band
+# Of one layer's features in a band: 16 MB in float32.
+NUMBERS = 2**22
+LEAST_ROWS = 32  # with fewer, those that neighbours share would be most of the work
+
+
+class _Band(NamedTuple):
+    """Rows of a layer's maps: some in the middle that are the band's own, and others around them.
+
+    Attributes:
+        maps: (N, rows + 2·halo, w, C).
+        top: the first of its own rows.
+        rows: how many are its own.
+        halo: how many more there are on each side; may lie outside of the layer.
+        height: of the whole layer.
+    """
+
+    maps: jax.Array
+    top: jax.Array
+    rows: int
+    halo: int
+    height: int
+
+    def halved(self, pooled: jax.Array) -> "_Band":
+        """The same rows, pooled."""
+        return _Band(pooled, self.top // 2, self.rows // 2, self.halo // 2, self.height // 2)
+
+
+def observe_features(
+    network: vgg.VGG,
+    params: Mapping[str, Any],
+    images: jax.Array,
+    observers: Observers,
+) -> tuple[dict[str, jax.Array], dict[str, Any]]:
+    """The same as `vgg.observe_features`, for observers that are Gram matrices, guided or not.
+
+    Raises:
+        SettingsError: while tracing, what is no image or too small for the deepest layer.
+    """
+    vgg.check_images(images, (*network.layers, *observers))
+    blocks = banded_blocks(network.layers, tuple(observers))
+    early = {layer: observers[layer] for layer in observers if vgg.block_of(layer) <= blocks}
+    late = {layer: observers[layer] for layer in observers if layer not in early}
+    grams: dict[str, jax.Array] = {}
+    if blocks:
+        images, grams = _in_bands(network, params, images, early, blocks)
+    features, observed = vgg.observe_features(network, params, images, late, blocks + 1)
+    return features, grams | observed
+
+
+def banded_blocks(layers: Sequence[str], style_layers: Sequence[str]) -> int:
+    """How many blocks go in bands: those before the one of the first features that are wanted."""
+    deepest = max(map(vgg.block_of, (*layers, *style_layers)))
+    first = min(map(vgg.block_of, layers), default=deepest)
+    return min(MOST_BLOCKS, first - 1, deepest - 1)
+
+
+def _in_bands(
+    network: vgg.VGG,
+    params: Mapping[str, Any],
+    images: jax.Array,
+    observers: Observers,
+    blocks: int,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """What these blocks hand to the next, (N, h, w, C), and the Gram matrices of layers in them."""
+    count, height, width, _ = images.shape
+    last = vgg.last_layer(network.architecture, blocks)
+    layers = vgg.convolutions_up_to(network.architecture, [last])
+    halo, stride = _halo(layers), 2**blocks
+    bands = -(-height // max(LEAST_ROWS, NUMBERS // (count * width * vgg.FILTERS[0])))
+    rows = -(-height // (bands * stride)) * stride
+    below = halo + bands * rows - height
+    maps = jnp.pad(vgg.subtract_mean(network, images), ((0, 0), (halo, below), (0, 0), (0, 0)))
+
+    def through(band: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+        top = band * rows
+        cut = lax.dynamic_slice_in_dim(maps, top, rows + 2 * halo, axis=1)
+        first = _Band(cut, top, rows, halo, height)
+        return _through_layers(network, params, first, layers, observers)
+
+    def add(sums: Any, band: jax.Array) -> tuple[Any, jax.Array]:
+        pooled, shares = through(band)
+        return jax.tree.map(jnp.add, sums, shares), pooled
+
+    _, shares = jax.eval_shape(through, jax.ShapeDtypeStruct((), jnp.int32))
+    zeros = jax.tree.map(lambda share: jnp.zeros(share.shape, share.dtype), shares)
+    again = jax.checkpoint(add, prevent_cse=False)
+    grams, pooled = lax.scan(again, zeros, jnp.arange(bands))
+    whole = jnp.moveaxis(pooled, 0, 1).reshape(count, -1, *pooled.shape[3:])
+    return whole[:, : height // stride], grams
+
+
+def _halo(layers: Sequence[str]) -> int:
+    """Rows that a band of the image needs on each side to have its own of the last block's."""
+    halo, block = 0, vgg.block_of(layers[-1])
+    for layer in reversed(layers):
+        if vgg.block_of(layer) < block:
+            halo, block = 2 * halo, block - 1
+        halo += 1
+    return halo
+
+
+def _through_layers(
+    network: vgg.VGG,
+    params: Mapping[str, Any],
+    band: _Band,
+    layers: Sequence[str],
+    observers: Observers,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """A band's pooled rows after these layers, and its shares of the Gram matrices."""
+    shares, block = {}, 1
+    pool = vgg.POOLINGS[network.pooling]
+    for layer in layers:
+        if vgg.block_of(layer) > block:
+            band, block = band.halved(pool(band.maps)), block + 1
+        how = vgg.FILTERS[block - 1], network.dtype, network.precision, "none"
+        maps = vgg.Convolution(*how).apply({"params": params[layer]}, _pad(band, network.padding))
+        assert isinstance(maps, jax.Array)  # else mutable variables, of which there are none
+        band = band._replace(maps=maps, halo=band.halo - 1)
+        if layer in observers:
+            shares[layer] = _share(band, *observers[layer][1:])
+    return pool(band.maps), shares
+
+
+def _pad(band: _Band, padding: str) -> jax.Array:
+    """A band's maps with a column more on each side, and the padding in rows beyond the layer."""
+    maps, height = band.maps, band.height
+    row = (band.top - band.halo + jnp.arange(maps.shape[1]))[:, None, None]
+    if padding == "zero":
+        maps = jnp.where((row >= 0) & (row < height), maps, 0)
+        return jnp.pad(maps, ((0, 0), (0, 0), (1, 1), (0, 0)))
+    inwards = min({"replicate": 1, "reflect": 2}[padding], height)
+    maps = jnp.where(row == -1, jnp.roll(maps, -inwards, axis=1), maps)
+    maps = jnp.where(row == height, jnp.roll(maps, inwards, axis=1), maps)
+    return ops.pad_border(maps, padding)[:, 1:-1]
+
+
+def _share(band: _Band, guides: jax.Array | None = None) -> jax.Array:
+    """What a band's own rows add to the layer's Gram matrix."""
+    rows, height = band.rows, band.height
+    inside = band.top + jnp.arange(rows) < height
+    own = band.maps[:, band.halo : band.halo + rows]
+    own = jnp.where(inside[:, None, None], own, 0)
+    if guides is None:
+        return ops.gram_matrix(own) * (rows / height)
+    padded = jnp.pad(guides, ((0, 0), (0, 0), (0, rows), (0, 0)))
+    return ops.guided_gram_matrix(own, lax.dynamic_slice_in_dim(padded, band.top, rows, axis=2))

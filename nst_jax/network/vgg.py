@@ -1,0 +1,207 @@
+"""VGG-16 and VGG-19 as feature extractors: one table per network and one pure Flax module."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+from nst_jax.errors import SettingsError
+from nst_jax.network import ops, winograd
+
+# Convolutions per block and filters per block: Simonyan & Zisserman 2014, table 1, D and E.
+BLOCKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+FILTERS = (64, 128, 256, 512, 512)
+
+POOLINGS = {"average": ops.average_pool2x2, "max": ops.max_pool2x2}
+PADDINGS = ("zero", "reflect", "replicate")
+
+
+def layer_names(architecture: str) -> tuple[str, ...]:
+    """Names of the convolutions in order, conv1_1 to conv5_3 (VGG-16) or conv5_4 (VGG-19)."""
+    blocks = BLOCKS[architecture]
+    return tuple(f"conv{b}_{i}" for b, n in enumerate(blocks, 1) for i in range(1, n + 1))
+
+
+def convolutions_up_to(architecture: str, layers: Sequence[str]) -> tuple[str, ...]:
+    """Names of the convolutions that these layers' features need: all up to the deepest."""
+    known = layer_names(architecture)
+    return known[: max((known.index(layer) + 1 for layer in layers), default=0)]
+
+
+def last_layer(architecture: str, block: int) -> str:
+    """Name of the last convolution of a block, 1 to 5."""
+    return f"conv{block}_{BLOCKS[architecture][block - 1]}"
+
+
+def block_of(layer: str) -> int:
+    """The block, 1 to 5, that a layer stands in: the b of conv{b}_{i}."""
+    return int(layer[4])
+
+
+def kernel_shapes(architecture: str) -> dict[str, tuple[int, int, int, int]]:
+    """The HWIO shape of every convolution's kernel, in order."""
+    shapes, channels = {}, 3
+    for layer in layer_names(architecture):
+        filters = FILTERS[block_of(layer) - 1]
+        shapes[layer] = (3, 3, channels, filters)
+        channels = filters
+    return shapes
+
+
+def canonical_layer(name: str, architecture: str) -> str:
+    """The paper's name of a layer; `relu4_2` is another spelling of `conv4_2`.
+
+    Raises:
+        SettingsError: the network has no such layer.
+    """
+    known = layer_names(architecture)
+    layer = name.strip().lower().replace("relu", "conv")
+    if layer in known:
+        return layer
+    close = difflib.get_close_matches(layer, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"it has {known[0]} to {known[-1]}"
+    raise SettingsError(f"{architecture} has no layer {name!r}: {hint}")
+
+
+def smallest_side(layers: Sequence[str]) -> int:
+    """The least height and width, in pixels, of which the deepest layer keeps one position."""
+    return 2 ** max((block_of(layer) - 1 for layer in layers), default=0)
+
+
+class Convolution(nn.Module):
+    """3×3 convolution, bias and ReLU, with parameters `kernel` (3, 3, I, O) and `bias` (O,).
+
+    In place of `kernel` there may be `transformed_kernel` (36, I, O), as `winograd` has it. With
+    the padding "none" the outputs are smaller than the inputs by one pixel on each side.
+    """
+
+    filters: int
+    dtype: jnp.dtype
+    precision: lax.Precision
+    padding: str = "zero"
+    kept: bool = False  # see `ops.bias_relu`
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """(N, H, W, I) to (N, H, W, O), both of type `dtype`."""
+        if self.has_variable("params", "transformed_kernel"):
+            convolve = winograd.conv3x3
+            kernel: jax.Array = self.get_variable("params", "transformed_kernel")
+        else:
+            convolve = ops.conv3x3
+            shape = (3, 3, inputs.shape[-1], self.filters)
+            kernel = self.param("kernel", nn.initializers.he_normal(), shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.filters,))
+        pad = 1 if self.padding == "zero" else 0
+        if self.padding in ops.BORDERS:
+            inputs = ops.pad_border(inputs, self.padding)
+        outputs = convolve(inputs, kernel.astype(self.dtype), self.precision, pad)
+        return ops.bias_relu(outputs, bias, self.kept)
+
+
+class VGG(nn.Module):
+    """The convolutional part of VGG-16 or VGG-19, up to the deepest layer asked for.
+
+    Attributes:
+        architecture: "vgg16" or "vgg19".
+        layers: names of the layers whose features are returned, conv1_1 to conv5_4.
+        mean: what is subtracted from the image's channels, RGB in [0, 1]. It is subtracted before
+            the zero padding, as in training, and so cannot be folded into conv1_1's bias.
+        pooling: "average" (Gatys et al. 2015, section "Methods") or "max".
+        dtype: type of the activations. The losses sum in float32 whatever it is.
+        precision: of the convolutions' products.
+        padding: what stands around the image and around each layer's maps: "zero", as in training;
+            "reflect" or "replicate", which leave no frame along the border (`ops.pad_border`).
+
+    Source: Simonyan & Zisserman 2014. Features are after the ReLU, as in Caffe, where the ReLU
+    works in place and "conv4_2" is read after it.
+    """
+
+    architecture: str
+    layers: tuple[str, ...]
+    mean: tuple[float, float, float]
+    pooling: str = "average"
+    dtype: jnp.dtype = jnp.float32
+    precision: lax.Precision = lax.Precision.HIGHEST
+    padding: str = "zero"
+
+    @nn.compact
+    def __call__(
+        self,
+        images: jax.Array,
+        observers: Mapping[str, Sequence[Any]] | None = None,
+        first_block: int = 1,
+    ) -> tuple[dict[str, jax.Array], dict[str, Any]]:
+        """Compute features, and functions of features.
+
+        Args:
+            images: (N, H, W, 3), sRGB in [0, 1]; or what the first block here takes.
+            observers: {layer: (function of its features (N, h, w, C) and of arguments, and these)};
+                see `ops.observe`.
+            first_block: the blocks before it have been computed, pooling included.
+
+        Returns:
+            {layer: (N, h, w, C)} in the order of `layers`; h and w are halved, rounding down,
+            before each block but the first. And {layer: its function's value}.
+        """
+        observers = observers or {}
+        features, observed = {}, {}
+        outputs, block = images, first_block
+        if first_block == 1:
+            check_images(images, (*self.layers, *observers))
+            outputs = subtract_mean(self, images)
+        for layer in convolutions_up_to(self.architecture, (*self.layers, *observers)):
+            if block_of(layer) < first_block:
+                continue
+            if block_of(layer) > block:
+                outputs = POOLINGS[self.pooling](outputs)
+                block = block_of(layer)
+            read = layer in observers or layer in self.layers
+            how = (self.dtype, self.precision, self.padding, read)
+            outputs = Convolution(FILTERS[block - 1], *how, name=layer)(outputs)
+            if layer in observers:
+                function, *arguments = observers[layer]
+                outputs, observed[layer] = ops.observe(function, outputs, *arguments)
+            features[layer] = outputs
+        return {layer: features[layer] for layer in self.layers}, observed
+
+
+def check_images(images: jax.Array, layers: Sequence[str]) -> None:
+    """Refuse, while tracing, what is no image or too small for the deepest layer."""
+    if images.ndim != 4 or images.shape[-1] != 3:
+        raise SettingsError(f"images have shape {images.shape}; wanted (N, H, W, 3)")
+    if min(images.shape[1:3]) < smallest_side(layers):
+        raise SettingsError(
+            f"images of {images.shape[2]}×{images.shape[1]} px are too small for "
+            f"{max(layers)}: each side needs {smallest_side(layers)} px"
+        )
+
+
+def subtract_mean(network: VGG, images: jax.Array) -> jax.Array:
+    """What the first convolution takes: (N, H, W, 3), of the network's type."""
+    mean = jnp.asarray(network.mean, images.dtype).reshape(1, 1, 1, 3)
+    return (images - mean).astype(network.dtype)
+
+
+def extract_features(
+    network: VGG, params: Mapping[str, Any], images: jax.Array
+) -> dict[str, jax.Array]:
+    """Features of images (N, H, W, 3) under these parameters: {layer: (N, h, w, C)}."""
+    return observe_features(network, params, images, {})[0]
+
+
+def observe_features(
+    network: VGG,
+    params: Mapping[str, Any],
+    images: jax.Array,
+    observers: Mapping[str, Sequence[Any]],
+    first_block: int = 1,
+) -> tuple[dict[str, jax.Array], dict[str, Any]]:
+    """Features, and {layer: the value of its observer}; as `VGG` returns both."""
+    features, observed = network.apply({"params": params}, images, observers, first_block)
+    assert isinstance(features, dict)  # else mutable variables, of which there are none
+    return features, observed  # type: ignore[return-value]

@@ -1,0 +1,1 @@
+"""The optimisers: L-BFGS with its history, the preconditioner, Adam."""

@@ -1,0 +1,1 @@
+"""Records of runs: written, read, their inputs found again, and done again."""

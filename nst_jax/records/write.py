@@ -1,0 +1,187 @@
+"""The record of a run: everything needed to understand it and to do it again, as JSON."""
+
+import dataclasses
+import importlib.metadata
+import json
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import nst_jax
+from nst_jax.engine.pyramid import scale_at
+from nst_jax.engine.transfer import Result
+from nst_jax.errors import ImageError
+from nst_jax.files import sha256_of, write_bytes
+from nst_jax.images.image_writing import PLAIN, SaveOptions
+from nst_jax.losses.terms import Losses
+from nst_jax.settings.settings import Settings
+from nst_jax.weights.parameters import Weights
+
+LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
+# Enough to run it again; the history would be long, and the timing differs each time.
+IN_IMAGES = (
+    *("command", "inputs", "settings", "output", "weights", "versions", "device"),
+    *("compiled_lanes", "evaluations", "completed", "result"),
+)
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package, Python, and the libraries that decide the numbers."""
+    known = {name: _version(name) for name in LIBRARIES}
+    return {"nst_jax": nst_jax.__version__, "python": platform.python_version(), **known}
+
+
+def _version(library: str) -> str:
+    """Of an installed library; some builds, such as pillow-simd, go by another name."""
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def device_facts() -> dict[str, Any]:
+    """Platform, kind and number of the devices that JAX computes on."""
+    devices = jax.local_devices()
+    return {"platform": devices[0].platform, "kind": devices[0].device_kind, "count": len(devices)}
+
+
+def make_record(
+    result: Result,
+    command: str = "",
+    inputs: Mapping[str, Any] | None = None,
+    saving: SaveOptions = PLAIN,
+) -> dict[str, Any]:
+    """The record of one run.
+
+    Args:
+        result: of the run.
+        command: as it was typed, or whatever made the call.
+        inputs: from `input_facts`.
+        saving: how the image is written.
+
+    Returns:
+        `command`, `inputs` (several paintings are style, style_2, …), `settings`, `output` (how the
+        image is written: `bits`; `dpi`, null if not said; `copy_exif`, whether there was EXIF data
+        to copy), `weights`, `versions`, `device`, `timing` (seconds, of all the `lanes` that ran
+        together), `compiled_lanes` (of the program), `evaluations`, `completed`, `history` (a list,
+        the initial image first) and `result` (the image of least loss, or the average if the
+        settings ask for one, before it was clipped to [0, 1]). Losses are terms before α, β and
+        w_l; `style` is Σ w_l · term; one that is not finite is null. Where there were several
+        scales also `scales`, the size and the steps of each, and the `size` that each entry of
+        `history`, and `result`, was evaluated at.
+    """
+    scales = result.scales if len(result.scales) > 1 else ()
+
+    def size_at(step: int) -> dict[str, int]:
+        return {"size": scale_at(scales, step).size} if scales else {}
+
+    steps = {"scales": [{"size": each.size, "steps": each.steps} for each in scales]}
+    return {
+        "command": command,
+        "inputs": dict(inputs or {}),
+        "settings": settings_facts(result.settings),
+        "output": saving.facts(),
+        "weights": weights_facts(result.weights),
+        "versions": versions(),
+        "device": device_facts(),
+        "timing": {
+            "compile_s": round(result.compile_seconds, 4),
+            "run_s": round(result.run_seconds, 4),
+            "s_per_step": round(result.run_seconds / result.evaluations, 6),
+            "lanes": result.lanes,
+        },
+        "compiled_lanes": result.compiled_lanes,
+        "evaluations": result.evaluations,
+        "completed": result.completed,
+        **(steps if scales else {}),
+        "history": [
+            {"step": step, **size_at(step), **_losses_facts(losses)}
+            for step, losses in result.history
+        ],
+        "result": {
+            **size_at(result.evaluations - 1),
+            **_losses_facts(result.losses),
+            "restarts": result.restarts,
+        },
+    }
+
+
+def input_facts(**files: str | Path | None) -> dict[str, dict[str, str]]:
+    """{role: {file, sha256}} of the files that a run reads; None is left out."""
+    return {
+        role: {"file": str(file), "sha256": sha256_of(Path(file))}
+        for role, file in files.items()
+        if file is not None
+    }
+
+
+def style_roles(files: Sequence[str | Path]) -> dict[str, str | Path]:
+    """Paintings under the roles that a record has them: style, style_2, style_3, …."""
+    return _numbered("style", files)
+
+
+def mask_roles(settings: Settings) -> dict[str, str | Path]:
+    """Masks likewise: content_mask, content_mask_2, …, style_mask, …; "none" is no file."""
+    roles = _numbered("content_mask", settings.content_mask)
+    roles |= _numbered("style_mask", settings.style_mask)
+    return {role: file for role, file in roles.items() if file != "none"}
+
+
+def _numbered(role: str, files: Sequence[str | Path]) -> dict[str, str | Path]:
+    return {f"{role}_{n}" if n > 1 else role: file for n, file in enumerate(files, 1)}
+
+
+def settings_facts(settings: Settings) -> dict[str, Any]:
+    """The settings, with the defaults that depend on others filled in."""
+    facts = dataclasses.asdict(settings)
+    facts["ratio"] = settings.content_weight
+    facts["content_layer_weights"] = tuple(settings.content_terms.values())
+    facts["style_layer_weights"] = tuple(settings.style_terms.values())
+    facts["learning_rate"] = settings.step_size
+    facts["style_size"] = settings.style_size or settings.size
+    return facts
+
+
+def weights_facts(weights: Weights) -> dict[str, Any]:
+    """Which weights were used."""
+    names = ("name", "architecture", "source", "licence", "sha256", "normalized")
+    return {name: getattr(weights, name) for name in names}
+
+
+def _losses_facts(losses: Losses) -> dict[str, Any]:
+    return {
+        "loss": _finite(losses.total),
+        "content": _finite(losses.content),
+        "style": _finite(losses.style),
+        "tv": _finite(losses.tv),
+        "tv_l1": _finite(losses.tv_l1),
+        "content_layers": {layer: _finite(term) for layer, term in losses.content_layers.items()},
+        "style_layers": {layer: _finite(term) for layer, term in losses.style_layers.items()},
+    }
+
+
+def _finite(value: jax.Array | float) -> float | None:
+    """The value, or None: JSON has neither infinity nor NaN."""
+    return float(value) if math.isfinite(value) else None
+
+
+def image_text(record: dict[str, Any]) -> dict[str, str]:
+    """What is written inside the image: the record in short."""
+    short = {key: record[key] for key in IN_IMAGES}
+    return {"Software": f"nst_jax {nst_jax.__version__}", "nst_jax": json.dumps(short)}
+
+
+def save_record(record: dict[str, Any], path: Path) -> None:
+    """Write a record, whole or not at all.
+
+    Raises:
+        ImageError: the file cannot be written.
+    """
+    try:
+        write_bytes(path, (json.dumps(record, indent=2) + "\n").encode())
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be written ({error.strerror})") from error

@@ -1,0 +1,379 @@
+"""The folder of a sweep: a picture and a record for each lane, the sheet, the page, what to resume.
+
+A lane is finished when `sweep.json` has its record, under the same key, and its picture is there.
+The key is a checksum of all that decides the result: settings, weights, the bytes of its images.
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from nst_jax.engine.checkpoint import load_checkpoint, save_checkpoint
+from nst_jax.engine.job import Job
+from nst_jax.engine.rounds import Checkpoint, Round
+from nst_jax.engine.transfer import Result, why_not_finite
+from nst_jax.errors import ImageError, SettingsError
+from nst_jax.files import write_bytes
+from nst_jax.images import io
+from nst_jax.images.image_writing import PLAIN, SaveOptions
+from nst_jax.records.write import (
+    image_text,
+    input_facts,
+    make_record,
+    mask_roles,
+    save_record,
+    settings_facts,
+    style_roles,
+)
+from nst_jax.settings.settings import INITS, Settings, without_idle_layers
+from nst_jax.sweeps.gallery import beside, lay_out, source_key
+from nst_jax.sweeps.grid import Grid, Lane
+from nst_jax.sweeps.html_report import PREVIEW_SIDE, make_page
+from nst_jax.weights.parameters import Weights
+
+LARGEST_OFFERED = 1024  # px, as the full size: more than this not every machine manages
+RECORD, SHEET, PAGE, UNFINISHED = "sweep.json", "grid.png", "index.html", "unfinished.safetensors"
+# Settings that older folders do not know. Where they are the default, keys are made without them;
+# not `precondition`, whose default is not what was done before: those lanes are painted anew.
+LATER = (
+    *("scales", "style_blend", "style_scale", "layers_per_style", "init_noise"),
+    *("colors", "color_map", "content_mask", "style_mask", "region_styles"),
+    *("tv_l1_weight", "padding", "average", "normalize_gradients", "lbfgs_history"),
+    "low_memory",
+)
+NEEDED = {"name", "key", "settings", "completed", "error"}  # of a lane's record, to take it up
+
+
+class SweepFolder:
+    """Where the results of one sweep go.
+
+    Attributes:
+        path: of the folder.
+        grid: of the sweep.
+        keys: {lane's name: key}.
+        saving: how the pictures are written, those that are saved on the way as well.
+        overwriting: whether what an earlier run left is of no use.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        grid: Grid,
+        weights: Weights,
+        command: str,
+        again: Mapping[str, str],
+        saving: SaveOptions = PLAIN,
+    ):
+        """Look at what is there, without changing anything.
+
+        Args:
+            path: of the folder; it need not exist.
+            grid: of the sweep.
+            weights: as the network will use them.
+            command: as it was typed.
+            again: {lane's name: the command that makes it alone}.
+            saving: how the pictures are written; the sheet is always plain.
+
+        Raises:
+            ImageError: an input cannot be read, or the folder's name is taken by a file.
+        """
+        self.path, self.grid, self.saving = path, grid, saving
+        self.overwriting = False
+        self._command, self._again = command, again
+        self._outdated: list[Path] = []
+        self._read_once = cache(_facts_of)
+        self._inputs = {lane.name: self._inputs_of(lane) for lane in grid.lanes}
+        self.keys = {lane.name: self._key_of(lane, weights) for lane in grid.lanes}
+        self._records: dict[str, dict[str, Any]] = {}
+        if path.exists() and not path.is_dir():
+            raise ImageError(f"{path}: is a file; name a folder, new or of the same sweep")
+
+    def file_of(self, lane: Lane) -> Path:
+        """Where a lane's picture goes."""
+        return self.path / f"{lane.name}.png"
+
+    def take_up(self, overwrite: bool) -> list[Lane]:
+        """Take over what an earlier run of this sweep finished; return the lanes still to be done.
+
+        Finished are also those that have come to nothing: they would again.
+
+        Args:
+            overwrite: do all of them, whatever is there.
+
+        Raises:
+            SettingsError: the folder holds another sweep.
+            ImageError: a file that is no result of this sweep stands where one would go, or an
+                input or a folder, which nothing replaces.
+        """
+        lanes = list(self.grid.lanes)
+        self._check_irreplaceable()
+        if overwrite:
+            self.overwriting = True
+            self._outdated = [self.file_of(lane) for lane in lanes]
+            return lanes
+        earlier = self._read_records()
+        foreign = set(earlier) - set(self.keys)
+        differing = [n for n in earlier if n in self.keys and self._is_other(n, earlier[n])]
+        if foreign or differing:
+            raise SettingsError(self._why_another(sorted(foreign), differing, earlier))
+        for lane in lanes:
+            record = earlier.get(lane.name)
+            if record and (record["error"] is not None or self.file_of(lane).is_file()):
+                self._records[lane.name] = record | self._place_of(lane)
+        taken = [self.file_of(lane) for lane in lanes if lane.name not in earlier]
+        taken += [self.path / name for name in (RECORD, SHEET, PAGE) if not earlier]
+        for path in taken:
+            if os.path.lexists(path):
+                raise ImageError(f"{path}: exists already; choose another folder or --overwrite")
+        finished = {name for name, record in self._records.items() if record["completed"]}
+        return [lane for lane in lanes if lane.name not in finished]
+
+    @contextlib.contextmanager
+    def made(self) -> Iterator[None]:
+        """Make the folder; remove it again if it is still empty in the end.
+
+        Raises:
+            ImageError: it cannot be made or written.
+        """
+        existed = self.path.is_dir()
+        try:
+            self.path.mkdir(exist_ok=True)
+        except OSError as error:
+            raise ImageError(
+                f"{self.path}: cannot be made ({error.strerror}); choose another folder"
+            ) from error
+        try:
+            io.check_writable(self.path / SHEET, overwrite=True)
+            yield
+        finally:
+            if not existed:
+                with contextlib.suppress(OSError):  # it is not empty
+                    self.path.rmdir()
+
+    def add(self, finished: Round, lanes: list[Lane]) -> list[Path]:
+        """Write the pictures and records of a round; return the pictures' paths.
+
+        Args:
+            finished: the round; its numbers count `lanes`.
+            lanes: from `take_up`.
+        """
+        results = {lanes[number].name: result for number, result in finished.results.items()}
+        by_name = {lane.name: lane for lane in lanes}
+        records = {name: self._make_record(by_name[name], r) for name, r in results.items()}
+        # Not complete until the pictures are there: if the disk is full, they are done again.
+        self._save_records({name: r | {"completed": False} for name, r in records.items()})
+        for path in self._outdated:
+            path.unlink(missing_ok=True)
+        self._outdated = []
+        paths = []
+        for name, record in records.items():
+            if record["error"] is None:
+                path = self.file_of(by_name[name])
+                io.save_image(results[name].image, path, image_text(record), self.saving)
+                paths.append(path)
+        self._save_records(records)
+        return paths
+
+    def _save_records(self, records: Mapping[str, dict[str, Any]]) -> None:
+        """Write sweep.json, of these lanes and those before."""
+        self._records |= records
+        save_record(self._sweep(), self.path / RECORD)
+
+    def keep_unfinished(self, checkpoint: Checkpoint, lanes: list[Lane]) -> None:
+        """Write what the interrupted lanes go on from.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        keys = [self.keys[lanes[number].name] for number in checkpoint.lanes]
+        save_checkpoint(self.path / UNFINISHED, checkpoint, keys)
+
+    def unfinished(self, lanes: list[Lane], job: Job) -> Checkpoint | None:
+        """What `keep_unfinished` wrote, of these lanes; None where it is of no use."""
+        if self.overwriting:
+            return None
+        numbers = {self.keys[lane.name]: number for number, lane in enumerate(lanes)}
+        return load_checkpoint(self.path / UNFINISHED, job.program, job.scales, numbers)
+
+    def forget_unfinished(self) -> None:
+        """Remove what `keep_unfinished` wrote."""
+        with contextlib.suppress(OSError):
+            (self.path / UNFINISHED).unlink(missing_ok=True)
+
+    def failures(self) -> list[str]:
+        """One line for each lane that has no picture, though it ran."""
+        return [f"{n}: {r['error']}" for n, r in self._records.items() if r["error"] is not None]
+
+    def present(self) -> list[Path]:
+        """Write the contact sheet and the page, of the pictures that there are."""
+        self._save_records({})  # of lanes that were taken up, the places may be new
+        done = {lane.name: lane for lane in self.grid.lanes if self._has_picture(lane)}
+        pictures = {name: io.load_image(self.file_of(lane)) for name, lane in done.items()}
+        sources = [io.load_image(source.file, PREVIEW_SIDE) for source in self.grid.sources]
+        sheet, page = self.path / SHEET, self.path / PAGE
+        io.save_image(lay_out(self.grid, self._notes(), pictures, sources), sheet)
+        by_key = {source_key(number): image for number, image in enumerate(sources)}
+        for numbers in {lane.style for lane in self.grid.lanes if len(lane.style) > 1}:
+            by_key[source_key(*numbers)] = beside([sources[number] for number in numbers])
+        by_file = {self.file_of(done[name]).name: image for name, image in pictures.items()}
+        sweep = self._sweep() | {"full_size": self._full_size()}
+        write_bytes(page, make_page(sweep, by_file | by_key).encode())
+        return [sheet, page]
+
+    def _full_size(self) -> int:
+        """The size at which the page offers to make a picture again: the photograph's own."""
+        own = io.long_side(self.grid.sources[0].file)
+        return max(self.grid.lanes[0].settings.size, min(own, LARGEST_OFFERED))
+
+    def _has_picture(self, lane: Lane) -> bool:
+        record = self._records.get(lane.name)
+        return record is not None and record["error"] is None
+
+    def _notes(self) -> dict[str, str]:
+        """What to say of the lanes that have no finished picture."""
+        notes = {}
+        for lane in self.grid.lanes:
+            record = self._records.get(lane.name)
+            if record is None:
+                notes[lane.name] = "not begun"
+            elif record["error"] or not record["completed"]:
+                notes[lane.name] = record["error"] or "interrupted"
+        return notes
+
+    def _sweep(self) -> dict[str, Any]:
+        """The content of sweep.json."""
+        return {
+            "title": self.grid.title,
+            "command": self._command,
+            "axes": [
+                {
+                    "name": axis.name,
+                    "title": axis.title,
+                    "labels": [point.label for point in axis.points],
+                }
+                for axis in self.grid.axes
+            ],
+            "sources": [
+                {
+                    "key": source_key(number),
+                    "role": source.role,
+                    "label": source.label,
+                    "file": source.file,
+                }
+                for number, source in enumerate(self.grid.sources)
+            ],
+            "lanes": [self._records[n.name] for n in self.grid.lanes if n.name in self._records],
+        }
+
+    def _make_record(self, lane: Lane, result: Result) -> dict[str, Any]:
+        failed = not math.isfinite(result.losses.total)  # as every one since its scale began
+        return {
+            **self._place_of(lane),
+            "error": why_not_finite(result.history[-1][1]) if failed else None,
+            **make_record(result, self._command, self._inputs[lane.name], self.saving),
+        }
+
+    def _place_of(self, lane: Lane) -> dict[str, Any]:
+        """What a lane's record says of its place in this grid, which may be larger than another."""
+        return {
+            "name": lane.name,
+            "file": self.file_of(lane).name,
+            "key": self.keys[lane.name],
+            "place": lane.place,
+            "content": lane.content,
+            "style": lane.style if len(lane.style) > 1 else next(iter(lane.style), None),
+            "again": self._again[lane.name],
+        }
+
+    def _check_irreplaceable(self) -> None:
+        """Refuse to write over an input or a folder."""
+        results = [self.file_of(lane) for lane in self.grid.lanes]
+        results += [self.path / name for name in (RECORD, SHEET, PAGE, UNFINISHED)]
+        inputs = {file["file"] for each in self._inputs.values() for file in each.values()}
+        for path in filter(Path.exists, results):
+            if path.is_dir():
+                raise ImageError(f"{path}: is a folder; choose another for the results")
+            if any(path.samefile(file) for file in inputs):
+                raise ImageError(f"{path}: is one of the inputs; choose another folder")
+
+    def _inputs_of(self, lane: Lane) -> dict[str, Any]:
+        sources = self.grid.sources
+        files = style_roles([sources[number].file for number in lane.style])
+        if lane.content is not None:
+            files = {"content": sources[lane.content].file, **files}
+        if lane.settings.init not in INITS:
+            files["init"] = lane.settings.init
+        files |= mask_roles(lane.settings)
+        return {role: self._read_once(file) for role, file in files.items()}
+
+    def _key_of(self, lane: Lane, weights: Weights) -> str:
+        settings = settings_facts(without_idle_layers(lane.settings))
+        for name, default in _later_defaults().items():
+            if settings[name] == default:
+                del settings[name]
+        facts = {
+            "settings": settings,
+            "weights": [weights.sha256, weights.normalized],
+            "inputs": {role: each["sha256"] for role, each in self._inputs[lane.name].items()},
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def _read_records(self) -> dict[str, dict[str, Any]]:
+        """The records of an earlier run, by name; those that are not ours make an error."""
+        path = self.path / RECORD
+        if not path.exists():
+            return {}
+        try:
+            records = json.loads(path.read_text("utf-8"))["lanes"]
+            if not all(NEEDED <= set(record) for record in records):
+                raise ValueError(f"a lane lacks one of {', '.join(sorted(NEEDED))}")
+            return {r["name"]: r | {"settings": dict(r["settings"])} for r in records}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SettingsError(
+                f"{path}: is no record of a sweep; choose another folder or add --overwrite"
+            ) from error
+
+    def _is_other(self, name: str, record: dict[str, Any]) -> bool:
+        """Whether an earlier record is of another picture, or of one that is written otherwise."""
+        return record["key"] != self.keys[name] or _output_of(record) != self.saving.facts()
+
+    def _why_another(self, foreign: list[str], differing: list[str], earlier: dict) -> str:
+        reason = f"it has the lane {foreign[0]}" if foreign else ""
+        if differing:
+            lane = next(one for one in self.grid.lanes if one.name == differing[0])
+            reason = f"there {lane.name} has {_difference(earlier[lane.name], lane, self.saving)}"
+        return f"{self.path} holds another sweep ({reason}); choose another or add --overwrite"
+
+
+def _facts_of(file: str) -> dict[str, str]:
+    """Name and checksum of an input."""
+    try:
+        return input_facts(file=file)["file"]
+    except OSError:
+        io.load_image(file)  # says what is wrong
+        raise
+
+
+def _later_defaults() -> dict[str, Any]:
+    return {name: getattr(Settings, name) for name in LATER}
+
+
+def _output_of(record: dict[str, Any]) -> dict[str, Any]:
+    """How a lane's picture was written; old records lack it."""
+    return record.get("output", PLAIN.facts())
+
+
+def _difference(earlier: dict[str, Any], lane: Lane, saving: SaveOptions) -> str:
+    """The first setting that is another than in the earlier record, for people."""
+    now = json.loads(json.dumps(settings_facts(lane.settings))) | saving.facts()
+    then = json.loads(json.dumps(_later_defaults())) | earlier["settings"] | _output_of(earlier)
+    for name, value in now.items():
+        if then.get(name) != value:
+            return f"{name} {then.get(name)}, not {value}"
+    return "other images or weights"

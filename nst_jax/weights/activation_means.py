@@ -1,0 +1,96 @@
+"""Mean activations of a network over photographs: what `weights.normalize` scales filters with."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nst_jax.errors import ImageError, WeightsError
+from nst_jax.images import io, resize
+from nst_jax.network import vgg
+from nst_jax.weights.parameters import Weights, check_parameters
+
+CROP = 224  # px, the size that the networks were trained at
+BATCH = 8
+# From three photographs filters that rarely fire got huge weights, and the pictures failed.
+FEWEST_PHOTOGRAPHS = 24
+
+
+def find_photographs(folder: str | Path) -> list[Path]:
+    """The image files in a folder, in order of their names.
+
+    Raises:
+        ImageError: there is no such folder, or it holds too few images.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ImageError(f"{folder}: no such folder; wanted one with some 200 photographs")
+    suffixes = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"}
+    found = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in suffixes and not path.name.startswith(".")
+    )
+    if len(found) < FEWEST_PHOTOGRAPHS:
+        raise ImageError(
+            f"{folder}: {len(found)} images; wanted at least {FEWEST_PHOTOGRAPHS}, better 200: "
+            f"filters that hardly fire would get huge weights"
+        )
+    return found
+
+
+def add_activation_means(
+    weights: Weights,
+    photographs: Sequence[str | Path],
+    dtype: type[np.floating] = np.float32,
+    progress: Callable[[int, int], None] | None = None,
+) -> Weights:
+    """Compute the mean activation of every filter, over photographs and positions.
+
+    With average pooling, on the middle 224×224 px of each photograph scaled to a short side of 224.
+
+    Args:
+        weights: of a network that is not normalised.
+        photographs: paths.
+        dtype: of the computation; float64 (in JAX's 64-bit mode) gives the same bits everywhere.
+        progress: called with the number of photographs done and of all.
+
+    Returns:
+        The weights, with `activation_means`.
+
+    Raises:
+        WeightsError: the weights are normalised already, or a whole layer of them never fires.
+        ImageError: a photograph cannot be read.
+    """
+    if weights.normalized:
+        raise WeightsError(f"{weights.name}: normalised already; use the original weights")
+    layers = vgg.layer_names(weights.architecture)
+    network = vgg.VGG(weights.architecture, layers, weights.mean, "average", jnp.dtype(dtype))
+
+    @jax.jit
+    def batch_sums(params, batch, present):
+        features = vgg.extract_features(network, params, batch)
+        return {
+            layer: jnp.einsum("n,nc->c", present, maps.mean(axis=(1, 2)), precision="highest")
+            for layer, maps in features.items()
+        }
+
+    params = jax.tree.map(lambda tensor: jnp.asarray(tensor, dtype), dict(weights.params))
+    sums = {layer: np.zeros(len(weights.params[layer]["bias"])) for layer in layers}
+    for first in range(0, len(photographs), BATCH):
+        paths = photographs[first : first + BATCH]
+        batch, present = np.zeros((BATCH, CROP, CROP, 3), dtype), np.zeros(BATCH, dtype)
+        for row, path in enumerate(paths):
+            batch[row] = resize.cover(io.load_image(path), (CROP, CROP))
+            present[row] = 1
+        for layer, value in batch_sums(params, batch, present).items():
+            sums[layer] += np.asarray(value)
+        if progress:
+            progress(first + len(paths), len(photographs))
+    means = {layer: (sums[layer] / len(photographs)).astype(np.float32) for layer in layers}
+    weights = dataclasses.replace(weights, activation_means=means)
+    check_parameters(weights, weights.name)
+    return weights

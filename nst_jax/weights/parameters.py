@@ -1,0 +1,146 @@
+"""The network's parameters: what they are, their check, and their normalisation."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from nst_jax.errors import WeightsError
+from nst_jax.network import vgg
+
+# A filter that hardly ever fires would be scaled up without bound: its mean activation is taken
+# as no less than this fraction of its layer's average.
+ACTIVATION_FLOOR = 0.01
+
+Parameters = Mapping[str, Mapping[str, np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """Parameters of one network and what is known of them.
+
+    Attributes:
+        architecture: "vgg16" or "vgg19".
+        params: {layer: {"kernel": (3, 3, I, O), "bias": (O,)}}, float32, as `vgg.VGG` takes them.
+        mean: what to subtract from the image, RGB in [0, 1].
+        source: where the values come from.
+        source_sha256: of the file that they were converted from.
+        licence: of the values.
+        activation_means: {layer: (O,)}, mean of each filter's activation over photographs with
+            average pooling, or None where nobody has computed it.
+        normalized: whether the filters are scaled to a mean activation of 1.
+        name: the file's name without suffix.
+        sha256: of our file; empty before it is written.
+        path: of our file, as it was given; empty before it is written.
+    """
+
+    architecture: str
+    params: Parameters
+    mean: tuple[float, float, float]
+    source: str
+    source_sha256: str
+    licence: str
+    activation_means: Mapping[str, np.ndarray] | None = None
+    normalized: bool = False
+    name: str = ""
+    sha256: str = ""
+    path: str = ""
+
+
+def check_parameters(weights: Weights, name: str) -> None:
+    """Check that every tensor of the network is there, has its shape and is finite.
+
+    Means of activations must also be ≥ 0 with one above 0: `normalize` divides by them.
+
+    Args:
+        weights: what to check.
+        name: of the file, for the message.
+
+    Raises:
+        WeightsError: names the tensor, the shape it has and the shape wanted.
+    """
+    if weights.architecture not in vgg.BLOCKS:
+        raise WeightsError(
+            f"{name}: network {weights.architecture!r}; wanted one of {', '.join(vgg.BLOCKS)}"
+        )
+    if len(weights.mean) != 3 or not np.all(np.isfinite(weights.mean)):
+        raise WeightsError(f"{name}: mean is {weights.mean}; wanted three finite numbers")
+    means = weights.activation_means
+    for layer, shape in vgg.kernel_shapes(weights.architecture).items():
+        parts = weights.params.get(layer, {})
+        _check_tensor(name, f"{layer}/kernel", parts.get("kernel"), shape)
+        _check_tensor(name, f"{layer}/bias", parts.get("bias"), shape[-1:])
+        if means is not None:
+            _check_tensor(name, f"activation_mean/{layer}", means.get(layer), shape[-1:])
+            _check_means(name, f"activation_mean/{layer}", means[layer])
+
+
+def _check_tensor(name: str, key: str, tensor: np.ndarray | None, shape: tuple[int, ...]) -> None:
+    if tensor is None:
+        raise WeightsError(f"{name}: tensor {key} is missing; wanted shape {shape}")
+    if tensor.shape != shape:
+        raise WeightsError(f"{name}: tensor {key} has shape {tensor.shape}; wanted {shape}")
+    if not np.all(np.isfinite(tensor)):
+        raise WeightsError(f"{name}: tensor {key} has values that are not finite; get it again")
+
+
+def _check_means(name: str, key: str, means: np.ndarray) -> None:
+    if means.min() < 0 or means.max() == 0:
+        raise WeightsError(
+            f"{name}: tensor {key} has values from {means.min():g} to {means.max():g}; wanted "
+            f"none below 0 and one above; compute them again, from photographs"
+        )
+
+
+def floored_means(activation_means: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The scales of `normalize`: mean activations, no less than 1 % of their layer's average.
+
+    Args:
+        activation_means: {layer: (O,)}.
+
+    Returns:
+        {layer: (O,)}, positive.
+    """
+    return {
+        layer: np.maximum(means, ACTIVATION_FLOOR * means.mean())
+        for layer, means in activation_means.items()
+    }
+
+
+def cannot_normalize(weights: Weights) -> str:
+    """What to tell about weights without activation means."""
+    return (
+        f"{weights.name}: no mean activations, so it cannot be normalised, and the paper's ratios "
+        f"do not hold; compute them with: nst-jax weights normalize {weights.path or weights.name} "
+        f"--images FOLDER_OF_PHOTOGRAPHS"
+    )
+
+
+def normalize(weights: Weights) -> Weights:
+    """Scale every filter to a mean activation of 1 over photographs.
+
+    With s_l the mean activations of layer l: k'_l = k_l · s_{l-1} / s_l and b'_l = b_l / s_l.
+    ReLU and pooling commute with positive factors, so each feature map is the original one
+    divided by its filter's s, and nothing else changes. Weights that are normalised already come
+    back as they are.
+
+    Raises:
+        WeightsError: the weights carry no activation means.
+
+    Source: Gatys et al. 2015, "Methods"; Gatys et al. 2016, section 2.
+    """
+    if weights.normalized:
+        return weights
+    if weights.activation_means is None:
+        raise WeightsError(cannot_normalize(weights))
+    params, before = {}, np.ones(3, np.float32)
+    scales = floored_means(weights.activation_means)
+    for layer in vgg.layer_names(weights.architecture):  # each needs the scales of the one before
+        kernel, bias = weights.params[layer]["kernel"], weights.params[layer]["bias"]
+        scale = scales[layer]
+        params[layer] = {
+            "kernel": (kernel * before[:, None] / scale).astype(np.float32),
+            "bias": (bias / scale).astype(np.float32),
+        }
+        before = scale
+    return dataclasses.replace(weights, params=params, activation_means=None, normalized=True)

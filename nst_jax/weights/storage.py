@@ -1,0 +1,146 @@
+"""Our format of weights, the only reader and writer of it.
+
+A file is safetensors with tensors `conv{b}_{i}/kernel` (3, 3, I, O), `conv{b}_{i}/bias` (O,) and,
+where known, `activation_mean/conv{b}_{i}` (O,); its metadata is one JSON object under the key
+`nst_jax` (one key, because safetensors writes several in random order), with a SHA-256 over all
+the rest. Every file wants the same input: sRGB in [0, 1] minus the file's mean.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from nst_jax.errors import WeightsError
+from nst_jax.files import sha256_of, write_bytes
+from nst_jax.weights.parameters import Weights, check_parameters
+
+METADATA_KEY = "nst_jax"
+MEANS = "activation_mean/"
+SUFFIX = ".safetensors"
+
+
+def load_weights(path: str | Path) -> Weights:
+    """Read and check one of our files.
+
+    Raises:
+        WeightsError: it cannot be read, does not match its checksum, or lacks a tensor; a tensor
+            has another shape than its network wants, or values that are not finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        reason = "is a folder; give a file" if path.is_dir() else "no such weights file"
+        raise WeightsError(f"{path}: {reason}")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = (file.metadata() or {}).get(METADATA_KEY)
+            # Another program's tensors may be huge, or of types that NumPy has not.
+            tensors = {key: file.get_tensor(key) for key in file.keys()} if metadata else {}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(
+            f"{path}: not a readable weights file ({error}); if it is damaged, get it again; "
+            f"files of other programs are converted first: nst-jax weights convert {path}"
+        ) from error
+    if metadata is None:
+        raise WeightsError(
+            f"{path}: a safetensors file, but not one that nst-jax wrote; get one with: "
+            f"nst-jax weights fetch vgg19"
+        )
+    try:
+        facts = json.loads(metadata)
+        if facts.pop("sha256") != _digest(tensors, facts):
+            raise WeightsError(
+                f"{path}: damaged: its values do not match its checksum; get it again"
+            )
+        weights = Weights(
+            architecture=facts["architecture"],
+            params=_group(tensors),
+            mean=tuple(facts["mean"]),
+            source=facts["source"],
+            source_sha256=facts["source_sha256"],
+            licence=facts["licence"],
+            activation_means=_activation_means(tensors),
+            normalized=facts["normalized"],
+            name=path.stem,
+            sha256=sha256_of(path),
+            path=str(path),
+        )
+        check_parameters(weights, str(path))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path}: damaged metadata ({error!r}); get it again") from error
+    return weights
+
+
+def _digest(tensors: Mapping[str, np.ndarray], facts: Mapping[str, object]) -> str:
+    """SHA-256 over the facts, and names, types, shapes and bytes of the tensors."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for key in sorted(tensors):
+        tensor = tensors[key]
+        digest.update(f"{key} {tensor.dtype} {tensor.shape}\n".encode())
+        digest.update(tensor.tobytes())
+    return digest.hexdigest()
+
+
+def _group(tensors: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    params: dict[str, dict[str, np.ndarray]] = {}
+    for key, tensor in tensors.items():
+        layer, _, part = key.partition("/")
+        if part in ("kernel", "bias"):
+            params.setdefault(layer, {})[part] = tensor.astype(np.float32)
+    return params
+
+
+def _activation_means(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
+    means = {k.removeprefix(MEANS): v for k, v in tensors.items() if k.startswith(MEANS)}
+    return means or None
+
+
+def has_means(path: Path) -> bool:
+    """Whether a file has activation means; False where it cannot be read."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return any(key.startswith(MEANS) for key in file.keys())
+    except (SafetensorError, OSError):
+        return False
+
+
+def save_weights(weights: Weights, path: str | Path, dtype: type[np.floating] = np.float32) -> Path:
+    """Write one of our files, the same bytes for the same weights.
+
+    Args:
+        weights: what to write.
+        path: of the file, ending in .safetensors.
+        dtype: of kernels and biases in the file.
+
+    Returns:
+        The path.
+
+    Raises:
+        WeightsError: the file cannot be written.
+    """
+    tensors = {
+        f"{layer}/{part}": np.ascontiguousarray(tensor, dtype)
+        for layer, parts in weights.params.items()
+        for part, tensor in parts.items()
+    }
+    for layer, means in (weights.activation_means or {}).items():
+        tensors[MEANS + layer] = np.ascontiguousarray(means, np.float32)
+    facts = {
+        "architecture": weights.architecture,
+        "licence": weights.licence,
+        "mean": list(weights.mean),
+        "normalized": weights.normalized,
+        "source": weights.source,
+        "source_sha256": weights.source_sha256,
+    }
+    facts["sha256"] = _digest(tensors, facts)
+    data = save(tensors, {METADATA_KEY: json.dumps(facts, sort_keys=True)})
+    try:
+        write_bytes(Path(path), data)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be written ({error.strerror})") from error
+    return Path(path)

@@ -1,0 +1,195 @@
+"""`nst-jax weights`: from a file of another program to a picture, and what is refused."""
+
+import errno
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command import draw, listing, nst, refused
+from layouts import KERAS, random_network
+
+from nst_jax.weights import activation_means
+from nst_jax.weights.locate import embedded_path
+from nst_jax.weights.sources import SOURCES
+from nst_jax.weights.storage import load_weights
+
+PHOTOGRAPHS = 24  # the fewest that `normalize` takes
+
+
+@pytest.fixture(scope="module")
+def keras(tmp_path_factory):
+    """A file as Keras published VGG-16, with random values; a folder of photographs beside it."""
+    folder = tmp_path_factory.mktemp("keras")
+    KERAS.write(folder / "vgg16.h5", KERAS.convention(random_network("vgg16")), "vgg16")
+    (folder / "photographs").mkdir()
+    for number in range(PHOTOGRAPHS):
+        draw(folder / "photographs" / f"{number}.png", seed=number)
+    yield folder
+    shutil.rmtree(folder)  # pytest would keep 60 MB of each run
+
+
+@pytest.fixture(scope="module")
+def converted(keras, tmp_path_factory):
+    """The same, converted."""
+    path = tmp_path_factory.mktemp("converted") / "mine.safetensors"
+    assert nst("weights", "convert", keras / "vgg16.h5", "-o", path).code == 0
+    yield path
+    shutil.rmtree(path.parent)
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Where weights are installed: a folder that is not there yet. The current one is empty."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NST_JAX_WEIGHTS", str(tmp_path / "cache" / "weights"))
+    return tmp_path / "cache" / "weights"
+
+
+def test_from_a_file_to_a_picture(keras, installed, monkeypatch):
+    """Convert and install, list, verify, paint, normalise, paint."""
+    monkeypatch.setattr(activation_means, "CROP", 32)  # for speed
+    convert = ("weights", "convert", keras / "vgg16.h5")
+    code, out, err = nst(*convert)
+    path = installed / "vgg16-keras.safetensors"
+    assert (code, out) == (0, f"{path}\n")
+    assert "Keras" in err and f"nst-jax weights normalize {path}" in err
+    refused(convert, (f"{path}: exists already", "--overwrite"))
+    assert nst(*convert, "--overwrite")[:2] == (0, f"{path}\n")
+
+    code, out, err = nst("weights", "list")
+    assert code == 0 and err == ""
+    mine, embedded, fetchable = out.splitlines()
+    assert mine.split()[:2] == ["vgg16-keras", "vgg16"] and mine.endswith(str(path))
+    assert "no mean activations" in mine and "can be normalised" in embedded
+    assert all(name in fetchable for name in SOURCES)
+    assert f"vgg16-keras ({path})" in nst("info").out
+
+    code, out, err = nst("weights", "verify", "vgg16-keras")
+    assert code == 0 and err == ""
+    assert "13 convolutions, 14714688 values" in out and "cannot be normalised" in out
+
+    paint = ("stylize", draw("photo.png"), "photo.png", "--size", 32, "--steps", 0, "--overwrite")
+    paint += ("--weights", "vgg16-keras")
+    assert "NOT normalised" in nst(*paint).err
+
+    normalize = ("weights", "normalize", "vgg16-keras", "--images", keras / "photographs")
+    before = load_weights(path)
+    code, out, err = nst(*normalize)
+    assert (code, out, err) == (0, f"{path}\n", "")
+    after = load_weights(path)
+    assert before.activation_means is None and set(after.activation_means) == set(after.params)
+    for layer, parts in before.params.items():
+        assert np.array_equal(after.params[layer]["kernel"], parts["kernel"])
+    assert "means of every filter" in nst("weights", "verify", path).out
+    code, _, err = nst(*paint)
+    assert code == 0 and "NOT normalised" not in err and "normalised" in err
+
+
+@pytest.fixture(scope="module")
+def shelf(converted):
+    """A folder of files that are refused, which refused commands must leave as it is."""
+    folder, whole = converted.parent, converted.read_bytes()
+    (folder / "torn.safetensors").write_bytes(whole[:100_000])
+    (folder / "headless.safetensors").write_bytes(whole[:5])
+    flipped = whole[:-7] + bytes([whole[-7] ^ 1]) + whole[-6:]
+    (folder / "flipped.safetensors").write_bytes(flipped)
+    (folder / "empty.h5").touch()
+    (folder / "torn.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + b"\0" * 99)
+    (folder / "taken.safetensors").touch()
+    (folder / "box.safetensors").mkdir()
+    (folder / "few").mkdir()
+    draw(folder / "few" / "one.png")
+    return folder
+
+
+IN_PLACE = ("--images", "few")
+REFUSED = [
+    (("verify", "missing.safetensors"), ("missing.safetensors", "no such weights file")),
+    (("verify", "missing"), ("no weights called 'missing'", "there are vgg16-imagenet")),
+    (("verify", "few"), ("'few'",)),
+    (("verify", "box.safetensors"), ("box.safetensors: no such weights file",)),
+    (("verify", "torn.safetensors"), ("torn.safetensors: not a readable weights file",)),
+    (("verify", "headless.safetensors"), ("headless.safetensors: not a readable weights",)),
+    (("verify", "flipped.safetensors"), ("flipped.safetensors: damaged", "get it again")),
+    (("verify", "few/one.png"), ("few/one.png: not a readable weights", "weights convert")),
+    (("convert", "missing.h5"), ("missing.h5: cannot be read",)),
+    (("convert", "few"), ("few: cannot be read",)),
+    (("convert", "empty.h5"), ("empty.h5: the file is empty", "get it again")),
+    (("convert", "torn.h5"), ("torn.h5", "HDF5", "get it again")),
+    (("convert", "few/one.png"), ("few/one.png: starts with", "wanted Keras HDF5")),
+    (("convert", "mine.safetensors"), ("mine.safetensors: a safetensors file", "--weights")),
+    (("normalize", "missing", *IN_PLACE), ("no weights called 'missing'",)),
+    (("normalize", "mine.safetensors", *IN_PLACE), ("few: 1 images", "at least 24")),
+    (("normalize", "mine.safetensors", "--images", "nowhere"), ("nowhere: no such folder",)),
+    (("normalize", "mine.safetensors"), ("--images", "--help")),
+    (("fetch", "vgg11"), ("'vgg11'", "there are vgg19, vgg16")),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), REFUSED)
+def test_refused(shelf, installed, monkeypatch, arguments, words):
+    monkeypatch.chdir(shelf)
+    refused(("weights", *arguments), words)
+    assert not installed.exists()
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("taken.safetensors", ("taken.safetensors: exists already", "--overwrite")),
+        ("box.safetensors", ("box.safetensors: is a folder", "another name")),
+        ("nowhere/a.safetensors", ("no folder nowhere", "make it")),
+        ("weights.h5", ("weights.h5: wanted a name that ends in .safetensors",)),
+    ],
+)
+def test_bad_outputs(shelf, installed, keras, monkeypatch, output, words):
+    monkeypatch.chdir(shelf)
+    refused(("weights", "convert", keras / "vgg16.h5", "-o", output), words)
+    photographs = ("--images", keras / "photographs")
+    refused(("weights", "normalize", "mine.safetensors", *photographs, "-o", output), words)
+
+
+def test_the_embedded_file_is_never_changed(keras, installed):
+    before = embedded_path().stat()
+    relative = os.path.relpath(embedded_path())
+    for file in ("auto", "vgg16", embedded_path(), relative):
+        arguments = ("weights", "normalize", file, "--images", keras / "photographs")
+        refused(arguments, ("comes with the package", "-o"))
+        refused((*arguments, "-o", relative, "--overwrite"), ("comes with the package", "-o"))
+    assert embedded_path().stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_list_goes_on_after_a_bad_file(installed, converted):
+    installed.mkdir(parents=True)
+    (installed / "bad.safetensors").write_text("no weights at all")
+    shutil.copy(converted, installed / "vgg16-good.safetensors")
+    code, out, err = nst("weights", "list")
+    assert code == 0 and "vgg16-good" in out and "vgg16-imagenet" in out
+    assert len(err.splitlines()) == 1 and "bad.safetensors: not a readable weights file" in err
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_fetch_without_a_network(installed, monkeypatch, name):
+    def unreachable(*_, **__):
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    monkeypatch.setattr(socket, "create_connection", unreachable)
+    code, out, err = nst("weights", "fetch", name)
+    assert (code, out) == (2, "") and len(err.splitlines()) == 1
+    file = SOURCES[name].file_name
+    remedy = (SOURCES[name].urls[0], f"into {installed}", f"weights convert {installed / file}")
+    for word in (f"nst-jax: cannot fetch {name}", "Network is unreachable", *remedy):
+        assert word in err
+    assert listing(installed) == []
+
+
+def test_no_room_for_weights(installed, keras, monkeypatch):
+    def full_disk(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    arguments = ("weights", "convert", keras / "vgg16.h5", "-o", "a.safetensors")
+    refused(arguments, ("a.safetensors: cannot be written (No space left on device)",))

@@ -1,0 +1,70 @@
+import subprocess
+import sys
+
+import jax
+import jaxlib
+import pytest
+
+from nst_jax.engine import compilation_cache
+from nst_jax.errors import SettingsError
+
+# Compiles once; says how many entries of the cache JAX took.
+SCRIPT = """
+import sys
+from pathlib import Path
+import jax
+from nst_jax.engine.compilation_cache import keep_compilations
+own = keep_compilations(Path(sys.argv[1]))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+hits = []
+jax.monitoring.register_event_listener(
+    lambda event, **_: hits.append(event) if event.endswith("cache_hits") else None
+)
+jax.block_until_ready(jax.jit(lambda x: jax.numpy.sin(x) + 41)(1.0))
+print(len(hits), own.name)
+"""
+
+
+def compile_in_a_process(folder):
+    command = [sys.executable, "-c", SCRIPT, str(folder)]
+    hits, name = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return int(hits), name
+
+
+def test_the_second_process_compiles_nothing(tmp_path):
+    hits, name = compile_in_a_process(tmp_path / "new" / "cache")
+    assert hits == 0
+    assert f"jax-{jax.__version__}-jaxlib-{jaxlib.__version__}-" in name
+    assert compile_in_a_process(tmp_path / "new" / "cache") == (1, name)
+
+
+@pytest.fixture
+def config():
+    """JAX's configuration, put back."""
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+def test_other_machines_and_versions_have_other_folders(config, monkeypatch, tmp_path):
+    cpuinfo = tmp_path / "cpuinfo"
+    monkeypatch.setattr(compilation_cache, "CPUINFO", str(cpuinfo))
+    folders = set()
+    for flags in ("sse avx2", "sse avx2 avx512f"):
+        cpuinfo.write_text(f"processor: 0\nmodel name: one\nflags: {flags}\ncpu MHz: 1\n")
+        folders.add(compilation_cache.keep_compilations(tmp_path / "cache"))
+    cpuinfo.write_text("processor: 0\nmodel name: one\nflags: sse avx2\ncpu MHz: 2\n")
+    folders.add(compilation_cache.keep_compilations(tmp_path / "cache"))  # the first one again
+    monkeypatch.setattr(jaxlib, "__version__", "99")
+    folders.add(compilation_cache.keep_compilations(tmp_path / "cache"))
+    cpuinfo.unlink()
+    folders.add(compilation_cache.keep_compilations(tmp_path / "cache"))
+    assert len(folders) == 4 and all(folder.is_dir() for folder in folders)
+
+
+def test_a_file_in_the_way(config, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match="compilation cache"):
+        compilation_cache.keep_compilations(tmp_path / "file")

@@ -1,0 +1,184 @@
+"""The compiled lanes: how many at once, and that lanes cost what they must and no more."""
+
+import dataclasses
+import re
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+
+from nst_jax import Settings, SettingsError
+from nst_jax.engine.inputs import compute_targets
+from nst_jax.engine.lanes import even_share, jitted_lanes, plan_lanes, shape_of_lanes, take_lanes
+from nst_jax.engine.program import jitted, lane_axes, make_program
+
+FIXED, EACH = 1_000, 100  # bytes of the made-up program
+
+
+def compiler(calls, each=EACH, devices=1):
+    """Compile for nothing; each device needs FIXED bytes, and so many for each of its lanes."""
+
+    def compile_step(count):
+        assert count % devices == 0
+        calls.append(count)
+        sizes = SimpleNamespace(
+            argument_size_in_bytes=FIXED + each * count // devices,
+            output_size_in_bytes=0,
+            alias_size_in_bytes=0,
+            temp_size_in_bytes=0,
+        )
+        return SimpleNamespace(memory_analysis=lambda: sizes)
+
+    return compile_step
+
+
+@pytest.mark.parametrize(
+    ("wanted", "devices", "budget", "lanes"),
+    [
+        (20, 1, None, 20),
+        (20, 1, FIXED + 20 * EACH, 20),
+        (20, 1, FIXED + 20 * EACH - 1, 19),
+        (20, 1, FIXED + 7 * EACH, 7),
+        (20, 1, FIXED + EACH, 1),
+        (20, 4, None, 20),
+        (20, 4, FIXED + 3 * EACH, 12),
+        (5, 4, None, 8),  # two each, of which three idle
+        (1, 4, FIXED + EACH, 4),
+    ],
+)
+def test_as_many_as_fit(wanted, devices, budget, lanes):
+    calls = []
+    plan = plan_lanes(wanted, compiler(calls, devices=devices), devices, EACH // 2, FIXED, budget)
+    assert plan.lanes == lanes
+    assert plan.bytes == FIXED + EACH * lanes // devices
+    assert len(calls) <= 3
+
+
+def test_nothing_is_compiled_that_cannot_fit():
+    """A GPU's compiler allocates what it tries out."""
+    calls = []
+    plan_lanes(1000, compiler(calls), 1, EACH, FIXED, FIXED + 10 * EACH)
+    assert max(calls) == 10
+
+
+def test_lanes_that_need_more_when_they_are_few():
+    """XLA's temporaries per lane shrink with their number: the first guess may not fit."""
+
+    def compile_step(count):
+        return compiler([], each=EACH + 300 // count)(count)
+
+    plan = plan_lanes(20, compile_step, 1, EACH // 4, FIXED, FIXED + 900)
+    assert plan.bytes <= FIXED + 900
+    assert plan.lanes == 6
+
+
+def test_a_compiler_that_runs_out_of_memory():
+    """As XLA:TPU does; half as many are tried then."""
+    calls = []
+
+    def compile_step(count):
+        if count > 6:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: ran out of memory in hbm")
+        return compiler(calls)(count)
+
+    assert plan_lanes(20, compile_step, 1, 1, FIXED, 10**9).lanes == 5
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
+
+        def fail(count):
+            raise jax.errors.JaxRuntimeError("INTERNAL: a bug")
+
+        plan_lanes(20, fail, 1, 1, FIXED, None)
+
+
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [
+        (FIXED + 36, ("1.1 GB", "1.04 GB", "a --size of 60%", "--low-memory", "--lbfgs-memory 10")),
+        (FIXED - 1, ("1.1 GB", "the network alone takes 1 GB", "--memory")),
+    ],
+)
+def test_a_budget_too_small_for_one_lane(budget, words):
+    million = 1_000_000
+
+    def compile_step(count):
+        sizes = SimpleNamespace(
+            argument_size_in_bytes=FIXED * million,
+            output_size_in_bytes=EACH * million * count,
+            alias_size_in_bytes=0,
+            temp_size_in_bytes=0,
+        )
+        return SimpleNamespace(memory_analysis=lambda: sizes)
+
+    with pytest.raises(SettingsError) as caught:
+        plan_lanes(20, compile_step, 1, EACH * million, FIXED * million, budget * million)
+    assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "at_once", "devices", "even"),
+    [(20, 20, 1, 20), (20, 12, 1, 10), (20, 3, 1, 3), (20, 19, 1, 10), (7, 4, 1, 4)]
+    + [(20, 12, 4, 12), (9, 8, 4, 8), (10, 12, 4, 12), (6, 4, 2, 4)],
+)
+def test_even_rounds(wanted, at_once, devices, even):
+    assert even_share(wanted, at_once, devices) == even
+
+
+SETTINGS = Settings(lbfgs_memory=3)
+
+
+@pytest.fixture(scope="module")
+def problem(normalized, photograph, painting):
+    program = make_program(SETTINGS, normalized)
+    targets = compute_targets(program, normalized.params, photograph, painting)
+    return program, normalized.params, targets
+
+
+def lower(problem, count):
+    program, params, targets = problem
+    programs = jitted_lanes(program, (jax.devices()[0],))
+    images = jax.ShapeDtypeStruct((count, 64, 96, 3), np.float32)
+    carry = jax.eval_shape(programs.start, images)
+    arguments = shape_of_lanes(count, (targets, SETTINGS.loss_weights()))
+    return programs.step.lower(carry, params, *arguments)
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_each_lane_is_evaluated_once_per_step(problem, photograph, optimizer):
+    """As many convolutions as one image's step has, each over all lanes, and none in a loop."""
+    program, params, targets = problem
+    program = dataclasses.replace(program, optimizer=optimizer)
+    carry = jax.eval_shape(jitted(program).start, photograph)
+    one = jitted(program).step.lower(carry, params, targets, SETTINGS.loss_weights()).as_text()
+    many = lower((program, params, targets), 7).as_text()
+    convolutions = one.count("stablehlo.convolution")
+    assert convolutions >= 2 * 10  # forward and backward, to conv5_1
+    assert many.count("stablehlo.convolution") == convolutions
+    # On a CPU L-BFGS goes through its history row by row, in a function called twice.
+    loops = 1 if optimizer == "lbfgs" else 0
+    assert [text.count("stablehlo.while") for text in (one, many)] == [loops, loops]
+
+
+def test_pairs_are_stored_at_one_place_for_all_lanes(problem):
+    """One index for the history of steps and of changes; not one for each lane, (7, 1 or 2)."""
+    text = lower(problem, 7).as_text()
+    pair = r"tensor<7x3x18432xf32>, (tensor<[^>]*>), tensor<7x18432xf32>"
+    assert re.findall(rf"\({pair}\) -> tensor<7x3x18432xf32>", text) == ["tensor<1xi32>"] * 2
+
+
+def test_the_carry_is_donated(problem):
+    sizes = lower(problem, 7).compile().memory_analysis()
+    history = 2 * 3 * 7 * 64 * 96 * 3 * 4
+    assert sizes.alias_size_in_bytes > history
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_taking_lanes(problem, optimizer):
+    program = dataclasses.replace(problem[0], optimizer=optimizer)
+    images = np.arange(3 * 32 * 32 * 3, dtype=np.float32).reshape(3, 32, 32, 3)
+    carry = jax.device_get(jitted_lanes(program, (jax.devices()[0],)).start(images))
+    taken = take_lanes(carry, lane_axes(program), [2, 0])
+    assert np.array_equal(taken.image, images[[2, 0]])
+    shapes = [leaf.shape[:1] for leaf in jax.tree.leaves(taken)]
+    shared = 1 if optimizer == "lbfgs" else 0  # L-BFGS's slot
+    assert sorted(shapes) == [()] * shared + [(2,)] * (len(shapes) - shared)

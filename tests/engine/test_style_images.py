@@ -1,0 +1,102 @@
+"""Which paintings are meant, and at which sizes they are read."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command import draw
+from PIL import Image
+
+from nst_jax import ImageError, Settings
+from nst_jax.engine.style_images import PaintingReader, files_of, one_by_one
+from nst_jax.images import io
+
+ROUNDING = 1 / 255  # files are resized in 8 bits, arrays in floats
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """The current folder, with a folder of paintings and other files."""
+    monkeypatch.chdir(tmp_path)
+    Path("museum").mkdir()
+    for name in ("b.png", "a.JPG", "c.webp", ".hidden.png"):
+        draw(Path("museum") / name, 40, 60)
+    Path("museum/catalogue.txt").write_text("Dear Theo,")
+    (Path("museum") / "cellar.png").mkdir()
+    Path("empty").mkdir()
+    draw("alone.png", 60, 40, seed=3)
+
+
+def test_a_folder_counts_as_its_images():
+    wanted = [Path("museum", name) for name in ("a.JPG", "b.png", "c.webp")]
+    assert io.images_in("museum") == wanted
+    assert files_of(["alone.png", "museum", "missing.png"]) == (
+        ["alone.png", *map(str, wanted), "missing.png"]
+    )
+    assert one_by_one("museum") == one_by_one(Path("museum")) == tuple(wanted)
+    assert one_by_one(["alone.png", Path("museum")]) == ("alone.png", *wanted)
+
+
+@pytest.mark.parametrize("name", ["empty", "museum/cellar.png"])
+def test_a_folder_without_images(name):
+    with pytest.raises(ImageError, match=f"{name}: is a folder without images; give an image"):
+        files_of([name])
+
+
+def test_one_or_several():
+    image = np.zeros((20, 20, 3), np.float32)
+    assert one_by_one(None) == ()
+    assert one_by_one("alone.png") == ("alone.png",)
+    assert [each is image for each in one_by_one([image, image])] == [True, True]
+    (only,) = one_by_one(image)
+    assert only is image
+
+
+def test_files_are_read_at_every_size():
+    """From the file: enlarging a small copy of it would show."""
+    noise = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
+    Image.fromarray(noise).save("noise.png")
+    reader = PaintingReader(Settings(size=300, style_size=32))
+    (painting,) = reader.read(("noise.png",), (1.0, 0.75, 4.0))
+    assert painting.image.shape == (24, 32, 3)
+    shapes = [image.shape for image in painting.scaled]
+    assert shapes == [(24, 32, 3), (18, 24, 3), (96, 128, 3)]
+    assert painting.scaled[0] is painting.image
+    assert np.abs(painting.scaled[2] - noise / 255).max() < 1e-6
+
+
+def test_arrays_are_resampled():
+    image = io.load_image("alone.png")
+    reader = PaintingReader(Settings())
+    (painting,) = reader.read((image,), (0.5, 1.5))
+    assert painting.image is image
+    assert [each.shape for each in painting.scaled] == [(30, 20, 3), (90, 60, 3)]
+    for each, size in zip(painting.scaled, (30, 90), strict=True):
+        assert np.abs(each - io.load_image("alone.png", size)).max() < 2 * ROUNDING
+
+
+def test_what_lanes_share_is_read_once(monkeypatch):
+    read = []
+    load = io.load_image
+    monkeypatch.setattr(io, "load_image", lambda path, size: read.append(size) or load(path))
+    reader = PaintingReader(Settings(size=64))
+    array = load("alone.png")
+    first = reader.read(("alone.png", array), (0.5, 1.0))
+    second = reader.read((Path("alone.png"), array), (2.0, 0.5))
+    assert read == [64, 32, 128]
+    for one, other in zip(first, second, strict=True):
+        assert one.image is other.image and one.scaled[0] is other.scaled[1]
+    assert reader.read(first, (7.0,)) == first
+
+
+@pytest.mark.parametrize("as_array", [False, True])
+@pytest.mark.parametrize(
+    ("scale", "words"),
+    [(0.2, "size 12 would have 8 x 12 pixels"), (100, "size 30000 would have 600.0 megapixels")],
+)
+def test_sizes_that_cannot_be(as_array, scale, words):
+    size = 60 if scale < 1 else 300
+    given = io.load_image("alone.png", size) if as_array else "alone.png"
+    who = "the style image at" if as_array else "alone.png: at"
+    with pytest.raises(ImageError, match=f"{who} {words}"):
+        PaintingReader(Settings(size=size)).read((given,), (scale,))

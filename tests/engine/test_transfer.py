@@ -1,0 +1,654 @@
+"""The run: where it starts, how it goes on, what it compiles, how it stops and what it recovers."""
+
+import dataclasses
+import logging
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+from reference import SAMPLES
+from scipy.linalg import sqrtm
+
+from nst_jax import NSTError, Settings, SettingsError, stylize
+from nst_jax.engine.inputs import initial_image
+from nst_jax.engine.program import Best, Carry, jitted, make_program, prepare, start, step
+from nst_jax.engine.transfer import compute_targets, optimize
+from nst_jax.images import io
+from nst_jax.images.color_transfer import match_luminance
+from nst_jax.images.resize import cover
+from nst_jax.losses.terms import Losses
+
+pytestmark = pytest.mark.usefixtures("equal_shares")
+
+# Small and quick; the same program throughout, so that it is compiled once.
+QUICK = Settings(steps=12, ratio=1e-4, lbfgs_memory=5)
+# One float32 program against another on the same numbers.
+SAME = 1e-5
+COLORED = 1e-3  # after three steps of L-BFGS, from targets that differ by rounding
+CHROMA = 1e-6  # float32
+
+
+@pytest.fixture(scope="module")
+def run(normalized, photograph, painting):
+    def run(settings=QUICK, content=photograph, style=painting, **options):
+        return stylize(content, style, settings, weights=normalized, **options)
+
+    return run
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_the_loss_falls(run, optimizer):
+    result = run(dataclasses.replace(QUICK, optimizer=optimizer), report_every=1)
+    assert result.losses.total < 0.7 * result.history[0][1].total
+    assert result.losses.total == min(losses.total for _, losses in result.history)
+    assert [number for number, _ in result.history] == list(range(13))
+    assert result.evaluations == 13
+    assert result.completed and result.restarts == 0
+
+
+def test_the_result_is_a_picture(run, photograph):
+    result = run()
+    assert result.image.shape == photograph.shape
+    assert result.image.dtype == np.float32
+    assert 0 <= result.image.min() and result.image.max() <= 1
+
+
+def test_zero_steps_give_the_initial_image(run, photograph):
+    result = run(dataclasses.replace(QUICK, steps=0))
+    assert np.array_equal(result.image, photograph)
+    assert result.evaluations == 1
+
+
+def test_terms_add_up(run):
+    settings = dataclasses.replace(QUICK, tv_weight=0.3, style_layer_weights=(1, 0.5, 0, 2, 1))
+    losses = run(settings).losses
+    style = sum(
+        weight * losses.style_layers[layer]
+        for weight, layer in zip((1, 0.5, 0, 2, 1), settings.style_layers, strict=True)
+    )
+    assert losses.style == pytest.approx(style, rel=SAME)
+    assert losses.total == pytest.approx(1e-4 * losses.content + style + 0.3 * losses.tv, rel=SAME)
+
+
+def test_the_same_seed_gives_the_same_picture(run):
+    noise = dataclasses.replace(QUICK, init="noise", steps=4)
+    first, second = run(noise), run(noise)
+    other = run(dataclasses.replace(noise, seed=1))
+    assert np.array_equal(first.image, second.image)
+    assert not np.array_equal(first.image, other.image)
+
+
+def test_everything_is_compiled_once(run, normalized, caplog):
+    """One compilation of the step in a run; none for another ratio, seed or number of steps."""
+    jitted.cache_clear()
+    settings = dataclasses.replace(QUICK, lbfgs_memory=3)
+    with jax.log_compiles(), caplog.at_level(logging.WARNING, logger="jax"):
+        run(settings, save_every=2)
+        compiled = [r.getMessage() for r in caplog.records if "Finished XLA" in r.getMessage()]
+        assert sum("jit(step)" in message for message in compiled) == 1
+        caplog.clear()
+        run(dataclasses.replace(settings, ratio=1e-2, tv_weight=1.0, steps=5))
+        compiled = [r.getMessage() for r in caplog.records if "Finished XLA" in r.getMessage()]
+        assert not any("jit(step)" in message for message in compiled)
+        assert not any("jit(style_grams)" in message for message in compiled)
+
+
+def test_paths_are_loaded_at_their_sizes(normalized):
+    settings = dataclasses.replace(QUICK, size=48, style_size=40, steps=1)
+    result = stylize(
+        SAMPLES / "china.jpg",
+        str(SAMPLES / "van_gogh_cafe_terrace.jpg"),
+        settings,
+        weights=normalized,
+    )
+    assert result.image.shape == (32, 48, 3)
+
+
+def test_weights_are_found_and_normalised(photograph, painting):
+    result = stylize(photograph, painting, dataclasses.replace(QUICK, steps=0, weights="vgg16"))
+    assert result.weights.name == "vgg16-imagenet"
+    assert result.weights.normalized
+    plain = dataclasses.replace(QUICK, steps=0, weights="vgg16", normalize=False)
+    assert not stylize(photograph, painting, plain).weights.normalized
+
+
+def test_callback_sees_every_step_and_images_where_asked(run):
+    seen = []
+    result = run(callback=seen.append, save_every=5)
+    assert [progress.step for progress in seen] == list(range(13))
+    assert [p.step for p in seen if p.image is not None] == [0, 5, 10]
+    assert all(p.image.shape == result.image.shape for p in seen if p.image is not None)
+    assert all(isinstance(p.losses.total, float) for p in seen)
+
+
+def test_a_callback_can_stop_the_run(run):
+    seen = []
+
+    def stop_at_three(progress):
+        seen.append(progress)
+        if progress.step == 3:
+            raise StopIteration
+        return True  # as tqdm's update may; it means nothing
+
+    result = run(callback=stop_at_three, report_every=1)
+    assert not result.completed
+    assert [progress.step for progress in seen] == [0, 1, 2, 3]
+    # A step may have been in flight already: it counts, and its image may be the best.
+    assert result.evaluations in (4, 5)
+    assert [number for number, _ in result.history] == list(range(result.evaluations))
+    assert result.losses.total == min(losses.total for _, losses in result.history)
+
+
+def test_initial_images(photograph, painting, tmp_path):
+    key = jax.random.key(0)
+    assert np.array_equal(initial_image(key, "content", photograph, painting), photograph)
+    noise = np.asarray(initial_image(key, "noise", photograph, painting))
+    assert noise.shape == photograph.shape
+    assert noise.mean() == pytest.approx(0.5, abs=0.01)
+    assert noise.std() == pytest.approx(12**-0.5, abs=0.01)  # of the uniform distribution
+    style = initial_image(key, "style", photograph, painting)
+    assert style.shape == photograph.shape
+    io.save_image(photograph, tmp_path / "start.png")
+    loaded = initial_image(key, str(tmp_path / "start.png"), photograph, painting)
+    assert loaded == pytest.approx(photograph, abs=0.5 / 255 + 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (np.zeros((64, 64)), r"content image has shape \(64, 64\)"),
+        (np.zeros((64, 64, 4)), "wanted"),
+        (np.zeros((0, 64, 3)), "wanted"),
+        (np.full((64, 64, 3), np.nan), "values from nan to nan"),
+        (np.full((64, 64, 3), 255, np.uint8), "values from 255 to 255; wanted .* divide"),
+        (np.full((64, 64, 3), -1.0), "values from -1"),
+        (np.zeros((8, 64, 3)), "too small for conv5_1"),
+    ],
+)
+def test_images_that_make_no_sense(run, content, message):
+    with pytest.raises(NSTError, match=message):
+        run(content=content)
+
+
+def test_a_first_loss_that_overflows_is_refused(run):
+    with pytest.raises(SettingsError, match="smaller ratio"):
+        run(dataclasses.replace(QUICK, ratio=1e38, init="noise"))
+
+
+def test_a_layer_that_the_network_lacks_is_refused(run):
+    with pytest.raises(SettingsError, match="vgg16 has no layer 'conv5_4'"):
+        run(dataclasses.replace(QUICK, style_layers=("conv5_4",)))
+
+
+@pytest.fixture(scope="module")
+def problem(normalized, photograph, painting):
+    """A program and the arguments of its step."""
+    program = make_program(QUICK, normalized)
+    params = prepare(program, normalized.params)
+    targets = compute_targets(program, normalized.params, photograph, painting)
+    return program, (params, targets, QUICK.loss_weights())
+
+
+def advance(program, carry, arguments):
+    """One step, keeping the carry."""
+    return jitted(program).step(jax.tree.map(jnp.copy, carry), *arguments)
+
+
+def spoil(carry, image):
+    return carry._replace(image=jnp.full_like(carry.image, image))
+
+
+@pytest.mark.parametrize("image", [np.nan, np.inf, 1e3])
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_a_lost_image_goes_back_to_the_best(problem, photograph, image, optimizer):
+    """A loss that is not finite, or has exploded: the best image again, an empty history."""
+    program, arguments = problem
+    program = dataclasses.replace(program, optimizer=optimizer, learning_rate=0.05)
+    carry = jitted(program).start(photograph)
+    for _ in range(4):
+        carry, _ = advance(program, carry, arguments)
+    assert int(carry.restarts) == 0
+    recovered, losses = advance(program, spoil(carry, image), arguments)
+    assert not float(losses.total) < 10 * float(carry.best.losses.total)
+    assert int(recovered.restarts) == 1
+    assert np.array_equal(recovered.image, carry.best.image)
+    assert np.array_equal(recovered.best.image, carry.best.image)
+    fresh = jitted(program).start(carry.best.image)
+    fresh = fresh._replace(best=carry.best, shrink=recovered.shrink)
+    for _ in range(3):  # from here it goes as a new run would, with shorter steps
+        recovered, losses = advance(program, recovered, arguments)
+        fresh, expected = advance(program, fresh, arguments)
+        assert float(losses.total) == pytest.approx(float(expected.total), rel=1e-3)
+    assert float(recovered.best.losses.total) <= float(carry.best.losses.total)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(ratio=0.1),
+        Settings(ratio=1.0),
+        Settings(ratio=1e-3, convention="equations"),
+        Settings(ratio=1e-4, optimizer="adam", learning_rate=1.0),
+    ],
+    ids=["0.1", "1", "equations", "adam far too fast"],
+)
+def test_a_run_whose_first_step_is_too_long_still_ends_below_its_start(run, settings):
+    """The same first step again would explode again, for ever."""
+    result = run(dataclasses.replace(settings, steps=60, lbfgs_memory=5))
+    assert result.losses.total < 0.999 * result.history[0][1].total
+
+
+def test_lanes_do_not_disturb_each_other(problem, photograph):
+    """A vmap over carries and ratios: each lane as if alone, beside one that is lost."""
+    program, (params, targets, weights) = problem
+    ratios = [1e-5, 1e-3, 1e-4]
+
+    def one(ratio, carry):
+        lane = weights._replace(content=jnp.float32(ratio))
+        return advance(program, carry, (params, targets, lane))
+
+    single = jitted(program).start(photograph)
+    alone = []
+    for ratio in ratios:
+        carry = single
+        for _ in range(3):
+            carry, losses = one(ratio, carry)
+        alone.append(float(losses.total))
+
+    lanes = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), single)
+    lanes = lanes._replace(image=lanes.image.at[2].set(jnp.nan))
+    contents = jnp.float32(ratios)
+
+    @jax.jit
+    def together(lanes):
+        def lane(carry, content):
+            return step(program, carry, params, targets, weights._replace(content=content))
+
+        return jax.vmap(lane)(lanes, contents)
+
+    for _ in range(3):
+        lanes, losses = together(lanes)
+    assert np.asarray(losses.total)[:2] == pytest.approx(np.array(alone[:2]), rel=1e-3)
+    assert list(np.asarray(lanes.restarts)) == [0, 0, 1]
+
+
+def test_start_has_an_infinite_best(problem, photograph):
+    program, _ = problem
+    carry = start(program, jnp.asarray(photograph))
+    assert isinstance(carry, Carry) and isinstance(carry.best, Best)
+    assert isinstance(carry.best.losses, Losses)
+    assert float(carry.best.losses.total) == np.inf
+
+
+def test_optimize_runs_from_any_image(problem, normalized, photograph, painting):
+    """What `sweep` and users with targets of their own call."""
+    program, (_, targets, _) = problem
+    other = np.flip(photograph, axis=1).copy()
+    result = optimize(program, other, targets, QUICK, normalized)
+    assert result.losses.total < result.history[0][1].total
+
+
+def test_bfloat16_is_near_float32(run):
+    exact = run(dataclasses.replace(QUICK, steps=0)).history[0][1]
+    rough = run(dataclasses.replace(QUICK, steps=0, precision="bfloat16")).history[0][1]
+    assert rough.style != exact.style
+    assert rough.style == pytest.approx(exact.style, rel=0.02)
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+def test_only_convolutions_may_be_rough(problem, normalized, photograph, precision):
+    """Gram matrices and L-BFGS ask for the highest precision, whatever the network does."""
+    program, (_, *arguments) = problem
+    arguments = (normalized.params, *arguments)  # as on a GPU
+    program = dataclasses.replace(program, precision=precision)
+    carry = jitted(program).start(photograph)
+    lowered = jitted(program).step.lower(carry, *arguments).as_text().splitlines()
+    products = [line for line in lowered if "dot_general" in line]
+    convolutions = [line for line in lowered if "stablehlo.convolution" in line]
+    assert products and all("precision = [HIGHEST, HIGHEST]" in line for line in products)
+    wanted = "HIGHEST" if precision == "float32" else "DEFAULT"
+    assert all(f"#stablehlo<precision {wanted}>" in line for line in convolutions)
+
+
+def test_weights_that_cannot_be_normalised_are_reported(photograph, painting, embedded):
+    plain = dataclasses.replace(embedded, activation_means=None)
+    with pytest.warns(UserWarning, match="cannot be normalised"):
+        stylize(photograph, painting, dataclasses.replace(QUICK, steps=0), weights=plain)
+
+
+@pytest.mark.parametrize("name", ["report_every", "save_every"])
+def test_intervals_below_one(run, name):
+    with pytest.raises(SettingsError, match=f"{name} is 0; wanted at least 1"):
+        run(**{name: 0})
+
+
+# ---- Colours
+
+
+def recolored(colors, **changes):
+    """Plain gradients: at this size they do more in three steps."""
+    return dataclasses.replace(QUICK, colors=colors, steps=3, precondition=False, **changes)
+
+
+def chroma_of(image):
+    """I and Q of YIQ, in float64."""
+    return image.astype(np.float64) @ np.array([(0.596, -0.274, -0.322), (0.211, -0.523, 0.312)]).T
+
+
+def luminance_of(image):
+    """In three equal channels, float64."""
+    return np.repeat((image.astype(np.float64) @ (0.299, 0.587, 0.114))[..., None], 3, axis=-1)
+
+
+def moved_colors(style, content):
+    """By the map of Gatys et al. 2016, Σ_C^½ Σ_S^−½, in float64, clipped."""
+    (mean, root), (own_mean, own_root) = (
+        (colors.mean(axis=0), sqrtm(np.cov(colors.T, bias=True)))
+        for colors in (image.astype(float).reshape(-1, 3) for image in (content, style))
+    )
+    moved = (style - own_mean) @ np.linalg.inv(own_root) @ root + mean
+    return moved.clip(0, 1).astype(np.float32)
+
+
+def test_matched_colours_are_a_run_with_a_painting_of_these_colours(run, photograph, painting):
+    result = run(recolored("match"))
+    expected = run(recolored("style"), style=moved_colors(painting, photograph))
+    assert result.losses.total == pytest.approx(expected.losses.total, rel=COLORED)
+    assert np.abs(result.image - expected.image).max() < COLORED
+    assert result.losses.total != pytest.approx(run(recolored("style")).losses.total, rel=0.1)
+
+
+def test_several_paintings_are_matched_each_by_itself(run, photograph, painting):
+    paintings = (painting, np.flip(photograph, axis=-1) ** 2)
+    settings = dataclasses.replace(recolored("match"), style_blend=(1, 3), steps=0)
+    result = run(settings, style=paintings)
+    moved = tuple(moved_colors(each, photograph) for each in paintings)
+    expected = run(dataclasses.replace(settings, colors="style"), style=moved)
+    assert result.losses.style == pytest.approx(expected.losses.style, rel=COLORED)
+
+
+def test_luminance_is_a_run_in_grey_with_the_chroma_of_the_photograph(run, photograph, painting):
+    seen = []
+    result = run(recolored("luminance"), callback=seen.append, save_every=1)
+    grey, own = luminance_of(photograph), luminance_of(painting)
+    own = (own - own.mean()) * grey.std() / own.std() + grey.mean()
+    expected = run(recolored("style"), grey, own.clip(0, 1))
+    assert result.losses.total == pytest.approx(expected.losses.total, rel=COLORED)
+    inside = (result.image.min(axis=-1) > 0) & (result.image.max(axis=-1) < 1)
+    got, wanted = luminance_of(result.image), luminance_of(expected.image)
+    assert inside.mean() > 0.3 and np.abs(got - wanted)[inside].max() < 0.01
+    for image in [result.image, *(progress.image for progress in seen)]:
+        assert np.abs(chroma_of(image) - chroma_of(photograph)).max() < CHROMA
+        assert image.min() >= 0 and image.max() <= 1
+    assert np.abs(result.image - photograph).max() > 0.02  # something happened
+
+
+def test_luminance_at_a_coarse_size(run, photograph):
+    """The chroma is that of the photograph at this size; a result's, that of the full size."""
+    seen = []
+
+    def callback(progress):
+        seen.append(progress)
+        if progress.step == 1:
+            raise StopIteration
+
+    result = run(recolored("luminance", scales=2), callback=callback, save_every=1)
+    assert not result.completed and seen[0].image.shape == (32, 48, 3)
+    small = enlarged(photograph, 48, 32).clip(0, 1)
+    assert np.abs(chroma_of(seen[0].image) - chroma_of(small)).max() < CHROMA
+    assert np.abs(chroma_of(result.image) - chroma_of(photograph)).max() < CHROMA
+
+
+@pytest.mark.parametrize("colors", ["luminance", "match"])
+@pytest.mark.parametrize("grey", ["photograph", "painting", "both"])
+def test_colours_of_grey_images(run, photograph, painting, colors, grey):
+    content, style = photograph, painting
+    content = content if grey == "painting" else luminance_of(content)
+    style = style if grey == "photograph" else luminance_of(style)
+    result = run(dataclasses.replace(QUICK, colors=colors), content, style)
+    assert np.isfinite(result.losses.total)
+    assert result.losses.total < result.history[0][1].total
+    if colors == "luminance":
+        assert np.abs(chroma_of(result.image) - chroma_of(content)).max() < CHROMA
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.25])
+@pytest.mark.parametrize("init", ["noise", "style", "start.png"])
+def test_initial_images_of_luminance_are_grey(
+    run, photograph, painting, tmp_path, monkeypatch, init, noise
+):
+    """Seen with a grey photograph, whose chroma of 0 hides nothing."""
+    monkeypatch.chdir(tmp_path)
+    io.save_image(np.flip(photograph, axis=1), "start.png")
+    grey = np.repeat(photograph[..., :1], 3, axis=-1)
+    settings = dataclasses.replace(recolored("luminance", init=init, init_noise=noise), steps=0)
+    image = run(settings, grey).image
+    assert np.ptp(image, axis=-1).max() < CHROMA
+    white = run(dataclasses.replace(settings, init="noise"), grey).image
+    assert np.ptp(white, axis=-1).max() < CHROMA
+    assert white.std() == pytest.approx(12**-0.5, abs=0.01)  # not the sum of three channels
+    wanted = {
+        "noise": lambda: white,
+        "style": lambda: cover(match_luminance(painting, grey).clip(0, 1), (64, 96)),
+        "start.png": lambda: luminance_of(io.load_image(init)),
+    }[init]()
+    assert np.abs(image - ((1 - noise) * wanted + noise * white)).max() < CHROMA
+
+
+# ---- The mean of the last images, and normalised gradients
+
+
+def images_of(program, arguments, image, steps):
+    """Those that are evaluated: the initial one, and one after each step."""
+    carry, found = jitted(program).start(image), []
+    for _ in range(steps + 1):
+        found.append(np.float64(carry.image))
+        carry, _ = advance(program, carry, arguments)
+    return found
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+@pytest.mark.parametrize("span", [1, 4])
+def test_average(run, problem, normalized, photograph, optimizer, span):
+    """Weights fall by 1 − 2/(N+1) and sum to 1; the losses are those of that very image."""
+    settings = dataclasses.replace(QUICK, optimizer=optimizer, average=span, init="noise")
+    result = run(settings, report_every=1)
+    program = dataclasses.replace(make_program(settings, normalized), average=0)
+    noise = jax.random.uniform(jax.random.key(0), photograph.shape)
+    found = images_of(program, problem[1], noise, QUICK.steps)
+    weights = (1 - 2 / (span + 1)) ** np.arange(QUICK.steps, -1, -1.0)
+    mean = np.tensordot(weights / weights.sum(), found, 1)
+    assert np.abs(result.image - mean.clip(0, 1)).max() < 1e-5
+    _, targets, _ = problem[1]
+    still = dataclasses.replace(QUICK, steps=0)
+    alone = optimize(problem[0], np.float32(mean), targets, still, normalized)
+    assert result.losses.total == pytest.approx(alone.losses.total, rel=1e-4)
+    assert result.evaluations == QUICK.steps + 1 and len(result.history) == QUICK.steps + 1
+    if span == 1:  # the last image
+        assert result.losses.total == pytest.approx(result.history[-1][1].total, rel=SAME)
+
+
+def test_an_average_costs_nothing_where_it_is_not_asked_for(problem, photograph):
+    program, _ = problem
+    leaves = [
+        len(jax.tree.leaves(jax.eval_shape(jitted(one).start, photograph)))
+        for one in (program, dataclasses.replace(program, average=5))
+    ]
+    assert leaves[1] == leaves[0] + 2
+
+
+def test_a_lost_image_does_not_count(problem, photograph):
+    program = dataclasses.replace(problem[0], average=3)
+    carry, _ = advance(program, jitted(program).start(photograph), problem[1])
+    for image in (np.nan, np.inf, 1e3):
+        lost, _ = advance(program, spoil(carry, image), problem[1])
+        assert np.array_equal(lost.outcome, carry.outcome)
+        assert np.array_equal(lost.outcome, photograph)
+
+
+def test_the_callback_sees_the_average(run):
+    seen = []
+    result = run(dataclasses.replace(QUICK, average=4), callback=seen.append, save_every=6)
+    assert np.array_equal(seen[12].image, result.image)
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_an_average_of_a_run_that_was_stopped(run, step):
+    def stop(progress):
+        if progress.step == step:
+            raise StopIteration
+
+    result = run(dataclasses.replace(QUICK, average=4), callback=stop)
+    assert not result.completed and result.evaluations in (step + 1, step + 2)
+    assert np.isfinite(result.losses.total)
+
+
+def test_the_next_scale_begins_with_the_average(run, normalized, photograph, painting):
+    """Its first losses are those of the average of the scale before, enlarged."""
+    settings = dataclasses.replace(QUICK, scales=2, average=4, optimizer="adam", init="noise")
+    result = run(settings, report_every=1)
+    small = [enlarged(photograph, 48, 32), enlarged(painting, 32, 40)]
+    coarse = dataclasses.replace(settings, scales=1, steps=5)  # the sixth update is not used
+    before = run(coarse, *[image.clip(0, 1) for image in small])
+    first = dict(result.history)[6]
+    program = make_program(settings, normalized)
+    targets = compute_targets(program, normalized.params, photograph, painting)
+    still = dataclasses.replace(settings, scales=1, steps=0)
+    alone = optimize(program, enlarged(before.image, 96, 64), targets, still, normalized)
+    assert first.total == pytest.approx(alone.losses.total, rel=1e-3)
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_normalized_gradients(run, optimizer):
+    """Both terms fall, whatever their size; the last image is the result."""
+    settings = dataclasses.replace(QUICK, normalize_gradients=True, init="noise", ratio=1.0)
+    falls = []
+    for convention in ("paper", "equations"):
+        one = dataclasses.replace(settings, convention=convention, optimizer=optimizer)
+        result = run(one, report_every=1)
+        first, last = result.history[0][1], result.history[-1][1]
+        assert result.losses == last and result.restarts == 0
+        assert last.content < 0.95 * first.content and last.style < 0.7 * first.style
+        falls.append((last.content / first.content, last.style / first.style))
+    assert falls[0] == pytest.approx(falls[1], rel=0.02)  # 1536 times as much content
+
+
+# ---- From coarse to fine
+
+SCALED = dataclasses.replace(QUICK, scales=2)  # 6 steps at 48 px, 6 at 96 px
+
+
+def enlarged(image, width, height):
+    """By Pillow alone."""
+    planes = [Image.fromarray(np.ascontiguousarray(image[..., c])) for c in range(3)]
+    lanczos = Image.Resampling.LANCZOS
+    return np.stack([np.asarray(p.resize((width, height), lanczos)) for p in planes], axis=-1)
+
+
+def test_one_scale_is_the_plain_loop(run, problem, photograph):
+    """Bit for bit: the functions of the program, and nothing between them."""
+    program, arguments = problem
+    carry, totals = jitted(program).start(photograph), []
+    for _ in range(QUICK.steps + 1):
+        carry, losses = advance(program, carry, arguments)
+        totals.append(float(losses.total))
+    result = run(dataclasses.replace(QUICK, scales=1), report_every=1)
+    assert [losses.total for _, losses in result.history] == totals
+    assert np.array_equal(result.image, np.asarray(carry.best.image).clip(0, 1))
+
+
+@pytest.mark.parametrize("init", ["content", "noise"])
+def test_two_scales_are_two_runs(run, problem, normalized, photograph, painting, init):
+    """The second starts from the first's best image, with the photograph's own detail.
+
+    Of Adam, whose images are in [0, 1].
+    """
+    settings = dataclasses.replace(SCALED, init=init, optimizer="adam")
+    result = run(settings, report_every=4)
+    small = [
+        enlarged(photograph, 48, 32),
+        enlarged(painting, *np.array(painting.shape[1::-1]) // 2),
+    ]
+    small = [image.clip(0, 1) for image in small]
+    coarse = run(dataclasses.replace(settings, scales=1, steps=5), *small, report_every=4)
+    program, (_, targets, _) = problem
+    program = dataclasses.replace(program, optimizer="adam", learning_rate=settings.step_size)
+    start = enlarged(coarse.image, 96, 64)
+    if init == "content":
+        start = start + photograph - enlarged(small[0], 96, 64)
+    settings = dataclasses.replace(settings, steps=6)
+    fine = optimize(program, start, targets, settings, normalized, report_every=4)
+    steps = [step for step, _ in result.history]
+    assert steps == [0, 4, 6, 8, 12]  # the first at each scale, every fourth, the last
+    totals = [losses.total for _, losses in result.history]
+    expected = [losses.total for _, losses in coarse.history]
+    assert totals[:2] == pytest.approx(expected[:2], rel=SAME)
+    expected = {6 + step: losses.total for step, losses in fine.history}
+    assert [totals[2], totals[4]] == pytest.approx([expected[6], expected[12]], rel=1e-3)
+    assert result.losses.total == pytest.approx(fine.losses.total, rel=1e-3)
+    assert np.abs(result.image - fine.image).mean() < 1e-3
+    assert result.evaluations == 13 and result.completed
+    assert [(scale.size, scale.steps) for scale in result.scales] == [(48, 6), (96, 6)]
+
+
+def test_the_result_is_the_best_of_the_full_size(run):
+    result = run(SCALED, report_every=1)
+    totals = [losses.total for _, losses in result.history]
+    assert [step for step, _ in result.history] == list(range(13))
+    assert result.losses.total == min(totals[6:])
+    assert result.image.shape == (64, 96, 3) and result.compile_seconds > 0
+
+
+def test_callback_sees_images_at_their_size(run):
+    seen = []
+    result = run(SCALED, callback=seen.append, save_every=3)
+    assert [p.step for p in seen] == list(range(13))
+    assert [p.size for p in seen] == [48] * 6 + [96] * 7
+    shapes = {p.step: p.image.shape[:2] for p in seen if p.image is not None}
+    assert shapes == {0: (32, 48), 3: (32, 48), 6: (64, 96), 9: (64, 96), 12: (64, 96)}
+    assert [p.work for p in seen] == pytest.approx([n / 30 for n in (*range(6), *range(6, 31, 4))])
+    assert [p.seconds for p in seen] == sorted(p.seconds for p in seen)
+    assert seen[-1].seconds <= result.run_seconds
+
+
+@pytest.mark.parametrize("step", [1, 5])
+def test_stopping_at_a_coarse_scale(run, step):
+    """Its last step included: the best image, enlarged, and no step at the full size."""
+    seen = []
+
+    def stop(progress):
+        seen.append(progress)
+        if progress.step == step:
+            raise StopIteration
+
+    result = run(SCALED, callback=stop, save_every=1, report_every=1)
+    assert not result.completed and result.evaluations in (step + 1, min(step + 2, 6))
+    best = enlarged(seen[-1].image, 96, 64)
+    assert result.image.shape == (64, 96, 3)
+    if result.evaluations == step + 1:
+        assert np.abs(result.image - best.clip(0, 1)).mean() < 0.01  # that of before clipping
+    assert result.losses.total == min(losses.total for _, losses in result.history)
+
+
+@pytest.mark.parametrize("init", ["content", "noise"])
+def test_a_coarse_scale_is_a_good_start(run, init):
+    """As many steps at the full size, and some at a quarter of the cost before them."""
+    settings = dataclasses.replace(QUICK, init=init)
+    alone, scaled = run(settings), run(dataclasses.replace(settings, steps=24, scales=2))
+    assert [scale.steps for scale in scaled.scales] == [12, 12]
+    assert scaled.losses.total < 0.95 * alone.losses.total
+
+
+def test_an_overflow_at_the_full_size_is_refused(run, monkeypatch):
+    """Content, as printed in the paper, is a sum, which has more terms there."""
+    settings = dataclasses.replace(SCALED, init="noise", convention="equations", ratio=1e33)
+    coarse = run(settings, callback=stop_at_once)
+    ratio = 2e38 / coarse.history[0][1].content
+    with pytest.raises(SettingsError, match="smaller ratio"):
+        run(dataclasses.replace(settings, ratio=ratio, optimizer="adam", learning_rate=1e-9))
+
+
+def stop_at_once(_):
+    raise StopIteration

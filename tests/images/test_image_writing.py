@@ -1,0 +1,231 @@
+"""Rounding, options, and what every format carries: depth, profile, resolution, text, EXIF.
+
+Read by programs that are not ours: png_reader.py, tifffile, Pillow, littleCMS. The bytes of each
+format are in test_png_file.py, test_tiff_file.py and test_exif.py.
+"""
+
+import io
+import os
+import struct
+import sys
+import zlib
+
+import numpy as np
+import pytest
+import tifffile
+from command import picture
+from exif_maker import THUMBNAIL, camera_exif
+from PIL import Image, ImageCms
+from png_reader import read_pixels
+
+from nst_jax import ImageError, SaveOptions, SettingsError, load_image, read_exif, save_image
+from nst_jax.images.exif import LARGEST, parse_exif
+from nst_jax.images.image_writing import quantize
+from nst_jax.images.io import check_writable
+
+HALF_LEVEL = 0.5 / 65535 + 1e-9  # rounding to 16 bits, and of the quotient in float64
+JPEG_TOLERANCE = 10 / 255  # quality 95, waves of ten pixels
+ORIENTATION = 274
+FILES = [("a.png", 8), ("a.png", 16), ("a.tif", 8), ("a.tif", 16), ("a.jpg", 8)]
+PHOTOGRAPH = parse_exif(camera_exif())
+TEXT = {"settings": '{"ratio": 1e-3}', "command": "nst-jax stylize Zürich.jpg 星月夜.jpg"}
+
+
+@pytest.mark.parametrize(("bits", "kind"), [(8, np.uint8), (16, np.uint16)])
+def test_rounding(bits, kind):
+    """The full range, halves to even, and nothing beyond."""
+    top = 2**bits - 1
+    values = np.array([-7, -1e-9, 0, 0.4999, 0.5, 1.5, 2.5, 2.5001, top - 0.5, top, top + 9])
+    expected = [0, 0, 0, 0, 0, 2, 2, 3, top - 1, top, top]
+    image = np.tile(values[:, None, None] / top, (1, 2, 3))
+    rounded = quantize(image, bits)
+    assert rounded.dtype == kind and rounded.shape == (len(values), 2, 3)
+    np.testing.assert_array_equal(rounded[:, 1, 2], expected)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_every_level_survives(bits):
+    """Rounded from float32, as images are."""
+    levels = np.arange(2**bits).reshape(-1, 2**4, 1).repeat(3, axis=2)
+    image = (levels / (2**bits - 1)).astype(np.float32)
+    np.testing.assert_array_equal(quantize(image, bits), levels)
+
+
+def test_half_a_level_and_no_more():
+    image = np.random.default_rng(0).random((64, 64, 3), np.float32)
+    error = quantize(image, 16) - image.astype(np.float64) * 65535
+    assert np.abs(error).max() <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"bits": 12}, "bits is 12; wanted 8 or 16"),
+        ({"bits": 0}, "bits is 0"),
+        ({"dpi": 0}, "dpi is 0; wanted a whole number, 1 to 65535"),
+        ({"dpi": -300}, "dpi is -300"),
+        ({"dpi": 65536}, "dpi is 65536"),
+        ({"dpi": 0.5}, "dpi is 0.5"),
+        ({"dpi": float("nan")}, "dpi is nan"),
+    ],
+)
+def test_refused_options(wrong, words):
+    with pytest.raises(SettingsError, match=words):
+        SaveOptions(**wrong)
+
+
+def test_facts():
+    assert SaveOptions().facts() == {"bits": 8, "dpi": None, "copy_exif": False}
+    assert SaveOptions(bits=16, dpi=300).facts() == {"bits": 16, "dpi": 300, "copy_exif": False}
+
+
+def test_tiff_text(tmp_path):
+    save_image(np.zeros((20, 20, 3)), tmp_path / "a.tif", TEXT)
+    with tifffile.TiffFile(tmp_path / "a.tif") as saved:
+        text = saved.pages[0].description
+    assert text == "\n".join(f"{key}: {value}" for key, value in TEXT.items())
+
+
+@pytest.mark.parametrize(("name", "bits"), FILES)
+def test_same_bytes_every_time(tmp_path, name, bits):
+    image, options = picture(20, 30) / 255, SaveOptions(bits, 300, PHOTOGRAPH)
+    save_image(image, tmp_path / name, TEXT, options)
+    first = (tmp_path / name).read_bytes()
+    save_image(image, tmp_path / name, TEXT, options)
+    assert (tmp_path / name).read_bytes() == first
+
+
+def read_deep(path):
+    """The pixels at their full depth, by a reader that is not Pillow."""
+    if path.suffix == ".png":
+        return read_pixels(path.read_bytes())[0]
+    return tifffile.imread(path)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.TIFF"])
+@pytest.mark.parametrize("shape", [(33, 47), (48, 20)])
+def test_16_bits_survive(tmp_path, name, shape):
+    image = np.random.default_rng(0).random((*shape, 3), np.float32)
+    save_image(image, tmp_path / name, TEXT, SaveOptions(bits=16, dpi=300))
+    decoded = read_deep(tmp_path / name)
+    assert decoded.dtype == np.uint16
+    np.testing.assert_allclose(decoded / 65535, image, rtol=0, atol=HALF_LEVEL)
+    again = decoded / 65535
+    save_image(again, tmp_path / name, options=SaveOptions(bits=16))
+    np.testing.assert_array_equal(read_deep(tmp_path / name), decoded)
+    # Pillow, and so `load_image`, takes the upper eight bits of the sixteen.
+    np.testing.assert_allclose(load_image(tmp_path / name), (decoded >> 8) / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "bits"), FILES)
+def test_every_format_is_tagged_as_srgb(tmp_path, name, bits):
+    """The profile is there; a program that ignores it shows the same colours."""
+    pixels = picture(40, 64)
+    save_image(pixels / 255, tmp_path / name, options=SaveOptions(bits))
+    with Image.open(tmp_path / name) as saved:
+        ignored = np.asarray(saved.convert("RGB"))
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(saved.info["icc_profile"]))
+        screen = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+        managed = np.asarray(ImageCms.profileToProfile(saved, profile, screen, outputMode="RGB"))
+    assert np.abs(managed.astype(int) - ignored).max() <= 1
+    tolerance = JPEG_TOLERANCE if name == "a.jpg" else 1e-6
+    np.testing.assert_allclose(ignored / 255, pixels / 255, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize(("name", "bits"), FILES)
+def test_resolution(tmp_path, name, bits):
+    save_image(np.zeros((20, 30, 3)), tmp_path / name, options=SaveOptions(bits, dpi=300))
+    with Image.open(tmp_path / name) as saved:
+        assert saved.info["dpi"] == pytest.approx((300, 300), abs=0.0254 / 2)
+    save_image(np.zeros((20, 30, 3)), tmp_path / name, options=SaveOptions(bits))
+    with Image.open(tmp_path / name) as saved:
+        # A TIFF has 1 of no unit, and for EXIF's silence in a JPEG Pillow says the standard's 72.
+        assert saved.info.get("dpi", (1, 1)) == ((72, 72) if name == "a.jpg" else (1, 1))
+
+
+@pytest.mark.parametrize(("name", "bits"), FILES)
+def test_exif_is_copied(tmp_path, name, bits):
+    """From the file of the photograph to that of the picture; read by Pillow."""
+    photo = Image.fromarray(picture(40, 64))
+    photo.save(tmp_path / "photo.jpg", exif=b"Exif\0\0" + camera_exif(">", orientation=6))
+    exif = read_exif(tmp_path / "photo.jpg")
+    save_image(np.zeros((24, 36, 3)), tmp_path / name, TEXT, SaveOptions(bits, 300, exif))
+    with Image.open(tmp_path / name) as saved:
+        assert saved.size == (36, 24)
+        copied = saved.getexif()
+        exposure, place = copied.get_ifd(0x8769), copied.get_ifd(0x8825)
+    assert copied[271] == "Canon" and copied.get(ORIENTATION, 1) == 1
+    assert float(exposure[0x829A]) == 1 / 50 and place[1] == "N"
+    assert (exposure[0xA001], exposure[0xA002], exposure[0xA003]) == (1, 36, 24)
+    assert THUMBNAIL not in (tmp_path / name).read_bytes()
+    assert load_image(tmp_path / name).shape == (24, 36, 3)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tif"])
+def test_exif_is_read_from(tmp_path, name):
+    data = b"Exif\0\0" + camera_exif("<")
+    Image.fromarray(picture(40, 64)).save(tmp_path / name, exif=data)
+    exif = read_exif(tmp_path / name)
+    assert exif.image[271].data == b"Canon\0" and exif.photo[0x9003].number == 20
+    assert not {ORIENTATION, 256, 273, 282} & set(exif.image)  # a TIFF's layout is not copied
+
+
+def test_exif_after_the_pixels(tmp_path):
+    save_image(np.zeros((20, 20, 3)), tmp_path / "a.png")
+    data, exif = (tmp_path / "a.png").read_bytes(), b"eXIf" + camera_exif()
+    chunk = struct.pack(">I", len(exif) - 4) + exif + struct.pack(">I", zlib.crc32(exif))
+    (tmp_path / "a.png").write_bytes(data[:-12] + chunk + data[-12:])
+    assert read_exif(tmp_path / "a.png") == PHOTOGRAPH
+
+
+@pytest.mark.parametrize(("name", "bits"), FILES)
+def test_as_much_exif_and_text_as_goes_in(tmp_path, name, bits):
+    fields = [(0x9999, 7, b"y" * (LARGEST - 200)), (0x9286, 7, b"x" * LARGEST)]
+    exif = parse_exif(camera_exif(extra=fields))
+    save_image(
+        np.zeros((20, 20, 3)), tmp_path / name, {"t": "ü" * 70_000}, SaveOptions(bits, 300, exif)
+    )
+    with Image.open(tmp_path / name) as saved:
+        saved.load()
+        photo = saved.getexif().get_ifd(0x8769)
+    assert len(photo[0x9999]) == LARGEST - 200 and 0x9286 not in photo
+
+
+def test_photograph_without_exif(tmp_path):
+    for name in ("a.jpg", "a.png", "a.webp", "a.tif", "a.gif"):
+        Image.fromarray(picture(40, 64)).save(tmp_path / name)
+        assert read_exif(tmp_path / name) is None
+    with pytest.raises(ImageError, match=r"no\.jpg: there is no such file; check the path"):
+        read_exif(tmp_path / "no.jpg")
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.JPEG"])
+def test_jpeg_of_16_bits(tmp_path, name):
+    deep = SaveOptions(bits=16)
+    for attempt in (
+        lambda: save_image(np.zeros((20, 20, 3)), tmp_path / name, options=deep),
+        lambda: check_writable(tmp_path / name, False, deep),
+    ):
+        with pytest.raises(ImageError, match=f"{name}: a JPEG has 8 bits, not 16; use .png or"):
+            attempt()
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits on processes")
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize(("name", "bits"), FILES)
+def test_full_disk(tmp_path, name, bits, there):
+    """The system really refuses to write more than the beginning."""
+    import resource
+
+    if there:
+        (tmp_path / name).write_bytes(b"old")
+    image = np.random.default_rng(0).random((200, 200, 3))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, before[1]))
+    try:
+        with pytest.raises(ImageError, match=f"{name}: cannot be written .*; free space"):
+            save_image(image, tmp_path / name, options=SaveOptions(bits))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"] * there
