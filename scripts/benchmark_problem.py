@@ -10,9 +10,9 @@ import numpy as np
 from benchmark_machine import ROOT
 from PIL import Image
 
+from nst_jax.architecture import kernel_shapes
 from nst_jax.images.io import load_image
 from nst_jax.images.resize import fit_size
-from nst_jax.network.vgg import kernel_shapes
 from nst_jax.settings.settings import Settings
 from nst_jax.weights.locate import available_weights, embedded_path, find_weights
 from nst_jax.weights.parameters import Weights, normalize

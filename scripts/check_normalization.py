@@ -20,6 +20,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from nst_jax.architecture import layer_names
 from nst_jax.errors import NSTError
 from nst_jax.images import io, resize
 from nst_jax.network import vgg
@@ -45,7 +46,7 @@ def normalized_means(weights: Weights, folder: str) -> Mapping[str, np.ndarray]:
 def photograph_features(weights: Weights, photograph: Path) -> dict[str, np.ndarray]:
     """Features of the middle of a photograph in every layer: {layer: (h, w, C)}."""
     image = resize.cover(io.load_image(photograph), (activation_means.CROP,) * 2)
-    network = vgg.VGG(weights.architecture, vgg.layer_names(weights.architecture), weights.mean)
+    network = vgg.VGG(weights.architecture, layer_names(weights.architecture), weights.mean)
     features = jax.jit(vgg.extract_features, static_argnums=0)(network, weights.params, image[None])
     return {layer: np.asarray(maps[0]) for layer, maps in features.items()}
 

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from benchmark_problem import Problem, Spec, make_problem, off_content, relative_errors
 
+from nst_jax.architecture import block_of, convolutions_up_to, kernel_shapes
 from nst_jax.engine import device_memory
 from nst_jax.engine.program import jitted
-from nst_jax.network.vgg import block_of, convolutions_up_to, kernel_shapes
 from nst_jax.settings import settings
 
 TIMED = 10  # calls in a row

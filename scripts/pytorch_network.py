@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nst_jax.network.vgg import block_of, convolutions_up_to
+from nst_jax.architecture import block_of, convolutions_up_to
 from nst_jax.weights.parameters import Weights
 
 POOLS: dict[str, Callable[..., Tensor]] = {

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nst_jax.architecture import smallest_side
 from nst_jax.engine.inputs import canvas, check_given, choose_weights, first_image
 from nst_jax.engine.palette import Palette
 from nst_jax.engine.program import Program, make_program
@@ -22,7 +23,6 @@ from nst_jax.engine.style_images import (
 )
 from nst_jax.errors import ImageError, SettingsError
 from nst_jax.images.io import load_image
-from nst_jax.network.vgg import smallest_side
 from nst_jax.settings.settings import INITS, Settings
 from nst_jax.weights.parameters import Weights
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nst_jax.network.vgg import block_of, convolutions_up_to
+from nst_jax.architecture import block_of, convolutions_up_to
 
 Maps = Mapping[str, np.ndarray]
 

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from nst_jax.architecture import FILTERS, block_of, convolutions_up_to, last_layer
 from nst_jax.network import ops, vgg
 
 # {layer: (`ops.gram_matrix`,) or (`ops.guided_gram_matrix`, guidance maps (N or 1, R, h, w))}.
@@ -66,7 +67,7 @@ def observe_features(
     """
     vgg.check_images(images, (*network.layers, *observers))
     blocks = banded_blocks(network.layers, tuple(observers))
-    early = {layer: observers[layer] for layer in observers if vgg.block_of(layer) <= blocks}
+    early = {layer: observers[layer] for layer in observers if block_of(layer) <= blocks}
     late = {layer: observers[layer] for layer in observers if layer not in early}
     grams: dict[str, jax.Array] = {}
     if blocks:
@@ -77,8 +78,8 @@ def observe_features(
 
 def banded_blocks(layers: Sequence[str], style_layers: Sequence[str]) -> int:
     """How many blocks go in bands: those before the one of the first features that are wanted."""
-    deepest = max(map(vgg.block_of, (*layers, *style_layers)))
-    first = min(map(vgg.block_of, layers), default=deepest)
+    deepest = max(map(block_of, (*layers, *style_layers)))
+    first = min(map(block_of, layers), default=deepest)
     return min(MOST_BLOCKS, first - 1, deepest - 1)
 
 
@@ -91,10 +92,10 @@ def _in_bands(
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """What these blocks hand to the next, (N, h, w, C), and the Gram matrices of layers in them."""
     count, height, width, _ = images.shape
-    last = vgg.last_layer(network.architecture, blocks)
-    layers = vgg.convolutions_up_to(network.architecture, [last])
+    last = last_layer(network.architecture, blocks)
+    layers = convolutions_up_to(network.architecture, [last])
     halo, stride = _halo(layers), 2**blocks
-    bands = -(-height // max(LEAST_ROWS, NUMBERS // (count * width * vgg.FILTERS[0])))
+    bands = -(-height // max(LEAST_ROWS, NUMBERS // (count * width * FILTERS[0])))
     rows = -(-height // (bands * stride)) * stride
     below = halo + bands * rows - height
     maps = jnp.pad(vgg.subtract_mean(network, images), ((0, 0), (halo, below), (0, 0), (0, 0)))
@@ -119,9 +120,9 @@ def _in_bands(
 
 def _halo(layers: Sequence[str]) -> int:
     """Rows that a band of the image needs on each side to have its own of the last block's."""
-    halo, block = 0, vgg.block_of(layers[-1])
+    halo, block = 0, block_of(layers[-1])
     for layer in reversed(layers):
-        if vgg.block_of(layer) < block:
+        if block_of(layer) < block:
             halo, block = 2 * halo, block - 1
         halo += 1
     return halo
@@ -138,9 +139,9 @@ def _through_layers(
     shares, block = {}, 1
     pool = vgg.POOLINGS[network.pooling]
     for layer in layers:
-        if vgg.block_of(layer) > block:
+        if block_of(layer) > block:
             band, block = band.halved(pool(band.maps)), block + 1
-        how = vgg.FILTERS[block - 1], network.dtype, network.precision, "none"
+        how = FILTERS[block - 1], network.dtype, network.precision, "none"
         maps = vgg.Convolution(*how).apply({"params": params[layer]}, _pad(band, network.padding))
         assert isinstance(maps, jax.Array)  # else mutable variables, of which there are none
         band = band._replace(maps=maps, halo=band.halo - 1)

@@ -14,8 +14,8 @@ import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from nst_jax.architecture import FILTERS, block_of, canonical_layer
 from nst_jax.errors import SettingsError
-from nst_jax.network.vgg import FILTERS, block_of, canonical_layer
 
 # The weight of a layer of a block, 1 to 5, before all are divided by their sum.
 LAYER_WEIGHTS: dict[str, Callable[[int], float]] = {

@@ -15,10 +15,11 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
+from nst_jax.architecture import canonical_layer, layer_names
 from nst_jax.errors import SettingsError
 from nst_jax.images.color_transfer import COLOR_MAPS
 from nst_jax.losses.terms import CONVENTIONS, LossWeights
-from nst_jax.network.vgg import PADDINGS, POOLINGS, canonical_layer, layer_names
+from nst_jax.network.vgg import PADDINGS, POOLINGS
 from nst_jax.settings import style_blend as mixing
 from nst_jax.settings.layer_weights import weights_in_order
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nst_jax.architecture import layer_names
 from nst_jax.errors import SettingsError
-from nst_jax.network.vgg import layer_names
 from nst_jax.settings.settings import Settings
 
 LONGEST_TAG = 40  # bytes of a file's name that one axis may take; systems allow 255 in all

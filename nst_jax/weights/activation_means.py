@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nst_jax.architecture import layer_names
 from nst_jax.errors import ImageError, WeightsError
 from nst_jax.images import io, resize
 from nst_jax.network import vgg
@@ -67,7 +68,7 @@ def add_activation_means(
     """
     if weights.normalized:
         raise WeightsError(f"{weights.name}: normalised already; use the original weights")
-    layers = vgg.layer_names(weights.architecture)
+    layers = layer_names(weights.architecture)
     network = vgg.VGG(weights.architecture, layers, weights.mean, "average", jnp.dtype(dtype))
 
     @jax.jit

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
-from nst_jax.network import vgg
+from nst_jax.architecture import block_of, layer_names
 
 # Of the training images, RGB: robots.ox.ac.uk/~vgg/research/very_deep, "mean pixel".
 OXFORD_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
@@ -46,7 +46,7 @@ class Family:
     def tensor_names(self, architecture: str) -> dict[str, tuple[str, str]]:
         """{layer: (name of the kernel, name of the bias)} in the file."""
         names = {}
-        for number, layer in enumerate(vgg.layer_names(architecture)):
+        for number, layer in enumerate(layer_names(architecture)):
             stem = self.stem(number, layer)
             names[layer] = (stem + self.kernel, stem + "bias")
         return names
@@ -54,7 +54,7 @@ class Family:
 
 def _position(number: int, layer: str) -> str:
     """Torchvision's: in one list of convolutions, ReLUs and a pooling after each block."""
-    return f"features.{2 * number + vgg.block_of(layer) - 1}."
+    return f"features.{2 * number + block_of(layer) - 1}."
 
 
 KERAS = Family(

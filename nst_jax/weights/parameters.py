@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from nst_jax.architecture import BLOCKS, kernel_shapes, layer_names
 from nst_jax.errors import WeightsError
-from nst_jax.network import vgg
 
 # A filter that hardly ever fires would be scaled up without bound: its mean activation is taken
 # as no less than this fraction of its layer's average.
@@ -59,14 +59,14 @@ def check_parameters(weights: Weights, name: str) -> None:
     Raises:
         WeightsError: names the tensor, the shape it has and the shape wanted.
     """
-    if weights.architecture not in vgg.BLOCKS:
+    if weights.architecture not in BLOCKS:
         raise WeightsError(
-            f"{name}: network {weights.architecture!r}; wanted one of {', '.join(vgg.BLOCKS)}"
+            f"{name}: network {weights.architecture!r}; wanted one of {', '.join(BLOCKS)}"
         )
     if len(weights.mean) != 3 or not np.all(np.isfinite(weights.mean)):
         raise WeightsError(f"{name}: mean is {weights.mean}; wanted three finite numbers")
     means = weights.activation_means
-    for layer, shape in vgg.kernel_shapes(weights.architecture).items():
+    for layer, shape in kernel_shapes(weights.architecture).items():
         parts = weights.params.get(layer, {})
         _check_tensor(name, f"{layer}/kernel", parts.get("kernel"), shape)
         _check_tensor(name, f"{layer}/bias", parts.get("bias"), shape[-1:])
@@ -135,7 +135,7 @@ def normalize(weights: Weights) -> Weights:
         raise WeightsError(cannot_normalize(weights))
     params, before = {}, np.ones(3, np.float32)
     scales = floored_means(weights.activation_means)
-    for layer in vgg.layer_names(weights.architecture):  # each needs the scales of the one before
+    for layer in layer_names(weights.architecture):  # each needs the scales of the one before
         kernel, bias = weights.params[layer]["kernel"], weights.params[layer]["bias"]
         scale = scales[layer]
         params[layer] = {

@@ -7,6 +7,7 @@ import pytest
 import reference
 import torch_features
 
+from nst_jax.architecture import canonical_layer, convolutions_up_to, kernel_shapes, layer_names
 from nst_jax.engine import program
 from nst_jax.errors import SettingsError
 from nst_jax.network import vgg
@@ -16,7 +17,7 @@ FEATURES = 1e-4
 # bfloat16 keeps 8 bits; errors add up over 13 layers.
 BFLOAT16 = 0.05
 
-LAYERS = vgg.layer_names("vgg16")
+LAYERS = layer_names("vgg16")
 
 
 def compute(weights, images, **options):
@@ -72,7 +73,7 @@ def test_padding(embedded, random, padding, size, form):
     images = random.random((2, *size, 3), np.float32)
     layers = ("conv1_1", "conv2_2", "conv5_1")
     network = vgg.VGG("vgg16", layers, embedded.mean, padding=padding)
-    params = {name: embedded.params[name] for name in vgg.convolutions_up_to("vgg16", layers)}
+    params = {name: embedded.params[name] for name in convolutions_up_to("vgg16", layers)}
     if form == "transformed":
         params = {name: program._transformed(tensors) for name, tensors in params.items()}
     together = jax.jit(vgg.extract_features, static_argnums=0)(network, params, images)
@@ -121,9 +122,9 @@ def test_bfloat16_is_near_float32(normalized, photograph):
     ("architecture", "count", "last"), [("vgg16", 13, "conv5_3"), ("vgg19", 16, "conv5_4")]
 )
 def test_layer_tables(architecture, count, last):
-    assert len(vgg.layer_names(architecture)) == count
-    assert vgg.layer_names(architecture)[-1] == last
-    shapes = vgg.kernel_shapes(architecture)
+    assert len(layer_names(architecture)) == count
+    assert layer_names(architecture)[-1] == last
+    shapes = kernel_shapes(architecture)
     assert shapes["conv1_1"] == (3, 3, 3, 64)
     assert shapes["conv3_1"] == (3, 3, 128, 256)
     assert shapes[last] == (3, 3, 512, 512)
@@ -131,7 +132,7 @@ def test_layer_tables(architecture, count, last):
 
 @pytest.mark.parametrize("spelling", ["conv4_2", "relu4_2", " Conv4_2 ", "RELU4_2"])
 def test_spellings_of_a_layer(spelling):
-    assert vgg.canonical_layer(spelling, "vgg19") == "conv4_2"
+    assert canonical_layer(spelling, "vgg19") == "conv4_2"
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ def test_spellings_of_a_layer(spelling):
 )
 def test_unknown_layers(name, architecture, hint):
     with pytest.raises(SettingsError, match=hint):
-        vgg.canonical_layer(name, architecture)
+        canonical_layer(name, architecture)
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 3), (1, 8, 8, 4), (1, 8, 3), (1, 15, 40, 3)])
@@ -154,8 +155,8 @@ def test_refuses_images_of_another_shape(embedded, shape):
 
 
 def test_convolutions_that_a_layer_needs():
-    up_to = vgg.convolutions_up_to
+    up_to = convolutions_up_to
     assert up_to("vgg16", ("conv1_1",)) == ("conv1_1",)
     assert up_to("vgg19", ("conv2_1", "conv1_2")) == ("conv1_1", "conv1_2", "conv2_1")
-    assert up_to("vgg16", ("conv5_3",)) == vgg.layer_names("vgg16")
+    assert up_to("vgg16", ("conv5_3",)) == layer_names("vgg16")
     assert up_to("vgg16", ()) == ()

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command import draw
-from test_settings_file import OTHER
+from every_setting import OTHER
+from recorded import record_of, write
 
 from nst_jax import ImageError, Settings, SettingsError
 from nst_jax.images import io
 from nst_jax.records.read import differences, read_recorded, with_defaults
-from nst_jax.records.write import device_facts, settings_facts, versions
+from nst_jax.records.write import settings_facts, versions
 
 
 @pytest.fixture(autouse=True)
@@ -21,17 +22,6 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NST_JAX_WEIGHTS", str(tmp_path / "installed"))
     return tmp_path
-
-
-def record_of(settings=None, **others):
-    """A record, as far as it is read."""
-    facts = settings_facts(settings or Settings())
-    return {"settings": facts, "versions": versions(), "device": device_facts(), **others}
-
-
-def write(record, path="out.json"):
-    Path(path).write_text(json.dumps(record), "utf-8")
-    return Path(path)
 
 
 def as_json(settings):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from command import draw
-from test_replay import record_of, write
+from recorded import record_of, write
 
 from nst_jax import ImageError, Settings, WeightsError
 from nst_jax.files import sha256_of

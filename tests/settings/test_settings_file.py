@@ -6,47 +6,11 @@ import tomllib
 
 import pytest
 from command import draw, refused
+from every_setting import OTHER
 
 from nst_jax import PRESETS, Settings, SettingsError
 from nst_jax.cli.stylize import add_settings_flags, read_settings
 from nst_jax.settings.settings_file import as_toml, read_settings_file, stacked
-
-# Each setting with a value that is not its default.
-OTHER = {
-    "size": 99,
-    "style_size": 77,
-    "style_blend": (3.0, 7.0),
-    "style_scale": (0.5, 2.0),
-    "layers_per_style": (("conv1_2",), ("conv5_3", "conv1_2")),
-    "steps": 5,
-    "ratio": 0.5,
-    "init": 'schön 絵\\".png',
-    "init_noise": 0.25,
-    "seed": 3,
-    "content_layers": ("conv3_1", "conv3_2"),
-    "content_layer_weights": (1.0, 0.5),
-    "style_layers": ("conv1_2", "conv5_3"),
-    "style_layer_weights": (0.25, 1e-30),
-    "pooling": "max",
-    "convention": "equations",
-    "weights": "vgg16",
-    "normalize": False,
-    "optimizer": "adam",
-    "learning_rate": 0.1,
-    "lbfgs_memory": 7,
-    "precondition": False,
-    "lbfgs_history": "bfloat16",
-    "tv_weight": 1e38,
-    "tv_l1_weight": 0.25,
-    "colors": "match",
-    "color_map": "symmetric",
-    "padding": "reflect",
-    "average": 9,
-    "normalize_gradients": True,
-    "precision": "bfloat16",
-    "scales": 3,
-}
-
 
 # They do not go with those of mixtures.
 REGIONS = {

@@ -10,6 +10,8 @@ import reference
 from layouts import layers_of
 from PIL import Image
 
+from nst_jax import architecture
+from nst_jax.architecture import layer_names
 from nst_jax.errors import ImageError, WeightsError
 from nst_jax.images import io
 from nst_jax.network import vgg
@@ -31,7 +33,7 @@ def small(monkeypatch):
     """Small crops, two batches for six of them, narrow networks."""
     monkeypatch.setattr(activation_means, "CROP", CROP)
     monkeypatch.setattr(activation_means, "BATCH", 4)
-    monkeypatch.setattr(vgg, "FILTERS", FILTERS)
+    monkeypatch.setattr(architecture, "FILTERS", FILTERS)
 
 
 def narrow_network(architecture):
@@ -153,7 +155,7 @@ def test_the_embedded_network_normalised_on_the_samples(embedded, tmp_path, monk
         io.save_image(crops[-1], paths[-1])
     result = add_activation_means(dataclasses.replace(embedded, activation_means=None), paths)
     normalised = parameters.normalize(result)
-    network = vgg.VGG("vgg16", vgg.layer_names("vgg16"), embedded.mean)
+    network = vgg.VGG("vgg16", layer_names("vgg16"), embedded.mean)
     features = jax.jit(lambda params, batch: vgg.extract_features(network, params, batch))(
         normalised.params, jnp.asarray(np.stack(crops))
     )
