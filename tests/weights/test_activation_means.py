@@ -33,7 +33,8 @@ def small(monkeypatch):
     """Small crops, two batches for six of them, narrow networks."""
     monkeypatch.setattr(activation_means, "CROP", CROP)
     monkeypatch.setattr(activation_means, "BATCH", 4)
-    monkeypatch.setattr(architecture, "FILTERS", FILTERS)
+    for module in (architecture, vgg):
+        monkeypatch.setattr(module, "FILTERS", FILTERS)
 
 
 def narrow_network(architecture):
