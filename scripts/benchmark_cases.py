@@ -16,7 +16,7 @@ from benchmark_problem import CONTENT, STYLE, Spec, content_shape, has_scales, w
 from benchmark_results import goals
 from benchmark_side import OURS, PYTORCH, Side, SideError, Worker, run_command, running
 
-from nst_jax.cli.stylize import flags_of
+from nst_jax.cli.settings_flags import flags_of
 from nst_jax.settings.settings import Settings
 
 # A turn of one side lasts no less: short calls are timed by the dozen, as a run makes them.

@@ -10,7 +10,7 @@ from typing import Any
 from benchmark_plan import CASES, evaluations_of
 from benchmark_results import exponent, goals, reached, summary
 
-from nst_jax.cli.stylize import flags_of
+from nst_jax.cli.settings_flags import flags_of
 from nst_jax.settings.settings import Settings
 
 OURS, PYTORCH = "nst_jax", "pytorch"

@@ -23,7 +23,7 @@ import jax
 import numpy as np
 
 from nst_jax import Settings, load_image, load_weights, normalize, stylize, sweep
-from nst_jax.cli.stylize import flags_of
+from nst_jax.cli.settings_flags import flags_of
 from nst_jax.engine.job import prepare
 from nst_jax.engine.rounds import Options, Runner
 from nst_jax.records.write import device_facts, versions

@@ -14,10 +14,10 @@ import jax
 
 from nst_jax.cli.output_flags import output_flags_of, save_options, with_exif
 from nst_jax.cli.progress import Interruption, LanesBar, answer, say
+from nst_jax.cli.settings_flags import read_settings
 from nst_jax.cli.stylize import (
     as_far_as_possible,
     intermediate_path,
-    read_settings,
     say_regions,
     say_scales,
 )

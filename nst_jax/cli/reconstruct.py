@@ -10,13 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from nst_jax.cli.lanes import Plan, add_folder_flag, add_lane_flags, paint
-from nst_jax.cli.stylize import (
-    add_output_flags,
-    add_settings_flags,
-    flags_of,
-    names,
-    settings_asked,
-)
+from nst_jax.cli.settings_flags import add_settings_flags, flags_of, names, settings_asked
+from nst_jax.cli.stylize import add_output_flags
 from nst_jax.errors import SettingsError
 from nst_jax.settings.settings import Settings, without_idle_layers
 from nst_jax.sweeps import grid

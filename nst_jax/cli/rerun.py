@@ -17,7 +17,8 @@ from typing import Any
 from nst_jax.cli import stylize
 from nst_jax.cli.output_flags import save_options, with_exif
 from nst_jax.cli.progress import Interruption, StepsBar, answer, say
-from nst_jax.cli.stylize import add_output_flags, add_settings_flags, as_far_as_possible
+from nst_jax.cli.settings_flags import add_settings_flags, read_settings
+from nst_jax.cli.stylize import add_output_flags, as_far_as_possible
 from nst_jax.engine.inputs import canvas, first_image, read_images
 from nst_jax.engine.loop import check_intervals
 from nst_jax.engine.program import make_program
@@ -114,7 +115,7 @@ class _Run:
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     """Do what the command line says; return whether it went as far as it was to go."""
     recorded = read_recorded(options.record, options.lane)
-    settings = stylize.read_settings(options, dataclasses.asdict(recorded.settings))
+    settings = read_settings(options, dataclasses.asdict(recorded.settings))
     if options.print_settings:
         answer(as_toml(settings))
         return True

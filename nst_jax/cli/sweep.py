@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from nst_jax.cli.lanes import Plan, add_folder_flag, add_lane_flags, paint
-from nst_jax.cli.stylize import (
-    add_output_flags,
+from nst_jax.cli.settings_flags import (
     add_settings_flags,
-    check_transfer,
     flags_of,
     layer_groups,
     names,
     numbers,
     whole_numbers,
 )
+from nst_jax.cli.stylize import add_output_flags, check_transfer
 from nst_jax.engine.style_images import files_of
 from nst_jax.errors import SettingsError
 from nst_jax.images.color_transfer import COLOR_MAPS

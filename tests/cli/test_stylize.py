@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 
 from nst_jax import PRESETS, Settings
 from nst_jax.cli import stylize
+from nst_jax.cli.settings_flags import flags_of
 from nst_jax.images import image_writing, io, resize
 from nst_jax.weights.locate import embedded_path
 
@@ -574,9 +575,9 @@ def test_every_setting_has_its_flag(settings_of):
             flags += ["--" + name.replace("_", "-"), text]
     settings = settings_of(*flags)
     assert dataclasses.asdict(settings) == values
-    assert settings_of(*stylize.flags_of(settings)) == settings
+    assert settings_of(*flags_of(settings)) == settings
     assert settings_of("--low-memory") == Settings(low_memory=True)
-    assert stylize.flags_of(Settings(low_memory=True)) == ["--low-memory"]
+    assert flags_of(Settings(low_memory=True)) == ["--low-memory"]
 
 
 def test_flags_of_regions(settings_of, folder):
@@ -588,7 +589,7 @@ def test_flags_of_regions(settings_of, folder):
     settings = settings_of(*flags)
     values = [getattr(settings, name) for name in REGIONS]
     assert values == [("a,b.png", "c.png"), ("none", "d.png"), (0, 1)]
-    assert settings_of(*stylize.flags_of(settings)) == settings
+    assert settings_of(*flags_of(settings)) == settings
 
 
 def test_regions(folder):

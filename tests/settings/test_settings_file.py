@@ -9,7 +9,7 @@ from command import draw, refused
 from every_setting import OTHER
 
 from nst_jax import PRESETS, Settings, SettingsError
-from nst_jax.cli.stylize import add_settings_flags, read_settings
+from nst_jax.cli.settings_flags import add_settings_flags, read_settings
 from nst_jax.settings.settings_file import as_toml, read_settings_file, stacked
 
 # They do not go with those of mixtures.
