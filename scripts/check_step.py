@@ -27,7 +27,7 @@ from nst_jax.engine.program import (
     prepare,
 )
 from nst_jax.engine.transfer import compute_targets
-from nst_jax.records.write import device_facts, versions
+from nst_jax.records.write import device_metadata, versions
 
 LOOPS = 5  # evaluations inside one while_loop
 IN_LOOP = "loss and gradient in a while_loop"
@@ -109,7 +109,7 @@ def main() -> None:
     options = parser.parse_args()
     measurements = Measurements(options.size)
     print(f"{measurements.image.shape[1]}×{measurements.image.shape[0]} px, VGG-16, float32")
-    print(f"{device_facts()}, {versions()}")
+    print(f"{device_metadata()}, {versions()}")
     functions = {"loss and gradient": measurements.evaluation()}
     for memory in (1, 50, 100):
         functions[f"step, history {memory}"] = measurements.step(memory)

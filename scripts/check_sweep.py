@@ -26,7 +26,7 @@ from nst_jax import Settings, load_image, load_weights, normalize, stylize, swee
 from nst_jax.cli.settings_flags import flags_of
 from nst_jax.engine.job import prepare
 from nst_jax.engine.rounds import Options, Runner
-from nst_jax.records.write import device_facts, versions
+from nst_jax.records.write import device_metadata, versions
 from nst_jax.sweeps.grid import Source, cumulative, make_grid, ratio_axis, style_layers_axis
 from nst_jax.weights.locate import embedded_path
 
@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128, help="px (default: 128)")
     parser.add_argument("--steps", type=int, default=100, help="of `time` (default: 100)")
     options = parser.parse_args()
-    print(versions(), device_facts())
+    print(versions(), device_metadata())
     for name in options.only:
         CHECKS[name](options)
 

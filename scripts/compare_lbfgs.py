@@ -12,7 +12,7 @@ import torch
 from pytorch_reference import Objective, run_lbfgs
 
 from nst_jax import Settings, find_weights, load_image, load_weights, normalize, stylize
-from nst_jax.records.write import device_facts, versions
+from nst_jax.records.write import device_metadata, versions
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     content = load_image(options.content, settings.size)
     style = load_image(options.style, settings.size)
     print(f"{weights.name}, {content.shape[1]}×{content.shape[0]} px, ratio {options.ratio:g}, ")
-    print(f"{options.evaluations} evaluations; {device_facts()}, {versions()}")
+    print(f"{options.evaluations} evaluations; {device_metadata()}, {versions()}")
 
     began = time.perf_counter()
     torch_outcome = run_lbfgs(

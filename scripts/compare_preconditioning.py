@@ -19,7 +19,7 @@ import nst_jax
 from nst_jax import Progress, Settings, Weights
 from nst_jax.images.io import load_image
 from nst_jax.optim import preconditioner
-from nst_jax.records.write import device_facts, versions
+from nst_jax.records.write import device_metadata, versions
 
 STARTS, OPTIMIZERS = ("content", "noise"), ("lbfgs", "adam")
 
@@ -53,7 +53,7 @@ def main() -> None:
     weights = nst_jax.normalize(nst_jax.load_weights(nst_jax.find_weights("auto")))
     print(
         f"{weights.name}, {options.size} px, corner {options.corner}, floor {options.floor}; "
-        f"{device_facts()}, {versions()}"
+        f"{device_metadata()}, {versions()}"
     )
     cases = itertools.product(options.styles, options.starts, options.optimizers)
     for style, start, optimizer in cases:

@@ -22,7 +22,7 @@ from typing import Any
 import nst_jax
 from nst_jax import Progress, Settings, Weights
 from nst_jax.engine.pyramid import SHARES, schedule
-from nst_jax.records.write import device_facts, versions
+from nst_jax.records.write import device_metadata, versions
 
 Curve = list[tuple[int, float, float]]  # step, seconds and loss, at the full size
 
@@ -96,7 +96,7 @@ def main() -> None:
     weights = nst_jax.normalize(nst_jax.load_weights(nst_jax.find_weights(base.weights)))
     content = nst_jax.load_image(options.content, base.size)
     style = nst_jax.load_image(options.style, base.size)
-    print(f"{weights.name}, {base.size} px, from {base.init}; {device_facts()}, {versions()}")
+    print(f"{weights.name}, {base.size} px, from {base.init}; {device_metadata()}, {versions()}")
 
     run(content, style, dataclasses.replace(base, steps=2), weights)  # the first warms up
     alone = run(content, style, base, weights)

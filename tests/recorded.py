@@ -3,14 +3,14 @@
 import json
 from pathlib import Path
 
-from nst_jax.records.write import device_facts, settings_facts, versions
+from nst_jax.records.write import device_metadata, resolved_settings, versions
 from nst_jax.settings.settings import Settings
 
 
 def record_of(settings=None, **others):
     """A record, as far as it is read."""
-    facts = settings_facts(settings or Settings())
-    return {"settings": facts, "versions": versions(), "device": device_facts(), **others}
+    facts = resolved_settings(settings or Settings())
+    return {"settings": facts, "versions": versions(), "device": device_metadata(), **others}
 
 
 def write(record, path="out.json"):

@@ -123,10 +123,10 @@ def paint(plan: Plan, options: argparse.Namespace, arguments: Sequence[str]) -> 
     }
     command = shlex.join(["nst-jax", *arguments])
     folder = SweepFolder(plan.output, grid, weights, command, again, saving)
-    lanes = distributed.decided_by_first(lambda: folder.take_up(options.overwrite))
+    lanes = distributed.decided_by_first(lambda: folder.resume(options.overwrite))
     if len(lanes) < len(grid.lanes):
         say(f"{plan.output}: {len(grid.lanes) - len(lanes)} of {len(grid.lanes)} are finished")
-    with _made(folder), Interruption() as interruption:
+    with _created(folder), Interruption() as interruption:
         job = _prepare(lanes, grid, weights) if lanes else None
         completed = job is None or _run(folder, lanes, job, how, interruption)
         interruption.saving = True
@@ -134,7 +134,7 @@ def paint(plan: Plan, options: argparse.Namespace, arguments: Sequence[str]) -> 
         for failure in failures:
             say(f"nst-jax: no picture for {failure}")
         if distributed.is_first():
-            for path in folder.present():
+            for path in folder.write_reports():
                 answer(path)
     if completed and failures:
         raise FailedLanesError(f"lanes without a picture: {len(failures)} of {len(grid.lanes)}")
@@ -142,7 +142,7 @@ def paint(plan: Plan, options: argparse.Namespace, arguments: Sequence[str]) -> 
 
 
 @contextlib.contextmanager
-def _made(folder: SweepFolder) -> Iterator[None]:
+def _created(folder: SweepFolder) -> Iterator[None]:
     """The folder made, in the process that writes; and a watch kept on the others."""
 
     def when_lost() -> None:
@@ -150,7 +150,7 @@ def _made(folder: SweepFolder) -> Iterator[None]:
         os._exit(1)
 
     with distributed.watching(when_lost):
-        with folder.made() if distributed.is_first() else contextlib.nullcontext():
+        with folder.created() if distributed.is_first() else contextlib.nullcontext():
             yield
 
 

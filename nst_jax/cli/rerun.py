@@ -36,7 +36,7 @@ from nst_jax.records.resolve_inputs import (
     is_unchanged,
     with_files_found,
 )
-from nst_jax.records.write import input_facts, mask_roles, style_roles
+from nst_jax.records.write import input_metadata, mask_roles, style_roles
 from nst_jax.settings.settings import INITS, Settings
 from nst_jax.settings.settings_file import as_toml
 from nst_jax.weights.locate import find_weights
@@ -162,7 +162,7 @@ def _paint(
     command: str,
 ) -> bool:
     """Run it and save the result; return whether Ctrl-C left it alone."""
-    images, inputs = planned.read_images(), input_facts(**planned.files)
+    images, inputs = planned.read_images(), input_metadata(**planned.files)
     lanes = recorded.lanes if is_unchanged(planned.settings, inputs, recorded) else 0
     for remark in (*differences(recorded), *_remarks(lanes, planned.stop)):
         say(remark)

@@ -26,7 +26,7 @@ from nst_jax.images.image_writing import SaveOptions
 from nst_jax.losses.terms import Losses
 from nst_jax.records.write import (
     image_text,
-    input_facts,
+    input_metadata,
     make_record,
     mask_roles,
     save_record,
@@ -107,7 +107,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     content, paintings, weights = _read_inputs(options.content, styles, settings)
     regions = read_regions(settings, content.shape, paintings)
     saving = with_exif(saving, options, options.content)
-    inputs = input_facts(
+    inputs = input_metadata(
         content=options.content,
         **style_roles(styles),
         init=None if settings.init in INITS else settings.init,

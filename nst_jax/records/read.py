@@ -10,7 +10,7 @@ from typing import Any
 from nst_jax.errors import SettingsError
 from nst_jax.images import io
 from nst_jax.images.image_writing import PLAIN
-from nst_jax.records.write import device_facts, settings_facts, versions
+from nst_jax.records.write import device_metadata, resolved_settings, versions
 from nst_jax.settings.settings import Settings
 from nst_jax.settings.settings_file import check_type
 
@@ -152,7 +152,7 @@ def _read_settings(path: Path, facts: Mapping[str, Any], made_by: str | None) ->
 
 def with_defaults(settings: Settings) -> Settings:
     """The same settings, with None for all that is what None would mean."""
-    facts = settings_facts(settings)
+    facts = resolved_settings(settings)
     for field in dataclasses.fields(Settings):
         if field.default is None:
             try:
@@ -160,7 +160,7 @@ def with_defaults(settings: Settings) -> Settings:
                 plain = dataclasses.replace(settings, **without)
             except SettingsError:  # in some conventions the ratio has no default
                 continue
-            if settings_facts(plain) == facts:
+            if resolved_settings(plain) == facts:
                 settings = plain
     return settings
 
@@ -174,9 +174,9 @@ def differences(recorded: Recorded) -> list[str]:
         then = ", ".join(f"{name} {recorded.versions.get(name, 'unknown')}" for name in others)
         here = ", ".join(now[name] for name in others)
         lines.append(f"made with {then}; here {here}: the picture may come out a little different")
-    if recorded.device and dict(recorded.device) != device_facts():
+    if recorded.device and dict(recorded.device) != device_metadata():
         lines.append(
-            f"made on {_device_text(recorded.device)}; here {_device_text(device_facts())}: the "
+            f"made on {_device_text(recorded.device)}; here {_device_text(device_metadata())}: the "
             f"picture may come out a little different"
         )
     return lines

@@ -1,8 +1,8 @@
 """The files of a recorded run, found again and still what they were, by their checksums.
 
 A file counts as found where the record has it, or beside the record. Roles of inputs are those of
-`input_facts`: content; style, style_2, …; and the settings that name files, such as init, likewise
-numbered where there are several.
+`input_metadata`: content; style, style_2, …; and the settings that name files, such as init, with a
+number from the second on.
 """
 
 import dataclasses
@@ -77,7 +77,7 @@ def is_unchanged(settings: Settings, inputs: Mapping[str, Any], recorded: Record
 
     Args:
         settings: of the run.
-        inputs: from `input_facts`.
+        inputs: from `input_metadata`.
         recorded: the other run.
     """
     then, now = (

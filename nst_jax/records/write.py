@@ -43,7 +43,7 @@ def _version(library: str) -> str:
         return "unknown"
 
 
-def device_facts() -> dict[str, Any]:
+def device_metadata() -> dict[str, Any]:
     """Platform, kind and number of the devices that JAX computes on."""
     devices = jax.local_devices()
     return {"platform": devices[0].platform, "kind": devices[0].device_kind, "count": len(devices)}
@@ -60,7 +60,7 @@ def make_record(
     Args:
         result: of the run.
         command: as it was typed, or whatever made the call.
-        inputs: from `input_facts`.
+        inputs: from `input_metadata`.
         saving: how the image is written.
 
     Returns:
@@ -83,11 +83,11 @@ def make_record(
     return {
         "command": command,
         "inputs": dict(inputs or {}),
-        "settings": settings_facts(result.settings),
+        "settings": resolved_settings(result.settings),
         "output": saving.facts(),
-        "weights": weights_facts(result.weights),
+        "weights": weights_metadata(result.weights),
         "versions": versions(),
-        "device": device_facts(),
+        "device": device_metadata(),
         "timing": {
             "compile_s": round(result.compile_seconds, 4),
             "run_s": round(result.run_seconds, 4),
@@ -99,18 +99,18 @@ def make_record(
         "completed": result.completed,
         **(steps if scales else {}),
         "history": [
-            {"step": step, **size_at(step), **_losses_facts(losses)}
+            {"step": step, **size_at(step), **_losses_metadata(losses)}
             for step, losses in result.history
         ],
         "result": {
             **size_at(result.evaluations - 1),
-            **_losses_facts(result.losses),
+            **_losses_metadata(result.losses),
             "restarts": result.restarts,
         },
     }
 
 
-def input_facts(**files: str | Path | None) -> dict[str, dict[str, str]]:
+def input_metadata(**files: str | Path | None) -> dict[str, dict[str, str]]:
     """{role: {file, sha256}} of the files that a run reads; None is left out."""
     return {
         role: {"file": str(file), "sha256": sha256_of(Path(file))}
@@ -135,24 +135,24 @@ def _numbered(role: str, files: Sequence[str | Path]) -> dict[str, str | Path]:
     return {f"{role}_{n}" if n > 1 else role: file for n, file in enumerate(files, 1)}
 
 
-def settings_facts(settings: Settings) -> dict[str, Any]:
+def resolved_settings(settings: Settings) -> dict[str, Any]:
     """The settings, with the defaults that depend on others filled in."""
-    facts = dataclasses.asdict(settings)
-    facts["ratio"] = settings.content_weight
-    facts["content_layer_weights"] = tuple(settings.content_terms.values())
-    facts["style_layer_weights"] = tuple(settings.style_terms.values())
-    facts["learning_rate"] = settings.step_size
-    facts["style_size"] = settings.style_size or settings.size
-    return facts
+    resolved = dataclasses.asdict(settings)
+    resolved["ratio"] = settings.content_weight
+    resolved["content_layer_weights"] = tuple(settings.content_terms.values())
+    resolved["style_layer_weights"] = tuple(settings.style_terms.values())
+    resolved["learning_rate"] = settings.step_size
+    resolved["style_size"] = settings.style_size or settings.size
+    return resolved
 
 
-def weights_facts(weights: Weights) -> dict[str, Any]:
+def weights_metadata(weights: Weights) -> dict[str, Any]:
     """Which weights were used."""
     names = ("name", "architecture", "source", "licence", "sha256", "normalized")
     return {name: getattr(weights, name) for name in names}
 
 
-def _losses_facts(losses: Losses) -> dict[str, Any]:
+def _losses_metadata(losses: Losses) -> dict[str, Any]:
     return {
         "loss": _finite(losses.total),
         "content": _finite(losses.content),

@@ -24,11 +24,11 @@ from nst_jax.images import io
 from nst_jax.images.image_writing import PLAIN, SaveOptions
 from nst_jax.records.write import (
     image_text,
-    input_facts,
+    input_metadata,
     make_record,
     mask_roles,
+    resolved_settings,
     save_record,
-    settings_facts,
     style_roles,
 )
 from nst_jax.settings.settings import INITS, Settings, without_idle_layers
@@ -98,7 +98,7 @@ class SweepFolder:
         """Where a lane's picture goes."""
         return self.path / f"{lane.name}.png"
 
-    def take_up(self, overwrite: bool) -> list[Lane]:
+    def resume(self, overwrite: bool) -> list[Lane]:
         """Take over what an earlier run of this sweep finished; return the lanes still to be done.
 
         Finished are also those that have come to nothing: they would again.
@@ -135,7 +135,7 @@ class SweepFolder:
         return [lane for lane in lanes if lane.name not in finished]
 
     @contextlib.contextmanager
-    def made(self) -> Iterator[None]:
+    def created(self) -> Iterator[None]:
         """Make the folder; remove it again if it is still empty in the end.
 
         Raises:
@@ -161,7 +161,7 @@ class SweepFolder:
 
         Args:
             finished: the round; its numbers count `lanes`.
-            lanes: from `take_up`.
+            lanes: from `resume`.
         """
         results = {lanes[number].name: result for number, result in finished.results.items()}
         by_name = {lane.name: lane for lane in lanes}
@@ -210,7 +210,7 @@ class SweepFolder:
         """One line for each lane that has no picture, though it ran."""
         return [f"{n}: {r['error']}" for n, r in self._records.items() if r["error"] is not None]
 
-    def present(self) -> list[Path]:
+    def write_reports(self) -> list[Path]:
         """Write the contact sheet and the page, of the pictures that there are."""
         self._save_records({})  # of lanes that were taken up, the places may be new
         done = {lane.name: lane for lane in self.grid.lanes if self._has_picture(lane)}
@@ -313,7 +313,7 @@ class SweepFolder:
         return {role: self._read_once(file) for role, file in files.items()}
 
     def _key_of(self, lane: Lane, weights: Weights) -> str:
-        settings = settings_facts(without_idle_layers(lane.settings))
+        settings = resolved_settings(without_idle_layers(lane.settings))
         for name, default in _later_defaults().items():
             if settings[name] == default:
                 del settings[name]
@@ -354,7 +354,7 @@ class SweepFolder:
 def _facts_of(file: str) -> dict[str, str]:
     """Name and checksum of an input."""
     try:
-        return input_facts(file=file)["file"]
+        return input_metadata(file=file)["file"]
     except OSError:
         io.load_image(file)  # says what is wrong
         raise
@@ -371,7 +371,7 @@ def _output_of(record: dict[str, Any]) -> dict[str, Any]:
 
 def _difference(earlier: dict[str, Any], lane: Lane, saving: SaveOptions) -> str:
     """The first setting that is another than in the earlier record, for people."""
-    now = json.loads(json.dumps(settings_facts(lane.settings))) | saving.facts()
+    now = json.loads(json.dumps(resolved_settings(lane.settings))) | saving.facts()
     then = json.loads(json.dumps(_later_defaults())) | earlier["settings"] | _output_of(earlier)
     for name, value in now.items():
         if then.get(name) != value:

@@ -13,7 +13,7 @@ from recorded import record_of, write
 from nst_jax import ImageError, Settings, SettingsError
 from nst_jax.images import io
 from nst_jax.records.read import differences, read_recorded, with_defaults
-from nst_jax.records.write import settings_facts, versions
+from nst_jax.records.write import resolved_settings, versions
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def as_json(settings):
-    return json.loads(json.dumps(settings_facts(settings)))
+    return json.loads(json.dumps(resolved_settings(settings)))
 
 
 FIELDS = [Settings(), Settings(**OTHER), Settings(init="noise", optimizer="adam")]
@@ -51,7 +51,7 @@ def test_defaults_are_defaults_again():
     back = read_recorded(write(record_of(Settings()))).settings
     assert back == Settings()
     larger = dataclasses.replace(back, size=2048, optimizer="adam", init="noise")
-    assert settings_facts(larger)["style_size"] == 2048
+    assert resolved_settings(larger)["style_size"] == 2048
     assert (larger.step_size, larger.content_weight) == (0.02, 1e-4)
     chosen = Settings(style_size=99, learning_rate=0.5, ratio=0.5, style_layer_weights=(1,) * 5)
     assert with_defaults(chosen) == chosen

@@ -84,15 +84,15 @@ def sha256_of(file):
 
 def finish(folder, overwrite=False, **results):
     """Do the lanes that are to be done; return their names."""
-    lanes = folder.take_up(overwrite)
-    with folder.made():
+    lanes = folder.resume(overwrite)
+    with folder.created():
         folder.add(Round({n: make_result(lane, **results) for n, lane in enumerate(lanes)}), lanes)
-        folder.present()
+        folder.write_reports()
     return [lane.name for lane in lanes]
 
 
 def still_to_do(folder):
-    return [lane.name for lane in folder.take_up(False)]
+    return [lane.name for lane in folder.resume(False)]
 
 
 def read_sweep():
@@ -145,11 +145,11 @@ def test_folders_from_before_there_were_these_settings():
     assert open_folder().keys["ratio-1e-4"] == digest
     assert still_to_do(open_folder()) == []
     scaled = open_folder(settings=dataclasses.replace(SETTINGS, scales=2))
-    refused(lambda: scaled.take_up(False), "ratio-1e-4 has scales 1, not 2")
+    refused(lambda: scaled.resume(False), "ratio-1e-4 has scales 1, not 2")
     matched = open_folder(settings=dataclasses.replace(SETTINGS, colors="match"))
-    refused(lambda: matched.take_up(False), "ratio-1e-4 has colors style, not match")
+    refused(lambda: matched.resume(False), "ratio-1e-4 has colors style, not match")
     larger = open_folder(settings=dataclasses.replace(SETTINGS, style_scale=(0.5, 1)))
-    refused(lambda: larger.take_up(False), r"ratio-1e-4 has style_scale \[1.0\], not \[0.5, 1.0\]")
+    refused(lambda: larger.resume(False), r"ratio-1e-4 has style_scale \[1.0\], not \[0.5, 1.0\]")
 
 
 def test_folders_from_before_there_was_a_choice_of_files():
@@ -162,7 +162,7 @@ def test_folders_from_before_there_was_a_choice_of_files():
     assert still_to_do(open_folder()) == []
     deep = open_folder(saving=SaveOptions(bits=16))
     assert deep.keys == open_folder().keys
-    refused(lambda: deep.take_up(False), "ratio-1e-4 has bits 8, not 16")
+    refused(lambda: deep.resume(False), "ratio-1e-4 has bits 8, not 16")
 
 
 # ---- What is written
@@ -176,12 +176,12 @@ def test_looking_changes_nothing():
 
 def test_files():
     folder = open_folder()
-    lanes = folder.take_up(False)
-    with folder.made():
+    lanes = folder.resume(False)
+    with folder.created():
         # The numbers are those of the list, and a round need not have them all, nor in order.
         paths = folder.add(Round({1: make_result(lanes[1]), 0: make_result(lanes[0])}), lanes)
         assert sorted(paths) == [OUT / "ratio-1e-3.png", OUT / "ratio-1e-4.png"]
-        assert folder.present() == [OUT / "grid.png", OUT / "index.html"]
+        assert folder.write_reports() == [OUT / "grid.png", OUT / "index.html"]
     assert sorted(os.listdir(OUT)) == (
         ["grid.png", "index.html", "ratio-1e-3.png", "ratio-1e-4.png", "sweep.json"]
     )
@@ -236,11 +236,11 @@ def test_record():
 def test_lane_that_came_to_nothing():
     """No picture; what is wrong stands in the record, on the sheet and on the page."""
     folder = open_folder()
-    lanes = folder.take_up(False)
+    lanes = folder.resume(False)
     results = {0: make_result(lanes[0]), 1: make_result(lanes[1], losses=INFINITE)}
-    with folder.made():
+    with folder.created():
         assert folder.add(Round(results), lanes) == [OUT / "ratio-1e-4.png"]
-        folder.present()
+        folder.write_reports()
     assert not (OUT / "ratio-1e-3.png").exists()
     good, bad = read_sweep()["lanes"]
     assert good["error"] is None and bad["completed"] is True
@@ -253,11 +253,11 @@ def test_lane_that_came_to_nothing():
 def test_sheet_and_page_of_a_part():
     """After Ctrl-C: what is there is shown, and what is missing has its place."""
     folder = open_folder((1e-5, 1e-4, 1e-3))
-    lanes = folder.take_up(False)
+    lanes = folder.resume(False)
     results = {0: make_result(lanes[0]), 1: make_result(lanes[1], completed=False)}
-    with folder.made():
+    with folder.created():
         folder.add(Round(results), lanes)
-        folder.present()
+        folder.write_reports()
     done, interrupted = read_sweep()["lanes"]
     assert (done["completed"], interrupted["completed"]) == (True, False)
     assert interrupted["error"] is None
@@ -317,10 +317,10 @@ def test_what_was_interrupted_stays_until_it_is_done_again():
     """A second Ctrl-C, before all of the interrupted lanes have had their turn, loses none."""
     finish(open_folder(), completed=False)
     folder = open_folder()
-    lanes = folder.take_up(False)
-    with folder.made():
+    lanes = folder.resume(False)
+    with folder.created():
         folder.add(Round({0: make_result(lanes[0])}), lanes)
-        folder.present()
+        folder.write_reports()
     assert [lane["completed"] for lane in read_sweep()["lanes"]] == [True, False]
     assert folder._notes() == {"ratio-1e-3": "interrupted"}
     assert still_to_do(open_folder()) == ["ratio-1e-3"]
@@ -350,7 +350,7 @@ def test_more_values_along_an_axis():
 def test_fewer_values_along_an_axis():
     finish(open_folder())
     folder = open_folder((1e-3, 1e-2))
-    refused(lambda: folder.take_up(False), "out holds another sweep.*lane ratio-1e-4.*--overwrite")
+    refused(lambda: folder.resume(False), "out holds another sweep.*lane ratio-1e-4.*--overwrite")
 
 
 def test_overwriting():
@@ -358,9 +358,9 @@ def test_overwriting():
     finish(open_folder((1e-5, 1e-4, 1e-3)))
     changed = Settings(size=32, steps=4, **LAYERS)
     folder = open_folder((1e-5, 1e-4, 1e-3), changed)
-    lanes = folder.take_up(True)
+    lanes = folder.resume(True)
     assert [lane.name for lane in lanes] == ["ratio-1e-5", "ratio-1e-4", "ratio-1e-3"]
-    with folder.made():
+    with folder.created():
         assert len(list(OUT.glob("ratio*"))) == 3  # not before
         folder.add(Round({0: make_result(lanes[0])}), lanes)
     assert [path.name for path in OUT.glob("ratio*")] == ["ratio-1e-5.png"]
@@ -377,8 +377,8 @@ def test_other_bytes_of_an_image_of_the_same_name():
     finish(open_folder())
     change_bytes()
     folder = open_folder()
-    refused(lambda: folder.take_up(False), "ratio-1e-4 has other images or weights.*--overwrite")
-    assert len(folder.take_up(True)) == 2
+    refused(lambda: folder.resume(False), "ratio-1e-4 has other images or weights.*--overwrite")
+    assert len(folder.resume(True)) == 2
 
 
 def test_same_bytes_under_another_name():
@@ -393,7 +393,7 @@ def test_other_bytes_of_the_initial_image():
     assert set(read_sweep()["lanes"][0]["inputs"]) == {"content", "style", "init"}
     assert still_to_do(open_folder(settings=start)) == []
     draw("start.png", seed=3)
-    refused(lambda: open_folder(settings=start).take_up(False), "other images or weights")
+    refused(lambda: open_folder(settings=start).resume(False), "other images or weights")
 
 
 OTHERS = {
@@ -411,7 +411,7 @@ def test_other_settings(name):
     value, words = OTHERS[name]
     finish(open_folder())
     folder = open_folder(settings=Settings(**{**vars(SETTINGS), name: value}))
-    refused(lambda: folder.take_up(False), f"there ratio-1e-4 has {words}")
+    refused(lambda: folder.resume(False), f"there ratio-1e-4 has {words}")
 
 
 @pytest.mark.parametrize("changes", [{"sha256": "1" * 64}, {"normalized": True}])
@@ -419,7 +419,7 @@ def test_other_weights(changes):
     finish(open_folder())
     other = Weights(**{**vars(WEIGHTS), **changes})
     folder = open_folder(weights=other)
-    refused(lambda: folder.take_up(False), "other images or weights")
+    refused(lambda: folder.resume(False), "other images or weights")
 
 
 def test_default_that_is_typed_out():
@@ -451,7 +451,7 @@ def test_record_that_is_none(text):
     OUT.mkdir()
     (OUT / "sweep.json").write_text(text, "utf-8", "surrogateescape")
     words = "sweep.json: is no record of a sweep; choose another folder or add --overwrite"
-    refused(lambda: open_folder().take_up(False), words)
+    refused(lambda: open_folder().resume(False), words)
     assert finish(open_folder(), overwrite=True) == ["ratio-1e-4", "ratio-1e-3"]
     assert len(read_sweep()["lanes"]) == 2
 
@@ -461,7 +461,7 @@ def test_file_of_someone_else(name):
     OUT.mkdir()
     (OUT / name).write_text("mine")
     (OUT / "notes.txt").write_text("mine as well")
-    refused(lambda: open_folder().take_up(False), f"{name}: exists already", ImageError)
+    refused(lambda: open_folder().resume(False), f"{name}: exists already", ImageError)
     finish(open_folder(), overwrite=True)
     assert (OUT / name).read_bytes()[:4] != b"mine"
     assert (OUT / "notes.txt").read_text() == "mine as well"
@@ -471,7 +471,7 @@ def test_file_of_someone_else_where_a_new_lane_goes():
     finish(open_folder())
     draw(OUT / "ratio-1e-2.png")
     folder = open_folder((1e-4, 1e-3, 1e-2))
-    refused(lambda: folder.take_up(False), "ratio-1e-2.png: exists already", ImageError)
+    refused(lambda: folder.resume(False), "ratio-1e-2.png: exists already", ImageError)
 
 
 def test_folder_of_other_things_is_no_obstacle():
@@ -484,7 +484,7 @@ def test_folder_of_other_things_is_no_obstacle():
 @pytest.mark.parametrize("name", ["ratio-1e-3.png", "grid.png", "index.html", "sweep.json"])
 def test_folder_in_the_place_of_a_file(name, overwrite):
     (OUT / name).mkdir(parents=True)
-    refused(lambda: open_folder().take_up(overwrite), f"{name}: is a folder", ImageError)
+    refused(lambda: open_folder().resume(overwrite), f"{name}: is a folder", ImageError)
 
 
 @pytest.mark.parametrize("name", ["ratio-1e-3.png", "grid.png"])
@@ -494,7 +494,7 @@ def test_results_never_replace_an_input(name):
     Path("link.png").symlink_to(OUT / name)
     for style in (f"out/{name}", "link.png"):
         words = f"{name}: is one of the inputs"
-        refused(lambda style=style: open_folder(style=style).take_up(True), words, ImageError)
+        refused(lambda style=style: open_folder(style=style).resume(True), words, ImageError)
 
 
 # ---- Where it cannot be
@@ -506,7 +506,7 @@ def test_name_of_a_file():
 
 
 def enter(folder):
-    with folder.made():
+    with folder.created():
         raise AssertionError("not reached")
 
 
@@ -537,7 +537,7 @@ def test_new_folder_in_which_nothing_can_be_written(monkeypatch):
 def test_empty_folder_is_removed_if_it_is_new(existed):
     if existed:
         OUT.mkdir()
-    with pytest.raises(KeyboardInterrupt), open_folder().made():
+    with pytest.raises(KeyboardInterrupt), open_folder().created():
         assert OUT.is_dir()
         raise KeyboardInterrupt
     assert OUT.exists() == existed
@@ -559,7 +559,7 @@ def test_missing_input(name):
 def test_full_disk_after_the_first_picture(monkeypatch):
     """The lanes of that round are done again, without --overwrite; those before are not."""
     folder = open_folder((1e-5, 1e-4, 1e-3))
-    lanes = folder.take_up(False)
+    lanes = folder.resume(False)
     save = io.save_image
 
     def fail_at_the_last(image, path, *rest):
@@ -569,7 +569,7 @@ def test_full_disk_after_the_first_picture(monkeypatch):
 
     with monkeypatch.context() as patch, pytest.raises(ImageError, match="No space"):
         patch.setattr(io, "save_image", fail_at_the_last)
-        with folder.made():
+        with folder.created():
             folder.add(Round({0: make_result(lanes[0])}), lanes)
             folder.add(Round({n: make_result(lanes[n]) for n in (1, 2)}), lanes)
     assert finish(open_folder((1e-5, 1e-4, 1e-3))) == ["ratio-1e-4", "ratio-1e-3"]
@@ -587,6 +587,6 @@ def test_styles_in_another_order():
     finish(open_styles("my painting.png", "night.png"))
     folder = open_styles("night.png", "my painting.png")
     assert still_to_do(folder) == []
-    folder.present()
+    folder.write_reports()
     facts = [(lane["name"], lane["style"], lane["place"]) for lane in read_sweep()["lanes"]]
     assert facts == [("style-night", 1, {"style": 0}), ("style-my-painting", 2, {"style": 1})]
