@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from nst_jax.engine.sweep_api import sweep
     from nst_jax.engine.transfer import Progress, Result, stylize
     from nst_jax.errors import ImageError, NSTError, SettingsError, WeightsError
-    from nst_jax.images.image_writing import SaveOptions
+    from nst_jax.images.encoders import SaveOptions
     from nst_jax.images.io import load_image, read_exif, save_image
     from nst_jax.records.write import make_record
     from nst_jax.settings.settings import PRESETS, Settings
@@ -26,7 +26,7 @@ _MODULES = {
     "PRESETS": "settings.settings",
     "Progress": "engine.transfer",
     "Result": "engine.transfer",
-    "SaveOptions": "images.image_writing",
+    "SaveOptions": "images.encoders",
     "Settings": "settings.settings",
     "SettingsError": "errors",
     "SweepProgress": "engine.rounds",

@@ -7,7 +7,7 @@ from typing import Any
 
 from nst_jax.cli.progress import say
 from nst_jax.images import io
-from nst_jax.images.image_writing import MOST_DPI, PLAIN, SaveOptions
+from nst_jax.images.encoders import MOST_DPI, PLAIN, SaveOptions
 
 
 def add_file_flags(group: argparse._ArgumentGroup) -> None:

@@ -25,7 +25,7 @@ from nst_jax.engine.program import make_program
 from nst_jax.engine.pyramid import schedule
 from nst_jax.engine.regions import read_regions
 from nst_jax.engine.style_images import files_of
-from nst_jax.images.image_writing import SaveOptions
+from nst_jax.images.encoders import SaveOptions
 from nst_jax.images.io import load_image
 from nst_jax.records.read import Recorded, differences, read_recorded
 from nst_jax.records.reproduce import Images, repeat

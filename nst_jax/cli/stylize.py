@@ -22,7 +22,7 @@ from nst_jax.engine.style_images import Painting, files_of
 from nst_jax.engine.transfer import Callback, Progress, Result, stylize
 from nst_jax.errors import ImageError, SettingsError
 from nst_jax.images import io
-from nst_jax.images.image_writing import SaveOptions
+from nst_jax.images.encoders import SaveOptions
 from nst_jax.losses.terms import Losses
 from nst_jax.records.write import (
     image_text,

@@ -1,4 +1,4 @@
-"""The only reader and writer of image files; the formats written are in `image_writing`.
+"""The only reader and writer of image files; the formats written are in `encoders`.
 
 In memory an image is float32 sRGB in [0, 1], (H, W, 3). A file without an ICC profile counts as
 sRGB; PNG's gAMA and cHRM chunks are ignored, as image editors do.
@@ -18,8 +18,8 @@ from PIL import Image
 from nst_jax.errors import ImageError
 from nst_jax.files import replacing
 from nst_jax.images import color_management
+from nst_jax.images.encoders import PLAIN, SaveOptions, quantize, writer_of
 from nst_jax.images.exif import Exif, parse_exif
-from nst_jax.images.image_writing import PLAIN, SaveOptions, quantize, writer_of
 from nst_jax.images.resize import MAX_PIXELS, check_sides, fit_size, resize, too_large, upright
 
 # Pictures only: some of Pillow's other plugins run programs (EPS), accept nearly anything, or read

@@ -9,7 +9,7 @@ from typing import Any
 
 from nst_jax.errors import SettingsError
 from nst_jax.images import io
-from nst_jax.images.image_writing import PLAIN
+from nst_jax.images.encoders import PLAIN
 from nst_jax.records.write import device_metadata, resolved_settings, versions
 from nst_jax.settings.settings import Settings
 from nst_jax.settings.settings_file import check_type

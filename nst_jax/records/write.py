@@ -16,7 +16,7 @@ from nst_jax.engine.pyramid import scale_at
 from nst_jax.engine.transfer import Result
 from nst_jax.errors import ImageError
 from nst_jax.files import sha256_of, write_bytes
-from nst_jax.images.image_writing import PLAIN, SaveOptions
+from nst_jax.images.encoders import PLAIN, SaveOptions
 from nst_jax.losses.terms import Losses
 from nst_jax.settings.settings import Settings
 from nst_jax.weights.parameters import Weights

@@ -21,7 +21,7 @@ from nst_jax.engine.transfer import Result, why_not_finite
 from nst_jax.errors import ImageError, SettingsError
 from nst_jax.files import write_bytes
 from nst_jax.images import io
-from nst_jax.images.image_writing import PLAIN, SaveOptions
+from nst_jax.images.encoders import PLAIN, SaveOptions
 from nst_jax.records.write import (
     image_text,
     input_metadata,

@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from nst_jax import PRESETS, Settings
 from nst_jax.cli import stylize
 from nst_jax.cli.settings_flags import flags_of
-from nst_jax.images import image_writing, io, resize
+from nst_jax.images import encoders, io, resize
 from nst_jax.weights.locate import embedded_path
 
 LOSS = 1e-5  # relative: a few float32 additions
@@ -671,7 +671,7 @@ def test_no_room_for_the_image(folder, monkeypatch):
         stream.write(b"\x89PNG half an ima")
         full_disk()
 
-    monkeypatch.setitem(image_writing.WRITERS, ".png", write_a_little)
+    monkeypatch.setitem(encoders.WRITERS, ".png", write_a_little)
     words = ("out.png: cannot be written", "No space left on device", "free space")
     refused((*SHORT, "-o", "out.png"), words, chatter=True)
     refused((*SHORT, "-o", "out.png", "--save-every", 1), ("out-00001.png",), chatter=True)

@@ -1,7 +1,7 @@
 """Reading and writing image files: sizes, orientation, what is refused, and nothing half-written.
 
 Modes and profiles are in test_color.py, what is common to the formats written in
-test_image_writing.py. Errors must be one line with the path and the remedy.
+test_encoders.py. Errors must be one line with the path and the remedy.
 """
 
 import errno
@@ -17,7 +17,7 @@ import pytest
 from PIL import Image, ImageFile, ImageOps, JpegImagePlugin
 
 from nst_jax.errors import ImageError
-from nst_jax.images import image_writing
+from nst_jax.images import encoders
 from nst_jax.images.io import check_writable, load_image, load_text, save_image
 from nst_jax.images.resize import fit_size, resize
 from nst_jax.images.srgb_profile import SRGB_PROFILE
@@ -395,7 +395,7 @@ def test_failed_write_leaves_things_as_they_were(tmp_path, monkeypatch, error, t
         stream.write(b"\x89PNG")
         raise error
 
-    monkeypatch.setitem(image_writing.WRITERS, ".png", write_a_little)
+    monkeypatch.setitem(encoders.WRITERS, ".png", write_a_little)
     wanted = ImageError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(wanted):
         save_image(np.zeros((20, 20, 3)), tmp_path / "a.png")

@@ -15,7 +15,7 @@ from nst_jax import ImageError, Settings, SettingsError
 from nst_jax.engine.rounds import Round
 from nst_jax.engine.transfer import Result
 from nst_jax.images import io
-from nst_jax.images.image_writing import PLAIN, SaveOptions
+from nst_jax.images.encoders import PLAIN, SaveOptions
 from nst_jax.losses.terms import Losses
 from nst_jax.sweeps import grid
 from nst_jax.sweeps.grid import Source, make_grid

@@ -19,8 +19,8 @@ from PIL import Image, ImageCms
 from png_reader import read_pixels
 
 from nst_jax import ImageError, SaveOptions, SettingsError, load_image, read_exif, save_image
+from nst_jax.images.encoders import quantize
 from nst_jax.images.exif import LARGEST, parse_exif
-from nst_jax.images.image_writing import quantize
 from nst_jax.images.io import check_writable
 
 HALF_LEVEL = 0.5 / 65535 + 1e-9  # rounding to 16 bits, and of the quotient in float64
