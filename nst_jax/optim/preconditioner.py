@@ -12,7 +12,7 @@ see to details first and leave areas grey. An optimiser that works in variables 
 
 in the basis of cosines, treats them alike. It is the same loss, lower sooner: at 192 px from the
 photograph 60 to 78 steps of L-BFGS and 47 of Adam come as low as 100 plain ones
-(`scripts/compare_preconditioning.py`). After some 300 steps of L-BFGS there is no difference left:
+(`scripts.benchmark.compare_preconditioning`). After some 300 steps of L-BFGS no difference is left:
 by then it has learnt the curvature itself. M is symmetric and positive definite; it leaves the
 finest detail nearly as it is and multiplies what is constant by 1/ε.
 

@@ -1,0 +1,231 @@
+"""What `gpu_check.py` has our side's worker do: parity, ceilings, cost of a step, what fits."""
+
+import dataclasses
+import gzip
+import json
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nst_jax.architecture import block_of, convolutions_up_to, kernel_shapes
+from nst_jax.engine import device_memory
+from nst_jax.engine.program import jitted
+from nst_jax.settings import settings
+from scripts.benchmark import steps
+from scripts.benchmark.problem import Problem, Spec, make_problem, off_content, relative_errors
+
+TIMED = 10  # calls in a row
+TRACED = 5  # steps in a trace
+TOP = 12  # kernels that are listed
+# Of what memory analysis says would fit: the first try, then less.
+TRIES = (0.95, 0.85, 0.7)
+
+
+def exact(spec: Spec) -> dict[str, Any]:
+    """Loss and gradient in float64, into a file; for a worker on CPU."""
+    problem = make_problem(spec)
+    settings.PRECISIONS["float64"] = (np.float64, jax.lax.Precision.HIGHEST)
+    with jax.enable_x64(True):
+        wide = jax.tree.map(lambda tensor: np.asarray(tensor, np.float64), problem.weights.params)
+        weights = dataclasses.replace(problem.weights, params=wide)
+        images = problem.content.astype(np.float64), problem.style.astype(np.float64)
+        placed = steps.place(Problem(problem.settings, weights, *images), "float64")
+        arguments = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), placed.arguments)
+        image = jnp.asarray(off_content(problem), jnp.float64)
+        (loss, _), gradient = steps.gradient_of(placed.program)(image, *arguments)
+        np.savez(spec.file, loss=np.asarray(loss), gradient=np.asarray(gradient))
+    return {"loss": float(loss)}
+
+
+def parity(spec: Spec) -> dict[str, Any]:
+    """Relative errors of loss and gradient against the exact ones in the file."""
+    problem = make_problem(spec)
+    placed, image = steps.place(problem), jnp.asarray(off_content(problem))
+    (loss, _), gradient = steps.gradient_of(placed.program)(image, *placed.arguments)
+    return relative_errors(float(loss), np.asarray(gradient), np.load(spec.file))
+
+
+def ceilings(spec: Spec) -> dict[str, Any]:
+    """TFLOP/s of a matrix product of `size`² in each precision, and GB/s of a copy as large."""
+    keys = jax.random.split(jax.random.key(0))
+    a, b = (jax.random.normal(key, (spec.size, spec.size)) for key in keys)
+    rates = {}
+    for name, (dtype, precision) in settings.PRECISIONS.items():
+        if name == "float64":
+            continue
+        product = jax.jit(lambda x, y, p=precision: jnp.dot(x, y, precision=p))
+        seconds = _seconds_of(product, a.astype(dtype), b.astype(dtype))
+        rates[name] = 2 * spec.size**3 / seconds / 1e12
+    many = jnp.tile(a, (4, 1))
+    copy = _seconds_of(jax.jit(lambda x: x + 1), many)
+    return {"tflops": rates, "gb_per_second": 2 * many.nbytes / copy / 1e9}
+
+
+def cost(spec: Spec) -> dict[str, Any]:
+    """Of one step: operations and bytes, counted by us and by XLA; memory that it needs."""
+    problem = make_problem(spec)
+    step = _compiled(problem)
+    analysis: Any = step.cost_analysis() or {}
+    analysis = analysis[0] if isinstance(analysis, list) else analysis
+    return {
+        "counted_flops": counted_flops(problem),
+        "counted_bytes": counted_bytes(problem),
+        "xla_flops": analysis.get("flops"),
+        "xla_bytes": analysis.get("bytes accessed"),
+        "needed_bytes": device_memory.needed_bytes(step),
+    }
+
+
+def largest(spec: Spec) -> dict[str, Any]:
+    """The largest square that fits, up to `steps` px a side, by memory analysis and by trying."""
+    budget = device_memory.usable_bytes((jax.devices()[0],))
+    small, large = (_needed(spec, size) for size in (spec.size, 2 * spec.size))
+    per_pixel = (large - small) / (3 * spec.size**2)
+    if per_pixel <= 0:
+        raise ValueError(f"{small} bytes at {spec.size} px, {large} at twice that: too small sizes")
+    fixed = small - per_pixel * spec.size**2
+    facts = {"budget": budget, "bytes_per_pixel": per_pixel, "fixed_bytes": fixed}
+    tries: list[dict[str, Any]] = []
+    for share in TRIES if budget else ():
+        side = int(np.sqrt(share * max((budget or 0) - fixed, 0) / per_pixel))
+        side = min(side, spec.steps) // 16 * 16
+        tries.append({"size": side, **_try_size(spec, side)})
+        if "error" not in tries[-1]:
+            break
+    return {**facts, "tries": tries}
+
+
+def trace(spec: Spec) -> dict[str, Any]:
+    """The kernels that take the most time in a step, by the profiler: {name: seconds}."""
+    advance = steps.lbfgs_step(make_problem(spec))
+    jax.block_until_ready(advance())
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            for _ in range(TRACED):
+                result = advance()
+            jax.block_until_ready(result)
+        files = list(Path(folder).rglob("*.trace.json.gz"))
+        events = json.loads(gzip.decompress(files[0].read_bytes()))["traceEvents"]
+    totals = kernel_seconds(events)
+    top = {name: seconds / TRACED for name, seconds in totals.most_common(TOP)}
+    return {"kernels": top, "all_kernels_seconds": sum(totals.values()) / TRACED}
+
+
+RUNS: dict[str, Callable[[Spec], dict[str, Any]]] = {
+    "exact": exact,
+    "parity": parity,
+    "ceilings": ceilings,
+    "cost": cost,
+    "largest": largest,
+    "trace": trace,
+}
+
+
+def kernel_seconds(events: list[dict[str, Any]]) -> Counter[str]:
+    """Seconds of each kernel in a trace: on the GPU's streams, or XLA's own threads on CPU."""
+    named = [event for event in events if event.get("ph") == "M" and "name" in event["args"]]
+    processes = {e["pid"]: e["args"]["name"] for e in named if e["name"] == "process_name"}
+    threads = {(e["pid"], e["tid"]): e["args"]["name"] for e in named if e["name"] == "thread_name"}
+    on_gpu = any("GPU" in name for name in processes.values())
+    totals: Counter[str] = Counter()
+    for event in events:
+        if event.get("ph") != "X":
+            continue
+        process = processes.get(event["pid"], "")
+        thread = threads.get((event["pid"], event.get("tid")), "")
+        if on_gpu:
+            counts = "GPU" in process and "Stream" in thread
+        else:
+            executor = event["name"].startswith("ThunkExecutor")  # around all the others
+            counts = not executor and ("XLA" in thread or "tf_" in thread)
+        if counts:
+            totals[event["name"]] += event.get("dur", 0) / 1e6
+    return totals
+
+
+def counted_flops(problem: Problem) -> int:
+    """Of a step's convolutions and Gram products, forward and with respect to the image.
+
+    A convolution's gradient costs as much as itself: none is taken of the kernels. So does a Gram
+    matrix's.
+    """
+    shapes, architecture = kernel_shapes(problem.weights.architecture), problem.weights.architecture
+    total = 0
+    for layer in convolutions_up_to(architecture, problem.settings.layers):
+        positions, (_, _, inputs, outputs) = _positions(problem, layer), shapes[layer]
+        total += 2 * 2 * 9 * positions * inputs * outputs
+        if layer in problem.settings.style_layers:
+            total += 2 * 2 * positions * outputs**2
+    return total
+
+
+def counted_bytes(problem: Problem) -> int:
+    """That a step must move at the least, each array read and written once where it is needed.
+
+    Of each layer: input read and output written; backward, the gradient read, the output read (the
+    ReLU's mask), the gradient written. Of L-BFGS: its history twice.
+    """
+    architecture, width = problem.weights.architecture, problem.settings.precision
+    item = 2 if width == "bfloat16" else 4
+    shapes, total = kernel_shapes(architecture), 0
+    for layer in convolutions_up_to(architecture, problem.settings.layers):
+        _, _, inputs, outputs = shapes[layer]
+        total += item * _positions(problem, layer) * (2 * inputs + 3 * outputs)
+        total += 2 * item * 9 * inputs * outputs
+    history = problem.settings.lbfgs_memory if problem.settings.optimizer == "lbfgs" else 0
+    return total + 2 * 2 * history * problem.content.size * 4
+
+
+def _positions(problem: Problem, layer: str) -> int:
+    halvings = block_of(layer) - 1
+    height, width, _ = problem.content.shape
+    return (height >> halvings) * (width >> halvings)
+
+
+def _compiled(problem: Problem) -> jax.stages.Compiled:
+    """The step, as a run compiles it."""
+    placed = steps.place(problem)
+    functions = jitted(placed.program)
+    carry = jax.eval_shape(functions.start, placed.image)
+    return functions.step.lower(carry, *placed.arguments).compile()
+
+
+def _square(spec: Spec, size: int) -> Problem:
+    """A problem of random images, `size` px on each side, the style's 64."""
+    problem = make_problem(dataclasses.replace(spec, task="lbfgs", size=64))
+    image = np.random.default_rng(0).random((size, size, 3), np.float32)
+    return dataclasses.replace(problem, content=image)
+
+
+def _needed(spec: Spec, size: int) -> int:
+    return device_memory.needed_bytes(_compiled(_square(spec, size)))
+
+
+def _try_size(spec: Spec, size: int) -> dict[str, Any]:
+    """Two steps at this size: seconds of the second, and the device's peak; or the error."""
+    try:
+        advance = steps.step(_square(spec, size))
+        jax.block_until_ready(advance())
+        began = time.perf_counter()
+        jax.block_until_ready(advance())
+        seconds = time.perf_counter() - began
+    except jax.errors.JaxRuntimeError as error:
+        return {"error": str(error).splitlines()[0][:200]}
+    stats = jax.devices()[0].memory_stats() or {}
+    return {"seconds": seconds, "peak": stats.get("peak_bytes_in_use")}
+
+
+def _seconds_of(function: Callable[..., jax.Array], *arguments: jax.Array) -> float:
+    jax.block_until_ready(function(*arguments))
+    began = time.perf_counter()
+    for _ in range(TIMED):
+        result = function(*arguments)
+    jax.block_until_ready(result)
+    return (time.perf_counter() - began) / TIMED

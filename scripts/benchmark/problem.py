@@ -1,0 +1,184 @@
+"""What is to be timed, in words that both sides understand: a task's name, sizes, settings."""
+
+import dataclasses
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from nst_jax.architecture import kernel_shapes
+from nst_jax.images.io import load_image
+from nst_jax.images.resize import fit_size
+from nst_jax.settings.settings import Settings
+from nst_jax.weights.locate import available_weights, embedded_path, find_weights
+from nst_jax.weights.parameters import Weights, normalize
+from nst_jax.weights.storage import load_weights
+from scripts.benchmark.machine import ROOT
+
+CONTENT = ROOT / "docs" / "samples" / "china.jpg"
+STYLE = ROOT / "docs" / "samples" / "van_gogh_cafe_terrace.jpg"
+RATIOS = (1e-5, 1e-4, 1e-3, 1e-2)  # of the paper's Figure 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """One thing to be timed, on either side.
+
+    Attributes:
+        task: "evaluation" (loss and gradient), "lbfgs" or "adam" (one step), "reach" (a run to a
+            loss), "sweep", "first" (a run of one evaluation, compilation included), or one of
+            `gpu_check_tasks.RUNS`.
+        network: "vgg16" or "vgg19".
+        size: long side of both images, pixels.
+        history: pairs that L-BFGS keeps.
+        steps: evaluations of a run; of "largest", the longest side that is tried.
+        precision: as in `Settings`.
+        scales: of our coarse-to-fine; 1 is without.
+        goal: the loss at which a run may end.
+        lanes: settings of a sweep.
+        file: of arrays, read or written; only of `gpu_check.py`.
+        ours: further settings of our side, which change how and not what is computed.
+    """
+
+    task: str
+    network: str = "vgg16"
+    size: int = 256
+    history: int = 100
+    steps: int = 500
+    precision: str = "float32"
+    scales: int = 1
+    goal: float | None = None
+    lanes: int = 20
+    file: str = ""
+    ours: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Settings, weights as the network takes them, and the two images, (H, W, 3)."""
+
+    settings: Settings
+    weights: Weights
+    content: np.ndarray
+    style: np.ndarray
+
+
+def make_problem(spec: Spec) -> Problem:
+    """Read what a spec asks for."""
+    extra = dict(spec.ours)
+    if spec.scales > 1:
+        extra["scales"] = spec.scales
+    settings = Settings(
+        size=spec.size,
+        steps=spec.steps,
+        optimizer="adam" if spec.task == "adam" else "lbfgs",
+        lbfgs_memory=spec.history,
+        precision=spec.precision,
+        **extra,
+    )
+    content, style = read_samples(spec.size)
+    return Problem(settings, network_weights(spec.network), content, style)
+
+
+def off_content(problem: Problem) -> np.ndarray:
+    """The content image with a little noise: where no term of the loss is zero."""
+    noise = np.random.default_rng(1).standard_normal(problem.content.shape, np.float32)
+    return problem.content + np.float32(0.05) * noise
+
+
+def relative_errors(
+    loss: float, gradient: np.ndarray, exact: Mapping[str, np.ndarray]
+) -> dict[str, float]:
+    """Of a loss and of its gradient (by the norm of the difference), against exact ones."""
+    difference = np.linalg.norm(gradient.astype(np.float64) - exact["gradient"])
+    return {
+        "loss_error": float(abs(loss / exact["loss"] - 1)),
+        "gradient_error": float(difference / np.linalg.norm(exact["gradient"])),
+    }
+
+
+def has_scales() -> bool:
+    """Whether this version can go from coarse to fine."""
+    return any(field.name == "scales" for field in dataclasses.fields(Settings))
+
+
+@lru_cache
+def read_samples(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The photograph and the painting, their long sides scaled (up or down) to `size`."""
+    return load_image(CONTENT, size), load_image(STYLE, size)
+
+
+def content_shape(size: int) -> tuple[int, int]:
+    """Height and width of the photograph at this size, without reading it."""
+    with Image.open(CONTENT) as image:
+        return fit_size(image.height, image.width, size)
+
+
+def weights_path(architecture: str) -> Path | None:
+    """The file of a network's weights; None where none of VGG-19 is installed."""
+    if architecture == "vgg16":
+        return embedded_path()
+    installed = any(path.stem.startswith(architecture) for path in available_weights())
+    return find_weights(architecture) if installed else None
+
+
+def weights_name(architecture: str) -> str:
+    """The name of the weights that will be used."""
+    path = weights_path(architecture)
+    return path.stem if path else f"{architecture}-random"
+
+
+@lru_cache
+def network_weights(architecture: str) -> Weights:
+    """Normalised weights; of VGG-19, where none is installed, random ones, for timing only."""
+    path = weights_path(architecture)
+    if path is None:
+        return random_weights(architecture)
+    weights = load_weights(path)
+    return weights if weights.activation_means is None else normalize(weights)
+
+
+def random_weights(architecture: str) -> Weights:
+    """He-initialised kernels and zero biases: the features keep their scale, and mean nothing.
+
+    They say they are normalised, so that nobody asks for their mean activations.
+    """
+    random = np.random.default_rng(0)
+    params = {
+        layer: {
+            "kernel": random.standard_normal(shape, np.float32)
+            * np.float32(np.sqrt(2 / np.prod(shape[:3]))),
+            "bias": np.zeros(shape[-1], np.float32),
+        }
+        for layer, shape in kernel_shapes(architecture).items()
+    }
+    return Weights(
+        architecture=architecture,
+        params=params,
+        mean=(0.485, 0.456, 0.406),  # torchvision
+        source="random, He-initialised",
+        source_sha256="",
+        licence="",
+        normalized=True,
+        name=weights_name(architecture),
+    )
+
+
+def sweep_settings(spec: Spec) -> list[Settings]:
+    """The first so many lanes of the paper's Figure 3: four ratios, one to five style layers."""
+    base = make_problem(dataclasses.replace(spec, scales=1)).settings
+    base = dataclasses.replace(base, init="noise")
+    count = len(base.style_layers)
+    grid = [
+        dataclasses.replace(
+            base,
+            ratio=ratio,
+            style_layer_weights=tuple(1 / rows if at < rows else 0.0 for at in range(count)),
+        )
+        for rows in range(1, count + 1)
+        for ratio in RATIOS
+    ]
+    return grid[: spec.lanes]

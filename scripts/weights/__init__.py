@@ -1,0 +1,1 @@
+"""Make the embedded weights, and check what they claim."""
