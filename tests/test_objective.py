@@ -14,9 +14,9 @@ from nst_jax import Settings, stylize
 from nst_jax.engine.program import make_program, objective, prepare, style_grams
 from nst_jax.engine.transfer import compute_targets
 from nst_jax.losses import guidance
-from nst_jax.losses.terms import Targets
+from nst_jax.losses.terms import LossWeights, Targets
+from nst_jax.network.vgg import PRECISIONS
 from nst_jax.optim.lbfgs import scale_by_lbfgs
-from nst_jax.settings.settings import PRECISIONS
 from nst_jax.weights.parameters import Weights
 
 # float32 sums over up to 4608 products per layer and 10⁴ positions, against float64.
@@ -98,7 +98,9 @@ def test_gradient_in_float64(networks, name, pooling, random, monkeypatch):
         exact = jax.tree.map(lambda tensor: jnp.asarray(tensor, jnp.float64), network)
         program = dataclasses.replace(make_program(settings, weights), precision="float64")
         targets = compute_targets(program, exact, content, style)
-        loss_weights = jax.tree.map(lambda w: jnp.asarray(w, jnp.float64), settings.loss_weights())
+        loss_weights = jax.tree.map(
+            lambda w: jnp.asarray(w, jnp.float64), LossWeights.from_settings(settings)
+        )
         gradient_of = jax.jit(jax.grad(objective, argnums=1, has_aux=True), static_argnums=0)
         gradient, _ = gradient_of(program, jnp.asarray(image), exact, targets, loss_weights)
         gradient = np.asarray(gradient)
@@ -123,7 +125,9 @@ def test_directions_are_optax_s(networks, random, monkeypatch):
         exact = jax.tree.map(lambda tensor: jnp.asarray(tensor, jnp.float64), network)
         program = dataclasses.replace(make_program(settings, weights), precision="float64")
         targets = compute_targets(program, exact, content, style)
-        loss_weights = jax.tree.map(lambda w: jnp.asarray(w, jnp.float64), settings.loss_weights())
+        loss_weights = jax.tree.map(
+            lambda w: jnp.asarray(w, jnp.float64), LossWeights.from_settings(settings)
+        )
         gradient_of = jax.grad(objective, argnums=1, has_aux=True)
 
         @jax.jit
@@ -191,7 +195,9 @@ def test_gradient_of_regions_in_float64(embedded, random, monkeypatch):
         program = dataclasses.replace(make_program(settings, embedded), precision="float64")
         grams = {layer: jnp.asarray(np.array(grams))[None] for layer, grams in loss.grams.items()}
         targets = Targets({}, grams, *jax.tree.map(jnp.asarray, guides))
-        loss_weights = jax.tree.map(lambda w: jnp.asarray(w, jnp.float64), settings.loss_weights())
+        loss_weights = jax.tree.map(
+            lambda w: jnp.asarray(w, jnp.float64), LossWeights.from_settings(settings)
+        )
         evaluate = jax.jit(jax.value_and_grad(objective, argnums=1, has_aux=True), static_argnums=0)
         (total, _), gradient = evaluate(program, jnp.asarray(image), exact, targets, loss_weights)
         total, gradient = float(total), np.asarray(gradient)
@@ -218,7 +224,7 @@ def region_gradient(normalized, masks, region):
         guidance.make_guides(masks, "vgg16", LAYERS).maps,
         dict.fromkeys(LAYERS, jnp.zeros((1, len(masks))).at[0, region].set(1.0)),
     )
-    weights = Settings(content_layers=(), ratio=0.0).loss_weights()
+    weights = LossWeights.from_settings(Settings(content_layers=(), ratio=0.0))
     gradient_of = jax.jit(jax.grad(objective, argnums=1, has_aux=True), static_argnums=0)
     gradient, _ = gradient_of(program, image, normalized.params, targets, weights)
     return np.asarray(gradient)
@@ -260,7 +266,9 @@ def test_gradient_with_padding(networks, padding, form, random, monkeypatch):
         exact = jax.tree.map(lambda tensor: jnp.asarray(tensor, jnp.float64), network)
         program = dataclasses.replace(make_program(settings, weights), precision="float64")
         targets = compute_targets(program, exact, content, style)
-        loss_weights = jax.tree.map(lambda w: jnp.asarray(w, jnp.float64), settings.loss_weights())
+        loss_weights = jax.tree.map(
+            lambda w: jnp.asarray(w, jnp.float64), LossWeights.from_settings(settings)
+        )
         params = exact if form == "plain" else prepare(program, exact)
         assert ("transformed_kernel" in params["conv5_1"]) == (form == "transformed")
         gradient_of = jax.jit(jax.grad(objective, argnums=1, has_aux=True), static_argnums=0)

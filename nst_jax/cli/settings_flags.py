@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from nst_jax.errors import SettingsError
-from nst_jax.images.color_transfer import COLOR_MAPS
-from nst_jax.losses.terms import CONVENTIONS
-from nst_jax.network.vgg import PADDINGS, POOLINGS
 from nst_jax.settings.layer_weights import LAYER_WEIGHTS
 from nst_jax.settings.settings import (
+    COLOR_MAPS,
     COLORS,
+    CONVENTIONS,
     HISTORIES,
     INITS,
     LEARNING_RATES,
     OPTIMIZERS,
+    PADDINGS,
+    POOLINGS,
     PRECISIONS,
     PRESETS,
     PULL_FROM_IMAGE,

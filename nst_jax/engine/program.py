@@ -17,9 +17,9 @@ from jax import lax
 from nst_jax.architecture import FILTERS, canonical_layer, convolutions_up_to
 from nst_jax.losses.terms import Features, Losses, LossWeights, Targets, gram_observers, total_loss
 from nst_jax.network import ops, row_bands, vgg, winograd
-from nst_jax.network.vgg import VGG
+from nst_jax.network.vgg import PRECISIONS, VGG
 from nst_jax.optim.optimizer import Optimizer, make_optimizer
-from nst_jax.settings.settings import PRECISIONS, Settings
+from nst_jax.settings.settings import Settings
 from nst_jax.weights.parameters import Parameters, Weights
 
 # A loss this many times the best one counts as exploded. L-BFGS with its fixed step finds back from

@@ -188,7 +188,7 @@ class Runner:
         scale = scale or self._full
         images = jax.ShapeDtypeStruct((count, *scale.shape, 3), jnp.float32)
         carry = jax.eval_shape(self._programs.start, images)
-        one_lane = (self._targets_of(0, scale), self._job.settings[0].loss_weights())
+        one_lane = (self._targets_of(0, scale), LossWeights.from_settings(self._job.settings[0]))
         arguments = lanes.shape_of_lanes(count, one_lane)
         return device_memory.compile_for(self._programs.step, carry, self._params, *arguments)
 
@@ -379,7 +379,10 @@ class Runner:
 
     def _arguments_of(self, padded: tuple[int, ...], scale: Scale) -> tuple[Targets, LossWeights]:
         """Targets and weights of these lanes, stacked."""
-        each = [(self._targets_of(n, scale), self._job.settings[n].loss_weights()) for n in padded]
+        each = [
+            (self._targets_of(n, scale), LossWeights.from_settings(self._job.settings[n]))
+            for n in padded
+        ]
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
         return jax.device_put(stacked, self._programs.spread)
 

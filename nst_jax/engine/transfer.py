@@ -30,7 +30,7 @@ from nst_jax.engine.pyramid import (
 from nst_jax.engine.regions import read_regions
 from nst_jax.engine.style_images import ImageLike, StyleLike
 from nst_jax.errors import SettingsError
-from nst_jax.losses.terms import Losses, Targets
+from nst_jax.losses.terms import Losses, LossWeights, Targets
 from nst_jax.settings.settings import Settings
 from nst_jax.weights.parameters import Weights
 
@@ -205,7 +205,7 @@ def _optimize(
 ) -> Result:
     """Run through the monitor's scales; each begins with what the one before has come to."""
     functions = jitted(program)
-    params, loss_weights = prepare(program, weights.params), settings.loss_weights()
+    params, loss_weights = prepare(program, weights.params), LossWeights.from_settings(settings)
     compile_seconds, carry = 0.0, functions.start(jnp.asarray(image, jnp.float32))
     for scale, numbers in numbered(monitor.scales):
         if numbers.start:

@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 
 from nst_jax.network import ops
+from nst_jax.settings.settings import Settings
 
 CONVENTIONS = ("paper", "authors", "equations")
 
@@ -75,6 +76,18 @@ class LossWeights(NamedTuple):
     content_layers: Mapping[str, jax.Array]
     style_layers: Mapping[str, jax.Array]
     tv_l1: jax.Array | float = 0.0
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "LossWeights":
+        """Those that settings ask for, float32 scalars; β is 1."""
+        return cls(
+            content=jnp.float32(settings.content_weight),
+            style=jnp.float32(1.0),
+            tv=jnp.float32(settings.tv_weight),
+            content_layers={name: jnp.float32(w) for name, w in settings.content_terms.items()},
+            style_layers={name: jnp.float32(w) for name, w in settings.style_terms.items()},
+            tv_l1=jnp.float32(settings.tv_l1_weight),
+        )
 
 
 class Losses(NamedTuple):

@@ -14,6 +14,12 @@ from nst_jax.network import ops, winograd
 
 POOLINGS = {"average": ops.average_pool2x2, "max": ops.max_pool2x2}
 PADDINGS = ("zero", "reflect", "replicate")
+# Type of the activations, and precision of the products that make them.
+PRECISIONS = {
+    "float32": (jnp.float32, lax.Precision.HIGHEST),
+    "tf32": (jnp.float32, lax.Precision.DEFAULT),
+    "bfloat16": (jnp.bfloat16, lax.Precision.DEFAULT),
+}
 
 
 class Convolution(nn.Module):

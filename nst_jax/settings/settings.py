@@ -12,26 +12,19 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
-from jax import lax
-
 from nst_jax.architecture import canonical_layer, layer_names
 from nst_jax.errors import SettingsError
-from nst_jax.images.color_transfer import COLOR_MAPS
-from nst_jax.losses.terms import CONVENTIONS, LossWeights
-from nst_jax.network.vgg import PADDINGS, POOLINGS
 from nst_jax.settings import style_blend as mixing
 from nst_jax.settings.layer_weights import weights_in_order
 
 INITS = ("content", "noise", "style")
 OPTIMIZERS = ("lbfgs", "adam")
 COLORS = ("style", "luminance", "match")
-# Type of the activations, and precision of the products that make them.
-PRECISIONS = {
-    "float32": (jnp.float32, lax.Precision.HIGHEST),
-    "tf32": (jnp.float32, lax.Precision.DEFAULT),
-    "bfloat16": (jnp.bfloat16, lax.Precision.DEFAULT),
-}
+COLOR_MAPS = ("cholesky", "pca", "symmetric")
+CONVENTIONS = ("paper", "authors", "equations")
+PADDINGS = ("zero", "reflect", "replicate")
+POOLINGS = ("average", "max")
+PRECISIONS = ("float32", "tf32", "bfloat16")
 HISTORIES = ("float32", "bfloat16")
 LEARNING_RATES = {
     "lbfgs": 1.0,  # the quasi-Newton step
@@ -318,17 +311,6 @@ class Settings:
     def layers(self) -> tuple[str, ...]:
         """Every layer that a loss reads, each once."""
         return tuple(dict.fromkeys(self.style_layers + self.content_layers))
-
-    def loss_weights(self) -> LossWeights:
-        """The traced part: float32 scalars."""
-        return LossWeights(
-            content=jnp.float32(self.content_weight),
-            style=jnp.float32(1.0),
-            tv=jnp.float32(self.tv_weight),
-            content_layers={layer: jnp.float32(w) for layer, w in self.content_terms.items()},
-            style_layers={layer: jnp.float32(w) for layer, w in self.style_terms.items()},
-            tv_l1=jnp.float32(self.tv_l1_weight),
-        )
 
 
 def _terms(layers: tuple[str, ...], weights: tuple[float, ...] | None) -> dict[str, float]:

@@ -27,6 +27,7 @@ from nst_jax.engine.program import (
     prepare,
 )
 from nst_jax.engine.transfer import compute_targets
+from nst_jax.losses.terms import LossWeights
 from nst_jax.records.write import device_metadata, versions
 
 LOOPS = 5  # evaluations inside one while_loop
@@ -59,7 +60,7 @@ class Measurements:
         self.program = make_program(self.settings, self.weights)
         params = prepare(self.program, self.weights.params)
         targets = compute_targets(self.program, self.weights.params, np.array(self.image), style)
-        self.arguments = jax.device_put((params, targets, self.settings.loss_weights()))
+        self.arguments = jax.device_put((params, targets, LossWeights.from_settings(self.settings)))
 
     def value_and_gradient(self) -> Callable[..., tuple[Any, jax.Array]]:
         """The losses, all terms, and the gradient with respect to the image."""

@@ -17,7 +17,7 @@ import numpy as np
 from nst_jax.architecture import block_of, convolutions_up_to, kernel_shapes
 from nst_jax.engine import device_memory
 from nst_jax.engine.program import jitted
-from nst_jax.settings import settings
+from nst_jax.network import vgg
 from scripts.benchmark import steps
 from scripts.benchmark.problem import Problem, Spec, make_problem, off_content, relative_errors
 
@@ -31,7 +31,7 @@ TRIES = (0.95, 0.85, 0.7)
 def exact(spec: Spec) -> dict[str, Any]:
     """Loss and gradient in float64, into a file; for a worker on CPU."""
     problem = make_problem(spec)
-    settings.PRECISIONS["float64"] = (np.float64, jax.lax.Precision.HIGHEST)
+    vgg.PRECISIONS["float64"] = (np.float64, jax.lax.Precision.HIGHEST)
     with jax.enable_x64(True):
         wide = jax.tree.map(lambda tensor: np.asarray(tensor, np.float64), problem.weights.params)
         weights = dataclasses.replace(problem.weights, params=wide)
@@ -57,7 +57,7 @@ def ceilings(spec: Spec) -> dict[str, Any]:
     keys = jax.random.split(jax.random.key(0))
     a, b = (jax.random.normal(key, (spec.size, spec.size)) for key in keys)
     rates = {}
-    for name, (dtype, precision) in settings.PRECISIONS.items():
+    for name, (dtype, precision) in vgg.PRECISIONS.items():
         if name == "float64":
             continue
         product = jax.jit(lambda x, y, p=precision: jnp.dot(x, y, precision=p))

@@ -20,6 +20,7 @@ from nst_jax.engine.program import (
     objective,
     prepare,
 )
+from nst_jax.losses.terms import LossWeights
 from scripts.benchmark.problem import Problem
 
 PROBE = 1e-3  # of the range [0, 1]: how far curvature is looked for
@@ -46,7 +47,7 @@ def place(problem: Problem, precision: str | None = None) -> Placed:
     program = dataclasses.replace(program, precision=precision or program.precision)
     params = prepare(program, problem.weights.params)
     targets = compute_targets(program, problem.weights.params, problem.content, problem.style)
-    arguments = (params, targets, problem.settings.loss_weights())
+    arguments = (params, targets, LossWeights.from_settings(problem.settings))
     return Placed(program, jnp.asarray(problem.content), jax.device_put(arguments))
 
 

@@ -12,6 +12,7 @@ from nst_jax import Settings, SettingsError
 from nst_jax.engine.inputs import compute_targets
 from nst_jax.engine.lanes import even_share, jitted_lanes, plan_lanes, shape_of_lanes, take_lanes
 from nst_jax.engine.program import jitted, lane_axes, make_program
+from nst_jax.losses.terms import LossWeights
 
 FIXED, EACH = 1_000, 100  # bytes of the made-up program
 
@@ -139,7 +140,7 @@ def lower(problem, count):
     programs = jitted_lanes(program, (jax.devices()[0],))
     images = jax.ShapeDtypeStruct((count, 64, 96, 3), np.float32)
     carry = jax.eval_shape(programs.start, images)
-    arguments = shape_of_lanes(count, (targets, SETTINGS.loss_weights()))
+    arguments = shape_of_lanes(count, (targets, LossWeights.from_settings(SETTINGS)))
     return programs.step.lower(carry, params, *arguments)
 
 
@@ -149,7 +150,11 @@ def test_each_lane_is_evaluated_once_per_step(problem, photograph, optimizer):
     program, params, targets = problem
     program = dataclasses.replace(program, optimizer=optimizer)
     carry = jax.eval_shape(jitted(program).start, photograph)
-    one = jitted(program).step.lower(carry, params, targets, SETTINGS.loss_weights()).as_text()
+    one = (
+        jitted(program)
+        .step.lower(carry, params, targets, LossWeights.from_settings(SETTINGS))
+        .as_text()
+    )
     many = lower((program, params, targets), 7).as_text()
     convolutions = one.count("stablehlo.convolution")
     assert convolutions >= 2 * 10  # forward and backward, to conv5_1

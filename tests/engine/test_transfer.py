@@ -18,7 +18,7 @@ from nst_jax.engine.transfer import compute_targets, optimize
 from nst_jax.images import io
 from nst_jax.images.color_transfer import match_luminance
 from nst_jax.images.resize import cover
-from nst_jax.losses.terms import Losses
+from nst_jax.losses.terms import Losses, LossWeights
 
 pytestmark = pytest.mark.usefixtures("equal_shares")
 
@@ -188,7 +188,7 @@ def problem(normalized, photograph, painting):
     program = make_program(QUICK, normalized)
     params = prepare(program, normalized.params)
     targets = compute_targets(program, normalized.params, photograph, painting)
-    return program, (params, targets, QUICK.loss_weights())
+    return program, (params, targets, LossWeights.from_settings(QUICK))
 
 
 def advance(program, carry, arguments):

@@ -12,6 +12,7 @@ from recorded import record_of, write
 
 from nst_jax import ImageError, Settings, SettingsError
 from nst_jax.images import io
+from nst_jax.losses.terms import LossWeights
 from nst_jax.records.read import differences, read_recorded, with_defaults
 from nst_jax.records.write import resolved_settings, versions
 
@@ -43,7 +44,7 @@ def test_settings_come_back(settings):
     """JSON → Settings → JSON is the same, for every field."""
     back = read_recorded(write(record_of(settings))).settings
     assert as_json(back) == as_json(settings)
-    assert back.loss_weights() == settings.loss_weights()
+    assert LossWeights.from_settings(back) == LossWeights.from_settings(settings)
 
 
 def test_defaults_are_defaults_again():

@@ -10,6 +10,7 @@ import pytest
 
 from nst_jax import PRESETS, Settings
 from nst_jax.errors import SettingsError
+from nst_jax.losses.terms import LossWeights
 
 FLOAT32 = 1e-7  # weights are rounded to float32 once: half an ulp is 6e-8 of the value
 
@@ -63,7 +64,7 @@ def test_the_default_ratio_depends_on_the_start():
     for init in ("content", "style", "some.png"):
         assert Settings(init=init).content_weight == 1e-5
     assert Settings(init="noise", ratio=0).content_weight == 0
-    assert float(Settings().loss_weights().content) == np.float32(1e-5)
+    assert float(LossWeights.from_settings(Settings()).content) == np.float32(1e-5)
 
 
 @pytest.mark.parametrize("convention", ["paper", "authors", "equations"])
@@ -87,7 +88,7 @@ def test_the_preset_is_the_paper():
     assert (settings.content_layers, settings.style_layers) == (("conv4_2",), STYLE_LAYERS)
     assert (settings.ratio, settings.tv_weight, settings.convention) == (1e-3, 0, "paper")
     assert settings.normalize
-    weights = settings.loss_weights().style_layers
+    weights = LossWeights.from_settings(settings).style_layers
     assert all(weight == np.float32(1 / 5) for weight in weights.values())
 
 
@@ -218,14 +219,14 @@ def test_one_kind_of_layers_may_be_missing():
         Settings(content_layers=(), style_layers=())
     content, style = Settings(style_layers=()), Settings(content_layers=())
     assert (content.is_transfer, style.is_transfer, Settings().is_transfer) == (False, False, True)
-    assert content.content_weight == 1.0 and content.loss_weights().style_layers == {}
-    assert style.loss_weights().content_layers == {}
+    assert content.content_weight == 1.0 and LossWeights.from_settings(content).style_layers == {}
+    assert LossWeights.from_settings(style).content_layers == {}
     assert Settings(style_layers=(), convention="authors").content_weight == 1.0
 
 
 def test_content_layer_weights():
     layers = ("conv3_1", "conv4_2")
-    weights = Settings(content_layers=layers).loss_weights().content_layers
+    weights = LossWeights.from_settings(Settings(content_layers=layers)).content_layers
     assert {layer: float(weight) for layer, weight in weights.items()} == dict.fromkeys(layers, 0.5)
     chosen = Settings(content_layers=layers, content_layer_weights=[0, 2])
     assert chosen.content_terms == {"conv3_1": 0.0, "conv4_2": 2.0}
@@ -252,7 +253,7 @@ def test_each_layer_is_read_once():
 def test_loss_weights_default_to_one_over_the_number_of_layers(count):
     layers = STYLE_LAYERS[:count]
     settings = Settings(style_layers=layers, content_layers=layers, ratio=0.1, tv_weight=0.3)
-    weights = settings.loss_weights()
+    weights = LossWeights.from_settings(settings)
     for given in (weights.style_layers, weights.content_layers):
         assert tuple(given) == layers
         np.testing.assert_allclose(list(given.values()), 1 / count, rtol=FLOAT32)
@@ -261,7 +262,7 @@ def test_loss_weights_default_to_one_over_the_number_of_layers(count):
 
 
 def test_loss_weights_are_float32_scalars():
-    weights = Settings(style_layer_weights=(1, 2, 3, 4, 5)).loss_weights()
+    weights = LossWeights.from_settings(Settings(style_layer_weights=(1, 2, 3, 4, 5)))
     scalars = [weights.content, weights.style, weights.tv]
     scalars += [*weights.content_layers.values(), *weights.style_layers.values()]
     for scalar in scalars:
@@ -274,7 +275,7 @@ def test_style_layer_weights_keep_the_order_of_the_layers(make):
     given = make([0.5, 0, 0.25, 1, 7])
     settings = Settings(style_layers=layers, style_layer_weights=given)
     assert settings.style_layer_weights == (0.5, 0, 0.25, 1, 7)
-    weights = settings.loss_weights().style_layers
+    weights = LossWeights.from_settings(settings).style_layers
     assert {layer: float(weight) for layer, weight in weights.items()} == {
         "conv5_1": 0.5,
         "conv4_1": 0,
@@ -285,7 +286,7 @@ def test_style_layer_weights_keep_the_order_of_the_layers(make):
 
 
 def test_all_style_layers_may_weigh_nothing():
-    weights = Settings(style_layer_weights=(0,) * 5).loss_weights().style_layers
+    weights = LossWeights.from_settings(Settings(style_layer_weights=(0,) * 5)).style_layers
     assert [float(weight) for weight in weights.values()] == [0] * 5
 
 

@@ -20,8 +20,7 @@ from nst_jax import Settings, load_image, stylize
 from nst_jax.engine.program import make_program, objective
 from nst_jax.engine.transfer import compute_targets
 from nst_jax.losses.terms import CONVENTIONS, LossWeights
-from nst_jax.network.vgg import POOLINGS
-from nst_jax.settings.settings import PRECISIONS
+from nst_jax.network.vgg import POOLINGS, PRECISIONS
 from nst_jax.weights.parameters import Weights
 
 torch = pytest.importorskip("torch")
