@@ -32,12 +32,12 @@ from nst_jax.records.write import (
     style_roles,
 )
 from nst_jax.settings.settings import INITS, Settings, without_idle_layers
-from nst_jax.sweeps.gallery import beside, lay_out, source_key
+from nst_jax.sweeps.contact_sheet import Cell, join_pictures, make_sweep_sheet
 from nst_jax.sweeps.grid import Grid, Lane
 from nst_jax.sweeps.html_report import PREVIEW_SIDE, make_page
 from nst_jax.weights.parameters import Weights
 
-LARGEST_OFFERED = 1024  # px, as the full size: more than this not every machine manages
+MAX_SIZE_OFFERED = 1024  # px; more than this not every machine manages
 RECORD, SHEET, PAGE, UNFINISHED = "sweep.json", "grid.png", "index.html", "unfinished.safetensors"
 # Settings that older folders do not know. Where they are the default, keys are made without them;
 # not `precondition`, whose default is not what was done before: those lanes are painted anew.
@@ -48,6 +48,11 @@ LATER = (
     "low_memory",
 )
 NEEDED = {"name", "key", "settings", "completed", "error"}  # of a lane's record, to take it up
+
+
+def source_key(*numbers: int) -> str:
+    """The name of a source, or of several side by side, in sweep.json and on the page."""
+    return "-".join(("source", *map(str, numbers)))
 
 
 class SweepFolder:
@@ -211,40 +216,35 @@ class SweepFolder:
         return [f"{n}: {r['error']}" for n, r in self._records.items() if r["error"] is not None]
 
     def write_reports(self) -> list[Path]:
-        """Write the contact sheet and the page, of the pictures that there are."""
-        self._save_records({})  # of lanes that were taken up, the places may be new
-        done = {lane.name: lane for lane in self.grid.lanes if self._has_picture(lane)}
-        pictures = {name: io.load_image(self.file_of(lane)) for name, lane in done.items()}
+        """Write the contact sheet and the page, of the pictures that there are; return their paths.
+
+        The page offers commands at the size of the content image, within reason.
+        """
+        self._save_records({})  # of lanes that an earlier run finished, the places may be new
+        cells = {lane.name: self._cell_of(lane) for lane in self.grid.lanes}
         sources = [io.load_image(source.file, PREVIEW_SIDE) for source in self.grid.sources]
         sheet, page = self.path / SHEET, self.path / PAGE
-        io.save_image(lay_out(self.grid, self._notes(), pictures, sources), sheet)
+        io.save_image(make_sweep_sheet(self.grid, cells, sources), sheet)
         by_key = {source_key(number): image for number, image in enumerate(sources)}
         for numbers in {lane.style for lane in self.grid.lanes if len(lane.style) > 1}:
-            by_key[source_key(*numbers)] = beside([sources[number] for number in numbers])
-        by_file = {self.file_of(done[name]).name: image for name, image in pictures.items()}
-        sweep = self._sweep() | {"full_size": self._full_size()}
+            by_key[source_key(*numbers)] = join_pictures([sources[number] for number in numbers])
+        shown = [(self.file_of(lane).name, cells[lane.name].image) for lane in self.grid.lanes]
+        by_file = {name: image for name, image in shown if image is not None}
+        own_size = min(io.long_side(self.grid.sources[0].file), MAX_SIZE_OFFERED)
+        full_size = max(self.grid.lanes[0].settings.size, own_size)
+        sweep = self._sweep() | {"full_size": full_size}
         write_bytes(page, make_page(sweep, by_file | by_key).encode())
         return [sheet, page]
 
-    def _full_size(self) -> int:
-        """The size at which the page offers to make a picture again: the photograph's own."""
-        own = io.long_side(self.grid.sources[0].file)
-        return max(self.grid.lanes[0].settings.size, min(own, LARGEST_OFFERED))
-
-    def _has_picture(self, lane: Lane) -> bool:
+    def _cell_of(self, lane: Lane) -> Cell:
+        """A lane's picture as it is, and what to say of one that has none or was interrupted."""
         record = self._records.get(lane.name)
-        return record is not None and record["error"] is None
-
-    def _notes(self) -> dict[str, str]:
-        """What to say of the lanes that have no finished picture."""
-        notes = {}
-        for lane in self.grid.lanes:
-            record = self._records.get(lane.name)
-            if record is None:
-                notes[lane.name] = "not begun"
-            elif record["error"] or not record["completed"]:
-                notes[lane.name] = record["error"] or "interrupted"
-        return notes
+        if record is None:
+            return Cell(None, "not begun")
+        if record["error"] is not None:
+            return Cell(None, record["error"])
+        note = "" if record["completed"] else "interrupted"
+        return Cell(io.load_image(self.file_of(lane)), note)
 
     def _sweep(self) -> dict[str, Any]:
         """The content of sweep.json."""

@@ -18,7 +18,7 @@ import numpy as np
 
 from nst_jax import load_image, save_image
 from nst_jax.cli import main as cli
-from nst_jax.sweeps.sheet import Cell, make_sheet
+from nst_jax.sweeps.contact_sheet import Cell, make_sheet
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 SAMPLES = DOCS / "samples"

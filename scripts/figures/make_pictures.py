@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from nst_jax import Settings, SweepProgress, load_image, save_image, sweep
+from nst_jax.sweeps.contact_sheet import Cell, make_sheet
 from nst_jax.sweeps.grid import short
-from nst_jax.sweeps.sheet import Cell, make_sheet
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 CONTENT = DOCS / "samples" / "china.jpg"

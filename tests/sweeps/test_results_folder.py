@@ -17,7 +17,8 @@ from nst_jax.engine.transfer import Result
 from nst_jax.images import io
 from nst_jax.images.encoders import PLAIN, SaveOptions
 from nst_jax.losses.terms import Losses
-from nst_jax.sweeps import grid
+from nst_jax.sweeps import grid, results_folder
+from nst_jax.sweeps.contact_sheet import make_sweep_sheet
 from nst_jax.sweeps.grid import Source, make_grid
 from nst_jax.sweeps.results_folder import NEEDED, SweepFolder
 from nst_jax.weights.parameters import Weights
@@ -250,7 +251,21 @@ def test_lane_that_came_to_nothing():
     assert "loss of the initial image is inf" in (OUT / "index.html").read_text("utf-8")
 
 
-def test_sheet_and_page_of_a_part():
+@pytest.fixture
+def captions(monkeypatch):
+    """What the last sheet says of the lanes, by their names; nothing of those that are done."""
+    said = {}
+
+    def spy(made, cells, sources):
+        said.clear()
+        said.update({name: cell.caption for name, cell in cells.items() if cell.caption})
+        return make_sweep_sheet(made, cells, sources)
+
+    monkeypatch.setattr(results_folder, "make_sweep_sheet", spy)
+    return said
+
+
+def test_sheet_and_page_of_a_part(captions):
     """After Ctrl-C: what is there is shown, and what is missing has its place."""
     folder = open_folder((1e-5, 1e-4, 1e-3))
     lanes = folder.resume(False)
@@ -261,7 +276,7 @@ def test_sheet_and_page_of_a_part():
     done, interrupted = read_sweep()["lanes"]
     assert (done["completed"], interrupted["completed"]) == (True, False)
     assert interrupted["error"] is None
-    assert folder._notes() == {"ratio-1e-4": "interrupted", "ratio-1e-3": "not begun"}
+    assert captions == {"ratio-1e-4": "interrupted", "ratio-1e-3": "not begun"}
     with Image.open(OUT / "grid.png") as sheet:
         pixels = np.asarray(sheet)
     counts = {grey: np.all(pixels == grey, axis=-1).sum() for grey in (20, 60, 100)}
@@ -313,7 +328,7 @@ def test_what_was_interrupted_is_done_again():
     assert [lane["completed"] for lane in read_sweep()["lanes"]] == [True, True]
 
 
-def test_what_was_interrupted_stays_until_it_is_done_again():
+def test_what_was_interrupted_stays_until_it_is_done_again(captions):
     """A second Ctrl-C, before all of the interrupted lanes have had their turn, loses none."""
     finish(open_folder(), completed=False)
     folder = open_folder()
@@ -322,7 +337,7 @@ def test_what_was_interrupted_stays_until_it_is_done_again():
         folder.add(Round({0: make_result(lanes[0])}), lanes)
         folder.write_reports()
     assert [lane["completed"] for lane in read_sweep()["lanes"]] == [True, False]
-    assert folder._notes() == {"ratio-1e-3": "interrupted"}
+    assert captions == {"ratio-1e-3": "interrupted"}
     assert still_to_do(open_folder()) == ["ratio-1e-3"]
 
 

@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from nst_jax.sweeps.lettering import spell
-from nst_jax.sweeps.sheet import Cell, make_sheet
+from nst_jax import Settings
+from nst_jax.sweeps import contact_sheet, grid
+from nst_jax.sweeps.contact_sheet import (
+    Cell,
+    column_axis,
+    join_pictures,
+    make_sheet,
+    make_sweep_sheet,
+    spell,
+)
+from nst_jax.sweeps.grid import Axis, Point, Source, make_grid
 
 MIN_EM = 12  # px: the sheet's smallest text and narrowest margin
 WHITE, BOX = 255, 236
@@ -144,7 +153,7 @@ def test_elided_text_ends_in_dots():
     def titled(text):
         return make_sheet(white_grid(1, 1), column_titles=[text])
 
-    whole, dotted, long = map(titled, ("HHHHH " * 3, "HHHHH " * 2 + "HHHHH…", "HHHHH " * 4))
+    whole, dotted, long = map(titled, ("HHHHH " * 3, "HHHHH " * 2 + "HHHHH...", "HHHHH " * 4))
     np.testing.assert_array_equal(long, dotted)
     assert whole.shape == dotted.shape and (whole != dotted).any()
 
@@ -389,39 +398,34 @@ def test_values_outside_the_range_are_clipped():
     assert (sheet == 0).all(-1).sum() == 24 * 64
 
 
-def is_missing(character, font):
-    """Whether the font draws U+FFFF, which is never assigned, in its place."""
-    return bytes(font.getmask(character)) == bytes(font.getmask("\uffff"))
-
-
 @pytest.mark.parametrize(
     ("text", "spelled"),
     [
         ("ratio 1e-4, conv4_2", "ratio 1e-4, conv4_2"),
         ("ratio α/β", "ratio alpha/beta"),
-        ("Δ λ Λ ς ώ", "Delta lambda Lambda sigma omega"),
+        ("Δ λ ω, Έναστρη νύχτα", "Delta lambda omega, Enastri nychta"),
         ("noise → content, 2 × 3", "noise -> content, 2 x 3"),
         ("1×10⁻⁵, m²", "1x10^-5, m^2"),
         ("–1 — −2 ≤ 3 µm", "-1 - -2 <= 3 um"),
         ("Café, cafe\u0301, Straße, Łódź", "Cafe, cafe, Strasse, Lodz"),
-        ("½ ㎝", "1⁄2 cm"),
+        ("½ ㎝", "1/2 cm"),
         ("two\nlines\tand\u00a0spaces ", "two lines and spaces"),
-        ("星月夜 ☃", "??? ?"),
-        ("a\u200bb\x00c\ufe0f", "abc"),
+        ("星月夜, Звёздная ночь", "XingYueYe, Zvezdnaya noch'"),
+        ("a\u200bb\x01c\ufe0f", "abc"),
         ("\udcff.jpg", "?.jpg"),  # a byte of a file name that is no UTF-8
         ("", ""),
     ],
 )
 def test_spell(text, spelled):
     assert spell(text) == spelled
-    font = ImageFont.load_default(24)
-    assert not any(is_missing(character, font) for character in spell(text))
 
 
-def test_everything_can_be_spelled():
+def test_everything_is_spelled_in_glyphs_of_the_font():
+    """The font draws U+FFFF, which is never assigned, in the place of what it lacks."""
     font = ImageFont.load_default(24)
+    missing = bytes(font.getmask("\uffff"))
     spelled = {letter for code in range(0x3000) for letter in spell(f"x{chr(code)}x")}
-    assert not [letter for letter in spelled if is_missing(letter, font)]
+    assert not [letter for letter in spelled if bytes(font.getmask(letter)) == missing]
 
 
 def test_spelling_is_what_is_drawn():
@@ -430,32 +434,163 @@ def test_spelling_is_what_is_drawn():
 
 
 @pytest.mark.parametrize(
-    ("cells", "titles", "message"),
+    ("counts", "titles"),
     [
-        ([[1, 1], [1]], {}, r"rows of \[2, 1\] cells"),
-        ([], {}, "without cells"),
-        ([[], []], {}, "without cells"),
-        ([[1, 1]], {"column_titles": ["a"]}, r"1 column titles for 2 column\(s\)"),
-        ([[1, 1]], {"row_titles": ["a", "b"]}, r"2 row titles for 1 row\(s\)"),
+        ([2, 1], {}),
+        ([2], {"column_titles": ["a"]}),
+        ([1], {"row_titles": ["a", "b"]}),
     ],
 )
-def test_counts_that_do_not_match_are_refused(cells, titles, message):
-    cells = [[Cell(noise(8, 8)) for _ in row] for row in cells]
-    with pytest.raises(ValueError, match=message):
+def test_counts_that_do_not_match_are_refused(counts, titles):
+    cells = [[Cell(noise(8, 8))] * count for count in counts]
+    with pytest.raises(ValueError, match="shorter|longer"):
         make_sheet(cells, **titles)
 
 
-@pytest.mark.parametrize("place", ["cell", "source"])
+# ---- The sheet of a sweep: which picture goes where, under which title
+
+SOURCES = (Source("content", "photo.png"), Source("style", "a/night.png"))
+CLOSE = 1 / 255  # a flat picture on the sheet, rounded to 8 bits
+
+
+def axis(name, *labels):
+    """An axis whose points change the seed, so that none is another's double."""
+    points = (Point(label, label, {"seed": n}) for n, label in enumerate(labels))
+    return Axis(name, f"title of {name}", tuple(points))
+
+
+def flat(color, height=24, width=32):
+    return np.broadcast_to(np.float32(color), (height, width, 3))
+
+
 @pytest.mark.parametrize(
-    ("image", "message"),
+    ("lengths", "wanted"),
     [
-        (np.zeros((8, 8)), r"shape \(8, 8\)"),
-        (np.zeros((8, 8, 4)), r"shape \(8, 8, 4\)"),
-        (np.zeros((0, 8, 3)), r"shape \(0, 8, 3\)"),
-        (np.full((8, 8, 3), np.nan), "not finite"),
+        ({"seed": 2, "ratio": 2, "style": 5}, "ratio"),
+        ({"seed": 2, "style": 5, "layers": 3}, "style"),
+        ({"seed": 3, "style": 3}, "seed"),  # the first, as on the page
+        ({"layers": 2}, "layers"),
     ],
 )
-def test_what_cannot_be_shown_is_refused(image, message, place):
-    cells = [[Cell(image if place == "cell" else noise(8, 8))]]
-    with pytest.raises(ValueError, match=message):
-        make_sheet(cells, sources=[("style", image)] if place == "source" else [])
+def test_axis_that_runs_along(lengths, wanted):
+    axes = [axis(name, *map(str, range(length))) for name, length in lengths.items()]
+    assert column_axis(axes).name == wanted
+
+
+def test_no_axis():
+    assert column_axis([]) is None
+
+
+@pytest.fixture
+def sheets(monkeypatch):
+    """What `make_sheet` was called with."""
+    calls = []
+
+    def make_sheet(cells, **titles):
+        calls.append((cells, titles))
+        return flat(1)
+
+    monkeypatch.setattr(contact_sheet, "make_sheet", make_sheet)
+    return calls
+
+
+def cells_of(made, count=None):
+    """{lane's name: its cell}, the first `count` of them with pictures in shades of n / 20."""
+    count = len(made.lanes) if count is None else count
+    return {
+        lane.name: Cell(flat(n / 20)) if n < count else Cell(None, f"no {n}")
+        for n, lane in enumerate(made.lanes)
+    }
+
+
+def test_ratios_along_and_the_rest_down(sheets):
+    """The last of the axes that run down is the fastest."""
+    axes = (grid.ratio_axis([1e-4, 1e-3]), grid.seed_axis([1, 2]), grid.tv_axis([0, 1, 2]))
+    made = make_grid(Settings(), SOURCES, axes)
+    make_sweep_sheet(made, cells_of(made, 11), [flat(0), flat(1)])
+    ((cells, titles),) = sheets
+    shades = [[-1 if c.image is None else c.image.flat[0] for c in row] for row in cells]
+    wanted = np.arange(12).reshape(2, 6).T / 20
+    wanted[5, 1] = -1
+    np.testing.assert_allclose(shades, wanted, rtol=1e-6)
+    assert cells[5][1].caption == "no 11"
+    assert titles["column_titles"] == ["1e-4", "1e-3"]
+    assert titles["row_titles"] == ["1, 0", "1, 1", "1, 2", "2, 0", "2, 1", "2, 2"]
+    assert (titles["column_axis"], titles["row_axis"]) == ("ratio α/β", "seed, total variation")
+    assert titles["title"] == "photo × night"
+    assert [label for label, _ in titles["sources"]] == ["content: photo", "style: night"]
+
+
+def test_an_axis_between_others_runs_along(sheets):
+    axes = (grid.seed_axis([1, 2]), grid.ratio_axis([1e-5, 1e-4, 1e-3]), grid.tv_axis([0, 1]))
+    made = make_grid(Settings(), SOURCES, axes)
+    make_sweep_sheet(made, cells_of(made), [flat(0), flat(1)])
+    ((cells, titles),) = sheets
+    shades = [[cell.image.flat[0] for cell in row] for row in cells]
+    wanted = np.array([[0, 2, 4], [1, 3, 5], [6, 8, 10], [7, 9, 11]]) / 20
+    np.testing.assert_allclose(shades, wanted, rtol=1e-6)
+    assert titles["row_titles"] == ["1, 0", "1, 1", "2, 0", "2, 1"]
+
+
+@pytest.mark.parametrize("labels", [("n", "n"), ("n", "n", "n"), ("n", "day", "n")])
+def test_equal_titles_are_told_apart(sheets, labels):
+    """Style images of one name, from different folders."""
+    made = make_grid(Settings(), SOURCES, [axis("style", *labels)])
+    make_sweep_sheet(made, cells_of(made), [flat(0), flat(1)])
+    titles = sheets[0][1]["column_titles"]
+    assert len(set(titles)) == len(labels)
+    assert all(title.startswith(label) for title, label in zip(titles, labels, strict=True))
+
+
+def test_one_lane_has_no_titles():
+    made = make_grid(Settings(), SOURCES, ())
+    sheet = make_sweep_sheet(made, cells_of(made), [flat(0), flat(1)])
+    sources = [("content: photo", flat(0)), ("style: night", flat(1))]
+    plain = make_sheet([[Cell(flat(0))]], title="photo × night", sources=sources)
+    np.testing.assert_array_equal(sheet, plain)
+
+
+def test_pictures_are_on_the_sheet():
+    """Each as many pixels as it has, of its own color; the missing ones are not."""
+    made = make_grid(Settings(), SOURCES, (grid.ratio_axis([1e-4, 1e-3, 1e-2]),))
+    colors = {"ratio-1e-4": (1.0, 0.0, 0.2), "ratio-1e-2": (0.0, 1.0, 0.2)}
+    cells = {name: Cell(flat(color)) for name, color in colors.items()}
+    cells["ratio-1e-3"] = Cell(None, "failed")
+    sheet = make_sweep_sheet(made, cells, [flat(0.4), flat(0.7)])
+    columns = []
+    for color in colors.values():
+        found = np.all(np.abs(sheet - np.float32(color)) < CLOSE, axis=-1)
+        assert found.sum() == 24 * 32
+        columns.append(np.argwhere(found)[:, 1].min())
+    assert columns[1] - columns[0] > 2 * 32  # the failed one is between them
+
+
+@pytest.mark.parametrize(
+    ("count", "shape", "max_pixels", "wanted"),
+    [
+        (4, (24, 32), 4 * 24 * 32, (24, 32)),
+        (4, (24, 32), 24 * 32, (12, 16)),  # a quarter of the pixels: half the side
+        (3, (25, 31), 3 * 25 * 31 - 1, (24, 30)),
+        (2, (1, 4000), 80, (1, 400)),  # never less than one pixel
+    ],
+)
+def test_pictures_are_scaled_down_together(sheets, monkeypatch, count, shape, max_pixels, wanted):
+    """Those that are missing stay missing, and the sheet sees to the sources."""
+    monkeypatch.setattr(contact_sheet, "MAX_PIXELS", max_pixels)
+    made = make_grid(Settings(), SOURCES, (grid.seed_axis(range(count + 1)),))
+    cells = {lane.name: Cell(flat(0.5, *shape), "a") for lane in made.lanes}
+    cells["seed-0"] = Cell(None, "missing")
+    make_sweep_sheet(made, cells, [flat(0, 400, 400), flat(1)])
+    ((((missing, *scaled),), titles),) = sheets
+    assert missing == Cell(None, "missing")
+    assert {(cell.image.shape[:2], cell.caption) for cell in scaled} == {(wanted, "a")}
+    assert all(np.abs(cell.image - 0.5).max() < CLOSE for cell in scaled)
+    assert titles["sources"][0][1].shape == (400, 400, 3)
+
+
+def test_pictures_side_by_side():
+    """As high as the lowest, each of its own proportions, in their order."""
+    joined = join_pictures([flat(0.25, 50, 40), flat(0.75, 100, 300)])
+    assert joined.shape == (50, 40 + 1 + 150, 3)
+    assert np.abs(joined[:, :40] - 0.25).max() < CLOSE > np.abs(joined[:, -150:] - 0.75).max()
+    assert np.all(joined[:, 40] == 1)
