@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     accept_any_text()
     try:
-        options = _make_parser().parse_args(arguments)
+        options = make_parser().parse_args(arguments)
         if folder := getattr(options, "compilation_cache", None):
             keep_compilations(folder)
         completed = options.run(options, arguments)
@@ -110,7 +110,8 @@ def _explain(error: MemoryError | RuntimeError) -> str:
     raise error
 
 
-def _make_parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; what is parsed has the command's function as `run`."""
     parser = _Parser(prog="nst-jax", description=nst_jax.__doc__)
     parser.add_argument("--version", action="version", version=nst_jax.__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -1,4 +1,4 @@
-"""The benchmark: its statistics and tables against closed forms, a small real run, the README."""
+"""The benchmark: its statistics and tables against closed forms, a small real run."""
 
 import json
 import subprocess
@@ -32,7 +32,6 @@ from scripts.benchmark.results import (
 )
 
 COMMITTED = ROOT / "docs" / "benchmark" / "results.json"
-BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
 
 SETUP = {
     "machine": {"cpu": "Abacus", "cores": 2, "memory_gb": 4, "system": "Linux", "gpu": None},
@@ -192,14 +191,6 @@ def test_report_makes_table_and_plot_again(tmp_path, results):
     assert (tmp_path / "speed.png").stat().st_size > 10_000
     benchmark.main(["--report", str(tmp_path / "results.json")])
     assert (tmp_path / "speed.svg").read_bytes() == first
-
-
-def test_the_readme_has_the_table_of_the_committed_results():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    if BEGIN not in readme:
-        pytest.skip(f"the README has no {BEGIN} yet")
-    table = readme.split(BEGIN)[1].split(END)[0]
-    assert table.strip() == markdown(read_results(COMMITTED)).strip()
 
 
 def test_the_committed_table_and_plot_are_those_of_the_committed_results():
