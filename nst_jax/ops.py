@@ -1,3 +1,24 @@
-"""The public name of the network's operators."""
+"""The public names of the network's operators."""
 
-from nst_jax.network.ops import *  # noqa: F403
+from nst_jax.network.convolution import (
+    BORDERS,
+    average_pool2x2,
+    bias_relu,
+    conv3x3,
+    max_pool2x2,
+    pad_border,
+)
+from nst_jax.network.gram import BLOCK, gram_matrix, guided_gram_matrix, observe
+
+__all__ = [
+    "BLOCK",
+    "BORDERS",
+    "average_pool2x2",
+    "bias_relu",
+    "conv3x3",
+    "gram_matrix",
+    "guided_gram_matrix",
+    "max_pool2x2",
+    "observe",
+    "pad_border",
+]

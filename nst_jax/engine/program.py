@@ -16,7 +16,8 @@ from jax import lax
 
 from nst_jax.architecture import FILTERS, canonical_layer, convolutions_up_to
 from nst_jax.losses.terms import Features, Losses, LossWeights, Targets, gram_observers, total_loss
-from nst_jax.network import ops, row_bands, vgg, winograd
+from nst_jax.network import row_bands, vgg, winograd
+from nst_jax.network.gram import gram_matrix, guided_gram_matrix
 from nst_jax.network.vgg import PRECISIONS, VGG
 from nst_jax.optim.optimizer import Optimizer, make_optimizer
 from nst_jax.settings.settings import Settings
@@ -171,7 +172,7 @@ def content_features(program: Program, params: Parameters, image: jax.Array) -> 
 
 def style_grams(program: Program, params: Parameters, image: jax.Array) -> Features:
     """The style targets of an image (H, W, 3): {layer: (1, C, C)}."""
-    observers = dict.fromkeys(program.style_layers, (ops.gram_matrix,))
+    observers = dict.fromkeys(program.style_layers, (gram_matrix,))
     return _observe(program, (), params, image, observers)[1]
 
 
@@ -180,7 +181,7 @@ def guided_grams(
 ) -> Features:
     """The style targets of an image's regions, guided by {layer: (1, R, h, w)}: (1, R, C, C)."""
     layers = program.style_layers
-    observers = {layer: (ops.guided_gram_matrix, guides[layer]) for layer in layers}
+    observers = {layer: (guided_gram_matrix, guides[layer]) for layer in layers}
     return _observe(program, (), params, image, observers)[1]
 
 

@@ -2,7 +2,7 @@
 
 A mask says where in an image a region is: 1 inside, 0 outside, between them at soft edges. From it
 come the region's guidance maps T, one for each layer, with which its style is measured
-(`ops.guided_gram_matrix`).
+(`guided_gram_matrix`).
 
 Source: Gatys et al. 2017, "Controlling Perceptual Factors in Neural Style Transfer", section 4.
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nst_jax.network import ops
+from nst_jax.network.gram import gram_matrix, guided_gram_matrix
 from nst_jax.settings.settings import Settings
 
 CONVENTIONS = ("paper", "authors", "equations")
@@ -42,8 +42,8 @@ class Targets(NamedTuple):
 
     Attributes:
         content: {layer: (1, h, w, C)}, features of the content image.
-        style: {layer: (1, C, C)}, Gram matrices of the style image, as `ops.gram_matrix` has them;
-            with regions {layer: (1, R, C, C)}, as `ops.guided_gram_matrix` has them.
+        style: {layer: (1, C, C)}, Gram matrices of the style image, as `gram_matrix` has them;
+            with regions {layer: (1, R, C, C)}, as `guided_gram_matrix` has them.
         guides: {layer: (1, R, h, w)}, the guidance maps of the generated image for every style
             layer, from `guidance.make_guides`; empty without regions.
         region_weights: {layer: (1, R)}, what the regions' style losses are multiplied with, from
@@ -149,7 +149,7 @@ def style_loss(gram: jax.Array, target_gram: jax.Array, convention: str = "paper
     Σ (G−A)² / (4 C²), without the 4 in `authors`; both Grams are already divided by their M.
 
     Args:
-        gram: (N, C, C), from `ops.gram_matrix`.
+        gram: (N, C, C), from `gram_matrix`.
         target_gram: (N or 1, C, C), from an image of any size.
         convention: "paper", "authors" or "equations".
 
@@ -170,7 +170,7 @@ def guided_style_loss(
     """The style losses of all regions, times their weights: Σ_r λ_r · style_loss(G_r, A_r).
 
     Args:
-        grams: (N, R, C, C), from `ops.guided_gram_matrix`.
+        grams: (N, R, C, C), from `guided_gram_matrix`.
         target_grams: (N or 1, R, C, C), of the regions' own styles.
         region_weights: (N or 1, R), the λ_r.
         convention: "paper", "authors" or "equations".
@@ -333,7 +333,7 @@ def gram_observers(
     observers: dict[str, tuple[Any, ...]] = {}
     for layer in targets.style:
         guides = (targets.guides[layer],) if layer in targets.guides else ()
-        gram_of = ops.guided_gram_matrix if guides else ops.gram_matrix
+        gram_of = guided_gram_matrix if guides else gram_matrix
         if normalize_gradients:
             weight = weights.style * weights.style_layers[layer]
             observers[layer] = (partial(_of_normalized, gram_of), weight, *guides)

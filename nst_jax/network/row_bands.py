@@ -21,9 +21,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from nst_jax.architecture import FILTERS, block_of, convolutions_up_to, last_layer
-from nst_jax.network import ops, vgg
+from nst_jax.network import vgg
+from nst_jax.network.convolution import pad_border
+from nst_jax.network.gram import gram_matrix, guided_gram_matrix
 
-# {layer: (`ops.gram_matrix`,) or (`ops.guided_gram_matrix`, guidance maps (N or 1, R, h, w))}.
+# {layer: (`gram_matrix`,) or (`guided_gram_matrix`, guidance maps (N or 1, R, h, w))}.
 Observers = Mapping[str, Sequence[Any]]
 
 MOST_BLOCKS = 2  # the third would want twice as many rows around each band
@@ -160,7 +162,7 @@ def _pad(band: _Band, padding: str) -> jax.Array:
     inwards = min({"replicate": 1, "reflect": 2}[padding], height)
     maps = jnp.where(row == -1, jnp.roll(maps, -inwards, axis=1), maps)
     maps = jnp.where(row == height, jnp.roll(maps, inwards, axis=1), maps)
-    return ops.pad_border(maps, padding)[:, 1:-1]
+    return pad_border(maps, padding)[:, 1:-1]
 
 
 def _share(band: _Band, guides: jax.Array | None = None) -> jax.Array:
@@ -170,6 +172,6 @@ def _share(band: _Band, guides: jax.Array | None = None) -> jax.Array:
     own = band.maps[:, band.halo : band.halo + rows]
     own = jnp.where(inside[:, None, None], own, 0)
     if guides is None:
-        return ops.gram_matrix(own) * (rows / height)
+        return gram_matrix(own) * (rows / height)
     padded = jnp.pad(guides, ((0, 0), (0, 0), (0, rows), (0, 0)))
-    return ops.guided_gram_matrix(own, lax.dynamic_slice_in_dim(padded, band.top, rows, axis=2))
+    return guided_gram_matrix(own, lax.dynamic_slice_in_dim(padded, band.top, rows, axis=2))

@@ -10,9 +10,10 @@ from jax import lax
 
 from nst_jax.architecture import FILTERS, block_of, convolutions_up_to, smallest_side
 from nst_jax.errors import SettingsError
-from nst_jax.network import ops, winograd
+from nst_jax.network import convolution, winograd
+from nst_jax.network.gram import observe
 
-POOLINGS = {"average": ops.average_pool2x2, "max": ops.max_pool2x2}
+POOLINGS = {"average": convolution.average_pool2x2, "max": convolution.max_pool2x2}
 PADDINGS = ("zero", "reflect", "replicate")
 # Type of the activations, and precision of the products that make them.
 PRECISIONS = {
@@ -33,7 +34,7 @@ class Convolution(nn.Module):
     dtype: jnp.dtype
     precision: lax.Precision
     padding: str = "zero"
-    kept: bool = False  # see `ops.bias_relu`
+    kept: bool = False  # see `convolution.bias_relu`
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
@@ -42,15 +43,15 @@ class Convolution(nn.Module):
             convolve = winograd.conv3x3
             kernel: jax.Array = self.get_variable("params", "transformed_kernel")
         else:
-            convolve = ops.conv3x3
+            convolve = convolution.conv3x3
             shape = (3, 3, inputs.shape[-1], self.filters)
             kernel = self.param("kernel", nn.initializers.he_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.filters,))
         pad = 1 if self.padding == "zero" else 0
-        if self.padding in ops.BORDERS:
-            inputs = ops.pad_border(inputs, self.padding)
+        if self.padding in convolution.BORDERS:
+            inputs = convolution.pad_border(inputs, self.padding)
         outputs = convolve(inputs, kernel.astype(self.dtype), self.precision, pad)
-        return ops.bias_relu(outputs, bias, self.kept)
+        return convolution.bias_relu(outputs, bias, self.kept)
 
 
 class VGG(nn.Module):
@@ -65,7 +66,7 @@ class VGG(nn.Module):
         dtype: type of the activations. The losses sum in float32 whatever it is.
         precision: of the convolutions' products.
         padding: what stands around the image and around each layer's maps: "zero", as in training;
-            "reflect" or "replicate", which leave no frame along the border (`ops.pad_border`).
+            "reflect" or "replicate", which leave no frame along the border (`pad_border`).
 
     Source: Simonyan & Zisserman 2014. Features are after the ReLU, as in Caffe, where the ReLU
     works in place and "conv4_2" is read after it.
@@ -91,7 +92,7 @@ class VGG(nn.Module):
         Args:
             images: (N, H, W, 3), sRGB in [0, 1]; or what the first block here takes.
             observers: {layer: (function of its features (N, h, w, C) and of arguments, and these)};
-                see `ops.observe`.
+                see `observe`.
             first_block: the blocks before it have been computed, pooling included.
 
         Returns:
@@ -115,7 +116,7 @@ class VGG(nn.Module):
             outputs = Convolution(FILTERS[block - 1], *how, name=layer)(outputs)
             if layer in observers:
                 function, *arguments = observers[layer]
-                outputs, observed[layer] = ops.observe(function, outputs, *arguments)
+                outputs, observed[layer] = observe(function, outputs, *arguments)
             features[layer] = outputs
         return {layer: features[layer] for layer in self.layers}, observed
 

@@ -83,9 +83,9 @@ def conv3x3(
     precision: lax.Precision = lax.Precision.HIGHEST,
     pad: int = 1,
 ) -> jax.Array:
-    """Convolve with 3×3 kernels, stride 1, zero padding, as `ops.conv3x3`.
+    """Convolve with 3×3 kernels, stride 1, zero padding, as `convolution.conv3x3`.
 
-    Differentiable with respect to the inputs only; who trains kernels takes `ops.conv3x3`.
+    Differentiable with respect to the inputs only; who trains kernels takes `convolution.conv3x3`.
 
     Args:
         inputs: (N, H, W, I), float32 or float64.

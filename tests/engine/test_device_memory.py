@@ -8,7 +8,8 @@ import pytest
 
 from nst_jax.engine import device_memory
 from nst_jax.engine.program import compiler_options
-from nst_jax.network import ops, vgg
+from nst_jax.network import vgg
+from nst_jax.network.gram import gram_matrix
 
 COUNT = 100_000  # float32, 400 kB
 # Beyond its arrays XLA counts a few words, such as a table of results.
@@ -40,14 +41,14 @@ def test_the_gradient_of_what_is_observed_waits(normalized):
     image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
 
     def observed(image):
-        observers = dict.fromkeys(layers, (ops.gram_matrix,))
+        observers = dict.fromkeys(layers, (gram_matrix,))
         features, grams = vgg.observe_features(network, normalized.params, image, observers)
         return sum(jnp.sum(a**2) for a in (*features.values(), *grams.values()))
 
     def read(image):
         whole = vgg.VGG("vgg16", (*layers, "conv4_2"), normalized.mean)
         features = vgg.extract_features(whole, normalized.params, image)
-        grams = [ops.gram_matrix(features[layer]) for layer in layers]
+        grams = [gram_matrix(features[layer]) for layer in layers]
         return sum(jnp.sum(a**2) for a in (features["conv4_2"], *grams))
 
     def temporaries(loss):

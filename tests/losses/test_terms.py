@@ -9,7 +9,7 @@ from jax.test_util import check_grads
 
 from nst_jax.losses import terms as losses
 from nst_jax.losses.terms import CONVENTIONS, LossWeights, Targets
-from nst_jax.network import ops
+from nst_jax.network.gram import gram_matrix, guided_gram_matrix
 
 # float32 sums against float64.
 SUMS = 1e-5
@@ -45,7 +45,7 @@ def test_style_loss(random, convention, shape, mode):
     target = np.array([reference.gram(image) for image in other])
 
     def loss(a, b):
-        return losses.style_loss(ops.gram_matrix(a), b, convention)
+        return losses.style_loss(gram_matrix(a), b, convention)
 
     got = run(loss, mode, jnp.float32(features), jnp.float32(target))
     expected = [
@@ -123,9 +123,9 @@ def test_style_may_come_from_an_image_of_another_size(random, convention):
     """Repeating an image changes M, and neither Gram nor loss."""
     features, other = random.random((1, 4, 6, 5)), random.random((1, 3, 3, 5))
     small, large = other, np.tile(other, (1, 2, 3, 1))
-    gram = ops.gram_matrix(jnp.float32(features))
+    gram = gram_matrix(jnp.float32(features))
     got = [
-        losses.style_loss(gram, ops.gram_matrix(jnp.float32(target)), convention)
+        losses.style_loss(gram, gram_matrix(jnp.float32(target)), convention)
         for target in (small, large)
     ]
     assert float(got[0][0]) == pytest.approx(float(got[1][0]), rel=SUMS)
@@ -134,7 +134,7 @@ def test_style_may_come_from_an_image_of_another_size(random, convention):
 def make_targets(random):
     content = {"conv4_2": jnp.asarray(random.random((1, 3, 4, 6)))}
     style = {
-        layer: ops.gram_matrix(jnp.asarray(random.random((1, 5, 5, channels))))
+        layer: gram_matrix(jnp.asarray(random.random((1, 5, 5, channels))))
         for layer, channels in (("conv1_1", 2), ("conv3_1", 3))
     }
     features = {
@@ -198,7 +198,7 @@ def test_guided_style_loss(random, convention, shape, mode):
     weights = random.random((count, 2))
 
     def loss(features, guides, targets, weights):
-        grams = ops.guided_gram_matrix(features, guides)
+        grams = guided_gram_matrix(features, guides)
         return losses.guided_style_loss(grams, targets, weights, convention)
 
     everything = features, guides, targets, weights

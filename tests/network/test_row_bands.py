@@ -10,7 +10,8 @@ from PIL import Image
 
 from nst_jax import Settings, SettingsError, stylize, sweep
 from nst_jax.engine.program import compiler_options
-from nst_jax.network import ops, row_bands, vgg
+from nst_jax.network import row_bands, vgg
+from nst_jax.network.gram import gram_matrix, guided_gram_matrix
 
 STYLE = ("conv1_1", "conv2_1", "conv3_1", "conv4_1")
 # The same products in float64, summed in another order.
@@ -33,9 +34,9 @@ def whole(network, params, images, style_layers, guides):
     layers = tuple(dict.fromkeys((*network.layers, *style_layers)))
     features = vgg.extract_features(network.clone(layers=layers), params, images)
     grams = {
-        layer: ops.guided_gram_matrix(features[layer], guides[layer])
+        layer: guided_gram_matrix(features[layer], guides[layer])
         if guides
-        else ops.gram_matrix(features[layer])
+        else gram_matrix(features[layer])
         for layer in style_layers
     }
     return {layer: features[layer] for layer in network.layers}, grams
@@ -43,7 +44,7 @@ def whole(network, params, images, style_layers, guides):
 
 def in_bands(network, params, images, style_layers, guides):
     observers = {
-        layer: (ops.guided_gram_matrix, guides[layer]) if guides else (ops.gram_matrix,)
+        layer: (guided_gram_matrix, guides[layer]) if guides else (gram_matrix,)
         for layer in style_layers
     }
     return row_bands.observe_features(network, params, images, observers)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import reference
 
-from nst_jax.network import ops, winograd
+from nst_jax.network import convolution, winograd
 
 # Of the largest output. Float32 rounds at 6e-8; the transforms make about thirty times that.
 TOLERANCE = 1e-5
@@ -98,7 +98,7 @@ def test_lanes(options):
 def test_agrees_with_the_plain_operator_on_many_channels():
     inputs, kernel = problem((21, 32), channels=256, filters=128, count=1)
     found = winograd.conv3x3(inputs, winograd.transform_kernel(jnp.asarray(kernel)))
-    assert error(found, np.asarray(ops.conv3x3(inputs, kernel), np.float64)) < TOLERANCE
+    assert error(found, np.asarray(convolution.conv3x3(inputs, kernel), np.float64)) < TOLERANCE
 
 
 def test_the_kernels_gradient_is_not_believed():

@@ -1,0 +1,144 @@
+"""The operators of a layer: 3×3 convolution, padding, bias and ReLU, 2×2 pooling.
+
+Arrays are NHWC and kernels HWIO. Everything here is pure and may be jitted, vmapped and
+differentiated (in reverse).
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+BORDERS = {"reflect": "reflect", "replicate": "edge"}  # what NumPy calls them
+
+
+def _convolve(
+    inputs: jax.Array, kernel: jax.Array, precision: lax.Precision, pad: int
+) -> jax.Array:
+    return lax.conv_general_dilated(
+        inputs,
+        kernel,
+        window_strides=(1, 1),
+        padding=((pad, pad), (pad, pad)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=precision,
+    )
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def conv3x3(
+    inputs: jax.Array,
+    kernel: jax.Array,
+    precision: lax.Precision = lax.Precision.HIGHEST,
+    pad: int = 1,
+) -> jax.Array:
+    """Convolve with 3×3 kernels, stride 1, zero padding.
+
+    The gradient with respect to the inputs is written as the same kind of convolution, because
+    XLA:CPU runs the transposed convolution that automatic differentiation makes 4 to 60 times
+    slower inside `scan`, `while_loop` and `cond` (jax issue 12868).
+
+    Args:
+        inputs: (N, H, W, I).
+        kernel: (3, 3, I, O), of the inputs' type.
+        precision: of the products; HIGHEST is float32 everywhere, DEFAULT is TF32 on NVIDIA GPUs
+            and bfloat16 on TPUs.
+        pad: pixels of zeros on each side, 0 to 2; 0 for inputs that `pad_border` has padded.
+
+    Returns:
+        (N, H + 2·pad − 2, W + 2·pad − 2, O).
+    """
+    return _convolve(inputs, kernel, precision, pad)
+
+
+def _conv3x3_forward(inputs, kernel, precision, pad):
+    return _convolve(inputs, kernel, precision, pad), (inputs, kernel)
+
+
+def _conv3x3_backward(precision, pad, residuals, cotangent):
+    inputs, kernel = residuals
+    flipped = kernel[::-1, ::-1].swapaxes(2, 3)
+    inputs_gradient = _convolve(cotangent, flipped, precision, 2 - pad)
+    # Only those who train the network need this one; elsewhere XLA removes it as dead code.
+    (kernel_gradient,) = jax.linear_transpose(
+        lambda k: _convolve(inputs, k, precision, pad), kernel
+    )(cotangent)
+    return inputs_gradient, kernel_gradient
+
+
+conv3x3.defvjp(_conv3x3_forward, _conv3x3_backward)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def bias_relu(inputs: jax.Array, bias: jax.Array, kept: bool = False) -> jax.Array:
+    """Add a bias and cut off below zero.
+
+    Args:
+        inputs: (N, H, W, C), any float type; computed in float32 at the least, since bfloat16
+            would round twice, and jaxlib 0.12.0 on CPU makes NaN of that fusion.
+        bias: (C,).
+        kept: whether the outputs are in memory until their gradient is taken. If not, it needs
+            only one byte for each, which says whether it is positive.
+
+    Returns:
+        (N, H, W, C), of the inputs' type.
+    """
+    wide = jnp.promote_types(inputs.dtype, jnp.float32)
+    biased = inputs.astype(wide) + bias.astype(wide).reshape(1, 1, 1, -1)
+    return jnp.maximum(biased, 0).astype(inputs.dtype)
+
+
+def _bias_relu_forward(inputs, bias, kept):
+    # Or XLA would put the comparison off, and keep the inputs until then.
+    outputs = lax.optimization_barrier(bias_relu(inputs, bias))
+    if kept:
+        return outputs, (outputs, bias)
+    outputs, positive = lax.optimization_barrier((outputs, outputs > 0))
+    return outputs, (positive, bias)
+
+
+def _bias_relu_backward(_, residuals, cotangent):
+    outputs, bias = residuals  # or whether they are positive
+    gradient = jnp.where(outputs > 0, cotangent, 0)
+    return gradient, gradient.astype(bias.dtype).sum(axis=(0, 1, 2))
+
+
+bias_relu.defvjp(_bias_relu_forward, _bias_relu_backward)
+
+
+def pad_border(inputs: jax.Array, padding: str) -> jax.Array:
+    """Put one pixel around each image, made from those at its border.
+
+    Args:
+        inputs: (N, H, W, C).
+        padding: "reflect" mirrors at the border pixel, which is not repeated; "replicate" repeats
+            it. Along a side of one pixel there is nothing to mirror, and both repeat it.
+
+    Returns:
+        (N, H + 2, W + 2, C).
+    """
+    return jnp.pad(inputs, ((0, 0), (1, 1), (1, 1), (0, 0)), BORDERS[padding])
+
+
+def _windows2x2(inputs: jax.Array) -> jax.Array:
+    """Split (N, H, W, C) into (N, H//2, 2, W//2, 2, C); an odd last row or column is dropped."""
+    count, height, width, channels = inputs.shape
+    even = inputs[:, : height // 2 * 2, : width // 2 * 2]
+    return even.reshape(count, height // 2, 2, width // 2, 2, channels)
+
+
+def average_pool2x2(inputs: jax.Array) -> jax.Array:
+    """Average over 2×2 windows with stride 2: (N, H, W, C) to (N, H//2, W//2, C)."""
+    windows = _windows2x2(inputs)
+    # Not as a reduction: XLA:CPU (jaxlib 0.10.2) would first write out its zeros, a whole layer.
+    corners = [windows[:, :, i, :, j] for i in (0, 1) for j in (0, 1)]
+    return sum(corners[1:], start=corners[0]) * 0.25
+
+
+def max_pool2x2(inputs: jax.Array) -> jax.Array:
+    """Maximum over 2×2 windows with stride 2: (N, H, W, C) to (N, H//2, W//2, C).
+
+    Where values tie, the gradient is shared among them (PyTorch gives it to the first).
+    """
+    return _windows2x2(inputs).max(axis=(2, 4))
