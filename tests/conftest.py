@@ -10,7 +10,6 @@ from layouts import layers_of
 from nst_jax import architecture
 from nst_jax.engine.pyramid import SHARES
 from nst_jax.images import io
-from nst_jax.network import vgg
 from nst_jax.weights import parameters
 from nst_jax.weights.locate import embedded_path
 from nst_jax.weights.storage import load_weights
@@ -77,8 +76,7 @@ FILTERS = (2, 3, 4, 5, 6)  # of the narrow networks, whose files have 12 kB
 @pytest.fixture
 def narrow(monkeypatch):
     """A VGG-16 so narrow that its file can be damaged byte by byte."""
-    for module in (architecture, vgg):
-        monkeypatch.setattr(module, "FILTERS", FILTERS)
+    monkeypatch.setattr(architecture, "FILTERS", FILTERS)
     random = np.random.default_rng(7)
     params, means, inputs = {}, {}, 3
     for layer in layers_of("vgg16"):

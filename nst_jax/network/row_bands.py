@@ -143,8 +143,8 @@ def _through_layers(
     for layer in layers:
         if block_of(layer) > block:
             band, block = band.halved(pool(band.maps)), block + 1
-        how = FILTERS[block - 1], network.dtype, network.precision, "none"
-        maps = vgg.Convolution(*how).apply({"params": params[layer]}, _pad(band, network.padding))
+        convolution = vgg.make_convolution(network, layer, "none")
+        maps = convolution.apply({"params": params[layer]}, _pad(band, network.padding))
         assert isinstance(maps, jax.Array)  # else mutable variables, of which there are none
         band = band._replace(maps=maps, halo=band.halo - 1)
         if layer in observers:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from nst_jax.architecture import FILTERS, block_of, convolutions_up_to, smallest_side
+from nst_jax.architecture import block_of, convolutions_up_to, kernel_shapes, smallest_side
 from nst_jax.errors import SettingsError
 from nst_jax.network import convolution, winograd
 from nst_jax.network.gram import observe
@@ -112,13 +112,18 @@ class VGG(nn.Module):
                 outputs = POOLINGS[self.pooling](outputs)
                 block = block_of(layer)
             read = layer in observers or layer in self.layers
-            how = (self.dtype, self.precision, self.padding, read)
-            outputs = Convolution(FILTERS[block - 1], *how, name=layer)(outputs)
+            outputs = make_convolution(self, layer, self.padding, kept=read, name=layer)(outputs)
             if layer in observers:
                 function, *arguments = observers[layer]
                 outputs, observed[layer] = observe(function, outputs, *arguments)
             features[layer] = outputs
         return {layer: features[layer] for layer in self.layers}, observed
+
+
+def make_convolution(network: VGG, layer: str, padding: str, **options: Any) -> Convolution:
+    """The convolution of a layer, of the network's types but with a padding of its own."""
+    filters = kernel_shapes(network.architecture)[layer][-1]
+    return Convolution(filters, network.dtype, network.precision, padding, **options)
 
 
 def check_images(images: jax.Array, layers: Sequence[str]) -> None:
