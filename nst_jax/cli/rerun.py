@@ -36,7 +36,7 @@ from nst_jax.records.resolve_inputs import (
     is_unchanged,
     with_files_found,
 )
-from nst_jax.records.write import input_metadata, mask_roles, style_roles
+from nst_jax.records.write import input_files, input_metadata
 from nst_jax.settings.settings import INITS, Settings
 from nst_jax.settings.settings_file import as_toml
 from nst_jax.weights.locate import find_weights
@@ -96,10 +96,7 @@ class _Run:
     @property
     def files(self) -> dict[str, str | Path]:
         """{role: file} of the inputs."""
-        content = {} if self.content is None else {"content": self.content}
-        init = {} if self.settings.init in INITS else {"init": self.settings.init}
-        masks = mask_roles(self.settings)
-        return {**content, **style_roles(self.styles), **init, **masks}
+        return input_files(self.settings, self.content, self.styles)
 
     def read_images(self) -> Images:
         """The content image and the paintings, as `stylize` takes them.
@@ -162,7 +159,7 @@ def _paint(
     command: str,
 ) -> bool:
     """Run it and save the result; return whether Ctrl-C left it alone."""
-    images, inputs = planned.read_images(), input_metadata(**planned.files)
+    images, inputs = planned.read_images(), input_metadata(planned.files)
     lanes = recorded.lanes if is_unchanged(planned.settings, inputs, recorded) else 0
     for remark in (*differences(recorded), *_remarks(lanes, planned.stop)):
         say(remark)

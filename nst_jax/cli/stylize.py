@@ -26,11 +26,10 @@ from nst_jax.images.encoders import SaveOptions
 from nst_jax.losses.terms import Losses
 from nst_jax.records.write import (
     image_text,
+    input_files,
     input_metadata,
     make_record,
-    mask_roles,
     save_record,
-    style_roles,
 )
 from nst_jax.settings.settings import INITS, Settings
 from nst_jax.weights.locate import find_weights
@@ -102,17 +101,12 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     output = options.output or default_output(options.content, options.styles)
     styles = files_of(options.styles)
     saving = save_options(options)
-    given = [options.content, *styles, settings.init, *mask_roles(settings).values()]
-    check_outputs(output, options, saving, settings, [str(file) for file in given])
+    files = input_files(settings, options.content, styles)
+    check_outputs(output, options, saving, settings, [str(file) for file in files.values()])
     content, paintings, weights = _read_inputs(options.content, styles, settings)
     regions = read_regions(settings, content.shape, paintings)
     saving = with_exif(saving, options, options.content)
-    inputs = input_metadata(
-        content=options.content,
-        **style_roles(styles),
-        init=None if settings.init in INITS else settings.init,
-        **mask_roles(settings),
-    )
+    inputs = input_metadata(files)
     settings = as_far_as_possible(settings, weights)
     scales = schedule(settings, content.shape)
     say_scales(settings, scales)

@@ -16,9 +16,10 @@ from nst_jax.engine.pyramid import scale_at
 from nst_jax.engine.transfer import Result
 from nst_jax.errors import ImageError
 from nst_jax.files import sha256_of, write_bytes
+from nst_jax.images import io
 from nst_jax.images.encoders import PLAIN, SaveOptions
 from nst_jax.losses.terms import Losses
-from nst_jax.settings.settings import Settings
+from nst_jax.settings.settings import INITS, Settings
 from nst_jax.weights.parameters import Weights
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
@@ -64,12 +65,12 @@ def make_record(
         saving: how the image is written.
 
     Returns:
-        `command`, `inputs` (several paintings are style, style_2, …), `settings`, `output` (how the
-        image is written: `bits`; `dpi`, null if not said; `copy_exif`, whether there was EXIF data
-        to copy), `weights`, `versions`, `device`, `timing` (seconds, of all the `lanes` that ran
-        together), `compiled_lanes` (of the program), `evaluations`, `completed`, `history` (a list,
-        the initial image first) and `result` (the image of least loss, or the average if the
-        settings ask for one, before it was clipped to [0, 1]). Losses are terms before α, β and
+        `command`, `inputs` (from the second on, style images are style_2, …), `settings`, `output`
+        (how the image is written: `bits`; `dpi`, null if not said; `copy_exif`, whether there was
+        EXIF data to copy), `weights`, `versions`, `device`, `timing` (seconds, of all the `lanes`
+        that ran together), `compiled_lanes` (of the program), `evaluations`, `completed`, `history`
+        (a list, the initial image first) and `result` (the image of least loss, or the average if
+        the settings ask for one, before it was clipped to [0, 1]). Losses are terms before α, β and
         w_l; `style` is Σ w_l · term; one that is not finite is null. Where there were several
         scales also `scales`, the size and the steps of each, and the `size` that each entry of
         `history`, and `result`, was evaluated at.
@@ -110,29 +111,50 @@ def make_record(
     }
 
 
-def input_metadata(**files: str | Path | None) -> dict[str, dict[str, str]]:
-    """{role: {file, sha256}} of the files that a run reads; None is left out."""
-    return {
-        role: {"file": str(file), "sha256": sha256_of(Path(file))}
-        for role, file in files.items()
-        if file is not None
-    }
+def input_files(
+    settings: Settings, content: str | Path | None, styles: Sequence[str | Path]
+) -> dict[str, str | Path]:
+    """The files that a run reads, by the roles that a record has them under.
 
+    Args:
+        settings: of the run; init and the masks may be files.
+        content: the content image, or None.
+        styles: the style images, or none.
 
-def style_roles(files: Sequence[str | Path]) -> dict[str, str | Path]:
-    """Paintings under the roles that a record has them: style, style_2, style_3, …."""
-    return _numbered("style", files)
-
-
-def mask_roles(settings: Settings) -> dict[str, str | Path]:
-    """Masks likewise: content_mask, content_mask_2, …, style_mask, …; "none" is no file."""
-    roles = _numbered("content_mask", settings.content_mask)
-    roles |= _numbered("style_mask", settings.style_mask)
-    return {role: file for role, file in roles.items() if file != "none"}
+    Returns:
+        {role: file}: content; style, style_2, style_3, …; init; content_mask, content_mask_2, …;
+        style_mask, ….
+    """
+    masks = {"content_mask": settings.content_mask, "style_mask": settings.style_mask}
+    files = {} if content is None else {"content": content}
+    files |= _numbered("style", styles)
+    if settings.init not in INITS:
+        files["init"] = settings.init
+    for role, group in masks.items():
+        files |= {key: file for key, file in _numbered(role, group).items() if file != "none"}
+    return files
 
 
 def _numbered(role: str, files: Sequence[str | Path]) -> dict[str, str | Path]:
     return {f"{role}_{n}" if n > 1 else role: file for n, file in enumerate(files, 1)}
+
+
+def input_metadata(files: Mapping[str, str | Path]) -> dict[str, dict[str, str]]:
+    """{role: {file, sha256}} of {role: file}; errors as in `file_metadata`."""
+    return {role: file_metadata(file) for role, file in files.items()}
+
+
+def file_metadata(file: str | Path) -> dict[str, str]:
+    """{file, sha256} of an image.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    try:
+        return {"file": str(file), "sha256": sha256_of(Path(file))}
+    except OSError:
+        io.load_image(file)  # says what is wrong
+        raise
 
 
 def resolved_settings(settings: Settings) -> dict[str, Any]:

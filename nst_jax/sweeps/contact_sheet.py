@@ -10,7 +10,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from html.entities import codepoint2name
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from nst_jax.images.encoders import quantize
 from nst_jax.images.resize import resize
-from nst_jax.sweeps.grid import Axis, Grid
+from nst_jax.sweeps.grid import Grid
 
 MAX_PIXELS = 64_000_000  # pictures are scaled down where all together have more
 WHITE, BOX, FADED, INK = 255, 236, 90, 20  # gray of paper, of missing pictures, captions, titles
@@ -64,7 +63,7 @@ class Layout(NamedTuple):
 def make_sweep_sheet(
     grid: Grid, cells: Mapping[str, Cell], sources: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """The sheet of a sweep: ratios or the longest axis along, all others down.
+    """The sheet of a sweep: ratios, or the first of the longest axes, along; all others down.
 
     Args:
         grid: of the sweep.
@@ -74,7 +73,7 @@ def make_sweep_sheet(
     Returns:
         (H, W, 3) float32 in [0, 1].
     """
-    along = column_axis(grid.axes)
+    along = max(grid.axes, key=lambda a: (a.name == "ratio", len(a.points)), default=None)
     down = [axis for axis in grid.axes if axis is not along]
     labels = [[point.label for point in axis.points] for axis in down]
     columns = [point.label for point in along.points] if along else [""]
@@ -94,12 +93,6 @@ def make_sweep_sheet(
     )
 
 
-def column_axis(axes: Sequence[Axis]) -> Axis | None:
-    """The axis that runs along: the ratio, or the first of the longest."""
-    by_length = sorted(axes, key=lambda axis: (axis.name != "ratio", -len(axis.points)))
-    return by_length[0] if by_length else None
-
-
 def _distinct(titles: Iterable[str]) -> Iterator[str]:
     """Number titles that recur: style images of one name, from different folders."""
     counts: Counter[str] = Counter()
@@ -111,16 +104,29 @@ def _distinct(titles: Iterable[str]) -> Iterator[str]:
 def _shrink(cells: list[Cell], max_pixels: int) -> list[Cell]:
     """Scale all pictures down alike where together they have more pixels than `max_pixels`."""
     pixels = sum(cell.image[..., 0].size for cell in cells if cell.image is not None)
-    scale = math.sqrt(max_pixels / max(1, pixels))
-    if scale >= 1:
-        return cells
-    shrunk = []
-    for image in (cell.image for cell in cells):
-        if image is not None:
-            height, width = (max(1, int(scale * side)) for side in image.shape[:2])
-            image = resize(image, (height, width))
-        shrunk.append(image)
-    return [replace(cell, image=image) for cell, image in zip(cells, shrunk, strict=True)]
+    scale = min(1, math.sqrt(max_pixels / max(1, pixels)))
+    images = [None if cell.image is None else _scale(cell.image, scale) for cell in cells]
+    return [replace(cell, image=image) for cell, image in zip(cells, images, strict=True)]
+
+
+def join_pictures(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures side by side, as high as the lowest of them, with white between.
+
+    Args:
+        pictures: (H, W, 3) float in [0, 1], at least one.
+
+    Returns:
+        (h, w, 3) float32 in [0, 1].
+    """
+    height = min(picture.shape[0] for picture in pictures)
+    gap = np.ones((height, max(1, height // 50), 3), np.float32)
+    scaled = [_scale(picture, height / picture.shape[0]) for picture in pictures]
+    return np.concatenate([part for picture in scaled for part in (gap, picture)][1:], axis=1)
+
+
+def _scale(image: np.ndarray, scale: float) -> np.ndarray:
+    height, width = (max(1, round(scale * side)) for side in image.shape[:2])
+    return resize(image, (height, width))
 
 
 def make_sheet(
@@ -239,22 +245,6 @@ def _source_column(
     return labels[0], _stack(parts, 2 * layout.gap)
 
 
-def join_pictures(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Pictures side by side, as high as the lowest of them, with white between.
-
-    Args:
-        pictures: (H, W, 3) float in [0, 1], at least one.
-
-    Returns:
-        (h, w, 3) float32 in [0, 1].
-    """
-    height = min(picture.shape[0] for picture in pictures)
-    gap = np.ones((height, max(1, height // 50), 3), np.float32)
-    widths = [max(1, round(p.shape[1] * height / p.shape[0])) for p in pictures]
-    scaled = [resize(p, (height, width)) for p, width in zip(pictures, widths, strict=True)]
-    return np.concatenate([part for each in scaled for part in (gap, each)][1:], axis=1)
-
-
 def _blank(height: int = 0, width: int = 0) -> np.ndarray:
     return np.full((height, width, 3), WHITE, np.uint8)
 
@@ -291,7 +281,7 @@ def _text(
 
     There is always room for one line, and no line where there is no text.
     """
-    font = _font(em)
+    font: Any = ImageFont.load_default(em)  # Pillow 10's two classes of fonts share no base
     line_height = sum(font.getmetrics())
     count = max(1, height // line_height) if height else MAX_LINES
     blocks = []
@@ -301,11 +291,6 @@ def _text(
         ImageDraw.Draw(image).text((1, 0), line, fill=(ink,) * 3, font=font)
         blocks.append(np.asarray(image))
     return _stack(blocks, 0, at)
-
-
-@cache
-def _font(em: int) -> Any:  # Pillow 10's two classes of fonts share no base
-    return ImageFont.load_default(em)
 
 
 def spell(text: str) -> str:

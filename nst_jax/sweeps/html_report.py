@@ -18,7 +18,7 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
-from nst_jax.images.resize import fit_size, resize
+from nst_jax.images.encoders import quantize
 
 PREVIEW_SIDE = 768  # pixels; the full pictures stand beside the page
 PREVIEW_QUALITY = 88
@@ -54,21 +54,19 @@ def make_page(sweep: Mapping[str, Any], images: Mapping[str, np.ndarray]) -> str
 
 
 def _picture(image: np.ndarray) -> dict[str, Any]:
-    """The preview, and the full picture's size in pixels, which may be reduced in the preview."""
+    """A preview as a data URI of a JPEG, and the full picture's size in pixels."""
     height, width = image.shape[:2]
-    reduced = max(height, width) > PREVIEW_SIDE
-    return {"preview": _preview(image), "width": width, "height": height, "reduced": reduced}
-
-
-def _preview(image: np.ndarray) -> str:
-    """A data URI of a JPEG, never larger than the image."""
-    height, width = image.shape[:2]
-    shape = fit_size(height, width, min(PREVIEW_SIDE, max(height, width)))
-    pixels = np.rint(resize(image, shape) * 255).astype(np.uint8)
+    preview = Image.fromarray(quantize(image, 8))
+    preview.thumbnail((PREVIEW_SIDE,) * 2, Image.Resampling.LANCZOS, reducing_gap=None)
     stream = io.BytesIO()
     options = {"quality": PREVIEW_QUALITY, "subsampling": "4:4:4"}  # red on green stays sharp
-    Image.fromarray(pixels).save(stream, "JPEG", **options)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+    preview.save(stream, "JPEG", **options)
+    return {
+        "preview": "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode(),
+        "width": width,
+        "height": height,
+        "reduced": preview.size != (width, height),
+    }
 
 
 def _links(lane: Mapping[str, Any]) -> dict[str, str]:
@@ -81,18 +79,15 @@ def _links(lane: Mapping[str, Any]) -> dict[str, str]:
 
 def _policy(template: str) -> str:
     """The Content-Security-Policy: pictures from within, this style and script, nothing else."""
-    style, script = (_digest(template, tag) for tag in ("style", "script"))
+    allowed = {}
+    for tag in ("style", "script"):
+        (content,) = re.findall(f"<{tag}>(.*?)</{tag}>", template, re.DOTALL)
+        digest = hashlib.sha256(content.encode()).digest()
+        allowed[tag] = f"'sha256-{base64.b64encode(digest).decode()}'"
     return (
         "default-src 'none'; base-uri 'none'; form-action 'none'; "
-        f"img-src data:; style-src {style}; script-src {script}"
+        f"img-src data:; style-src {allowed['style']}; script-src {allowed['script']}"
     )
-
-
-def _digest(template: str, tag: str) -> str:
-    """The source expression that allows the template's one inline `tag` (CSP level 2)."""
-    (content,) = re.findall(f"<{tag}>(.*?)</{tag}>", template, re.DOTALL)
-    digest = hashlib.sha256(content.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 def _text(value: str) -> str:

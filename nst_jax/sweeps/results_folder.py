@@ -23,15 +23,14 @@ from nst_jax.files import write_bytes
 from nst_jax.images import io
 from nst_jax.images.encoders import PLAIN, SaveOptions
 from nst_jax.records.write import (
+    file_metadata,
     image_text,
-    input_metadata,
+    input_files,
     make_record,
-    mask_roles,
     resolved_settings,
     save_record,
-    style_roles,
 )
-from nst_jax.settings.settings import INITS, Settings, without_idle_layers
+from nst_jax.settings.settings import Settings, without_idle_layers
 from nst_jax.sweeps.contact_sheet import Cell, join_pictures, make_sweep_sheet
 from nst_jax.sweeps.grid import Grid, Lane
 from nst_jax.sweeps.html_report import PREVIEW_SIDE, make_page
@@ -59,10 +58,11 @@ class SweepFolder:
     """Where the results of one sweep go.
 
     Attributes:
-        path: of the folder.
+        path: of the folder; it need not exist.
         grid: of the sweep.
         keys: {lane's name: key}.
-        saving: how the pictures are written, those that are saved on the way as well.
+        saving: how the pictures are written, those that are saved on the way as well; the sheet is
+            always plain.
         overwriting: whether what an earlier run left is of no use.
     """
 
@@ -78,12 +78,12 @@ class SweepFolder:
         """Look at what is there, without changing anything.
 
         Args:
-            path: of the folder; it need not exist.
+            path: of the folder.
             grid: of the sweep.
             weights: as the network will use them.
             command: as it was typed.
             again: {lane's name: the command that makes it alone}.
-            saving: how the pictures are written; the sheet is always plain.
+            saving: how the pictures are written.
 
         Raises:
             ImageError: an input cannot be read, or the folder's name is taken by a file.
@@ -91,9 +91,7 @@ class SweepFolder:
         self.path, self.grid, self.saving = path, grid, saving
         self.overwriting = False
         self._command, self._again = command, again
-        self._outdated: list[Path] = []
-        self._read_once = cache(_facts_of)
-        self._inputs = {lane.name: self._inputs_of(lane) for lane in grid.lanes}
+        self._inputs = _read_inputs(grid)
         self.keys = {lane.name: self._key_of(lane, weights) for lane in grid.lanes}
         self._records: dict[str, dict[str, Any]] = {}
         if path.exists() and not path.is_dir():
@@ -120,13 +118,12 @@ class SweepFolder:
         self._check_irreplaceable()
         if overwrite:
             self.overwriting = True
-            self._outdated = [self.file_of(lane) for lane in lanes]
             return lanes
         earlier = self._read_records()
-        foreign = set(earlier) - set(self.keys)
-        differing = [n for n in earlier if n in self.keys and self._is_other(n, earlier[n])]
-        if foreign or differing:
-            raise SettingsError(self._why_another(sorted(foreign), differing, earlier))
+        if reason := self._why_another(earlier):
+            raise SettingsError(
+                f"{self.path} holds another sweep ({reason}); choose another or add --overwrite"
+            )
         for lane in lanes:
             record = earlier.get(lane.name)
             if record and (record["error"] is not None or self.file_of(lane).is_file()):
@@ -168,19 +165,18 @@ class SweepFolder:
             finished: the round; its numbers count `lanes`.
             lanes: from `resume`.
         """
-        results = {lanes[number].name: result for number, result in finished.results.items()}
-        by_name = {lane.name: lane for lane in lanes}
-        records = {name: self._make_record(by_name[name], r) for name, r in results.items()}
+        done = [(lanes[number], result) for number, result in finished.results.items()]
+        records = {lane.name: self._make_record(lane, result) for lane, result in done}
+        outdated = self.overwriting and not self._records
         # Not complete until the pictures are there: if the disk is full, they are done again.
         self._save_records({name: r | {"completed": False} for name, r in records.items()})
-        for path in self._outdated:
-            path.unlink(missing_ok=True)
-        self._outdated = []
+        for lane in self.grid.lanes if outdated else ():
+            self.file_of(lane).unlink(missing_ok=True)
         paths = []
-        for name, record in records.items():
+        for lane, result in done:
+            record, path = records[lane.name], self.file_of(lane)
             if record["error"] is None:
-                path = self.file_of(by_name[name])
-                io.save_image(results[name].image, path, image_text(record), self.saving)
+                io.save_image(result.image, path, image_text(record), self.saving)
                 paths.append(path)
         self._save_records(records)
         return paths
@@ -252,21 +248,12 @@ class SweepFolder:
             "title": self.grid.title,
             "command": self._command,
             "axes": [
-                {
-                    "name": axis.name,
-                    "title": axis.title,
-                    "labels": [point.label for point in axis.points],
-                }
+                {"name": axis.name, "title": axis.title, "labels": [p.label for p in axis.points]}
                 for axis in self.grid.axes
             ],
             "sources": [
-                {
-                    "key": source_key(number),
-                    "role": source.role,
-                    "label": source.label,
-                    "file": source.file,
-                }
-                for number, source in enumerate(self.grid.sources)
+                {"key": source_key(n), "role": each.role, "label": each.label, "file": each.file}
+                for n, each in enumerate(self.grid.sources)
             ],
             "lanes": [self._records[n.name] for n in self.grid.lanes if n.name in self._records],
         }
@@ -302,16 +289,6 @@ class SweepFolder:
             if any(path.samefile(file) for file in inputs):
                 raise ImageError(f"{path}: is one of the inputs; choose another folder")
 
-    def _inputs_of(self, lane: Lane) -> dict[str, Any]:
-        sources = self.grid.sources
-        files = style_roles([sources[number].file for number in lane.style])
-        if lane.content is not None:
-            files = {"content": sources[lane.content].file, **files}
-        if lane.settings.init not in INITS:
-            files["init"] = lane.settings.init
-        files |= mask_roles(lane.settings)
-        return {role: self._read_once(file) for role, file in files.items()}
-
     def _key_of(self, lane: Lane, weights: Weights) -> str:
         settings = resolved_settings(without_idle_layers(lane.settings))
         for name, default in _later_defaults().items():
@@ -339,40 +316,39 @@ class SweepFolder:
                 f"{path}: is no record of a sweep; choose another folder or add --overwrite"
             ) from error
 
-    def _is_other(self, name: str, record: dict[str, Any]) -> bool:
-        """Whether an earlier record is of another picture, or of one that is written otherwise."""
-        return record["key"] != self.keys[name] or _output_of(record) != self.saving.facts()
+    def _why_another(self, earlier: Mapping[str, dict[str, Any]]) -> str | None:
+        """In what an earlier run's records are of another sweep; None where they are of this."""
+        for lane in self.grid.lanes:
+            record = earlier.get(lane.name)
+            if record is None:
+                continue
+            output = record.get("output", PLAIN.facts())  # which old records lack
+            if (record["key"], output) != (self.keys[lane.name], self.saving.facts()):
+                then = _later_defaults() | record["settings"] | output
+                now = resolved_settings(lane.settings) | self.saving.facts()
+                return f"there {lane.name} has {_first_difference(then, now)}"
+        foreign = sorted(set(earlier) - set(self.keys))
+        return f"it has the lane {foreign[0]}" if foreign else None
 
-    def _why_another(self, foreign: list[str], differing: list[str], earlier: dict) -> str:
-        reason = f"it has the lane {foreign[0]}" if foreign else ""
-        if differing:
-            lane = next(one for one in self.grid.lanes if one.name == differing[0])
-            reason = f"there {lane.name} has {_difference(earlier[lane.name], lane, self.saving)}"
-        return f"{self.path} holds another sweep ({reason}); choose another or add --overwrite"
 
-
-def _facts_of(file: str) -> dict[str, str]:
-    """Name and checksum of an input."""
-    try:
-        return input_metadata(file=file)["file"]
-    except OSError:
-        io.load_image(file)  # says what is wrong
-        raise
+def _read_inputs(grid: Grid) -> dict[str, dict[str, dict[str, str]]]:
+    """{lane's name: {role: {file, sha256}}}, every file read once."""
+    read, inputs = cache(file_metadata), {}
+    for lane in grid.lanes:
+        content = None if lane.content is None else grid.sources[lane.content].file
+        styles = [grid.sources[number].file for number in lane.style]
+        files = input_files(lane.settings, content, styles)
+        inputs[lane.name] = {role: read(file) for role, file in files.items()}
+    return inputs
 
 
 def _later_defaults() -> dict[str, Any]:
     return {name: getattr(Settings, name) for name in LATER}
 
 
-def _output_of(record: dict[str, Any]) -> dict[str, Any]:
-    """How a lane's picture was written; old records lack it."""
-    return record.get("output", PLAIN.facts())
-
-
-def _difference(earlier: dict[str, Any], lane: Lane, saving: SaveOptions) -> str:
-    """The first setting that is another than in the earlier record, for people."""
-    now = json.loads(json.dumps(resolved_settings(lane.settings))) | saving.facts()
-    then = json.loads(json.dumps(_later_defaults())) | earlier["settings"] | _output_of(earlier)
+def _first_difference(then: dict[str, Any], now: dict[str, Any]) -> str:
+    """The first setting that is another than it was, for people; both as JSON has them."""
+    then, now = json.loads(json.dumps([then, now]))
     for name, value in now.items():
         if then.get(name) != value:
             return f"{name} {then.get(name)}, not {value}"

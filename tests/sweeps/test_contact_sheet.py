@@ -8,7 +8,6 @@ from nst_jax import Settings
 from nst_jax.sweeps import contact_sheet, grid
 from nst_jax.sweeps.contact_sheet import (
     Cell,
-    column_axis,
     join_pictures,
     make_sheet,
     make_sweep_sheet,
@@ -463,24 +462,6 @@ def flat(color, height=24, width=32):
     return np.broadcast_to(np.float32(color), (height, width, 3))
 
 
-@pytest.mark.parametrize(
-    ("lengths", "wanted"),
-    [
-        ({"seed": 2, "ratio": 2, "style": 5}, "ratio"),
-        ({"seed": 2, "style": 5, "layers": 3}, "style"),
-        ({"seed": 3, "style": 3}, "seed"),  # the first, as on the page
-        ({"layers": 2}, "layers"),
-    ],
-)
-def test_axis_that_runs_along(lengths, wanted):
-    axes = [axis(name, *map(str, range(length))) for name, length in lengths.items()]
-    assert column_axis(axes).name == wanted
-
-
-def test_no_axis():
-    assert column_axis([]) is None
-
-
 @pytest.fixture
 def sheets(monkeypatch):
     """What `make_sheet` was called with."""
@@ -501,6 +482,24 @@ def cells_of(made, count=None):
         lane.name: Cell(flat(n / 20)) if n < count else Cell(None, f"no {n}")
         for n, lane in enumerate(made.lanes)
     }
+
+
+@pytest.mark.parametrize(
+    ("lengths", "wanted"),
+    [
+        ({"seed": 2, "ratio": 2, "style": 5}, "ratio"),
+        ({"seed": 2, "style": 5, "layers": 3}, "style"),
+        ({"seed": 3, "style": 3}, "seed"),  # the first, as on the page
+        ({"layers": 2}, "layers"),
+    ],
+)
+def test_axis_that_runs_along(sheets, lengths, wanted):
+    axes = [axis(name, *map(str, range(length))) for name, length in lengths.items()]
+    made = make_grid(Settings(), SOURCES, axes)
+    make_sweep_sheet(made, cells_of(made), [flat(0), flat(1)])
+    ((cells, titles),) = sheets
+    assert titles["column_axis"] == f"title of {wanted}"
+    assert np.shape(cells)[1] == lengths[wanted]
 
 
 def test_ratios_along_and_the_rest_down(sheets):
@@ -570,7 +569,7 @@ def test_pictures_are_on_the_sheet():
     [
         (4, (24, 32), 4 * 24 * 32, (24, 32)),
         (4, (24, 32), 24 * 32, (12, 16)),  # a quarter of the pixels: half the side
-        (3, (25, 31), 3 * 25 * 31 - 1, (24, 30)),
+        (3, (25, 31), 3 * 24 * 30, (24, 30)),
         (2, (1, 4000), 80, (1, 400)),  # never less than one pixel
     ],
 )

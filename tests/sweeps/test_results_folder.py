@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from command import draw, listing
 from PIL import Image
+from reference import SAMPLES
 
 from nst_jax import ImageError, Settings, SettingsError
 from nst_jax.engine.rounds import Round
@@ -21,6 +22,7 @@ from nst_jax.sweeps import grid, results_folder
 from nst_jax.sweeps.contact_sheet import make_sweep_sheet
 from nst_jax.sweeps.grid import Source, make_grid
 from nst_jax.sweeps.results_folder import NEEDED, SweepFolder
+from nst_jax.weights.locate import embedded_path
 from nst_jax.weights.parameters import Weights
 
 WEIGHTS = Weights("vgg16", {}, (0.485, 0.456, 0.406), "chance", "0" * 64, "none", name="narrow")
@@ -151,6 +153,18 @@ def test_folders_from_before_there_were_these_settings():
     refused(lambda: matched.resume(False), "ratio-1e-4 has colors style, not match")
     larger = open_folder(settings=dataclasses.replace(SETTINGS, style_scale=(0.5, 1)))
     refused(lambda: larger.resume(False), r"ratio-1e-4 has style_scale \[1.0\], not \[0.5, 1.0\]")
+
+
+def test_key_of_version_0_2():
+    """As that version wrote it for the samples and the embedded weights, normalized."""
+    files = (str(SAMPLES / name) for name in ("china.jpg", "van_gogh_cafe_terrace.jpg"))
+    sources = [Source(role, file) for role, file in zip(("content", "style"), files, strict=True)]
+    made = make_grid(Settings(size=96, steps=20), sources, (grid.ratio_axis([1e-4, 1e-3]),))
+    digest = sha256_of(embedded_path())
+    weights = dataclasses.replace(WEIGHTS, sha256=digest, normalized=True)
+    folder = SweepFolder(OUT, made, weights, COMMAND, {})
+    wanted = "eca5411b2b3936a8ce38b3596b9c85090db58b431133c568c9c79e50d74f9ff4"
+    assert folder.keys["ratio-1e-4"] == wanted
 
 
 def test_folders_from_before_there_was_a_choice_of_files():
