@@ -1,6 +1,7 @@
 """Settings and fixtures of the whole suite."""
 
 import os
+import shutil
 
 import jax
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from layouts import layers_of
 
 from nst_jax import architecture
+from nst_jax.engine.compilation_cache import keep_compilations
 from nst_jax.engine.pyramid import SHARES
 from nst_jax.images import io
 from nst_jax.weights import parameters
@@ -17,8 +19,32 @@ from nst_jax.weights.storage import load_weights
 # Strict: two ranks that broadcast by accident are an error.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+MAX_CACHE_BYTES = 2**30  # a suite's programs take a tenth of that
 
-def pytest_configure():
+
+def pytest_configure(config):
+    """What must be set before the first program is compiled, here and in workers and children."""
+    share_compilations(config)
+    take_one_core()
+
+
+def share_compilations(config):
+    """Compile each program once for all workers, their child processes and later suites.
+
+    JAX writes an entry in place: one that was half there when it was read, or that a killed process
+    left, is compiled again with a warning, which nothing in the suite minds (`pyproject.toml`).
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:  # a worker's, from the process that started it
+        return
+    folder = config.cache.mkdir("compilations")
+    if sum(entry.stat().st_size for entry in folder.rglob("*")) > MAX_CACHE_BYTES:
+        shutil.rmtree(folder)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(keep_compilations(folder))
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+    os.environ["PYTHONWARNINGS"] = "ignore:Error reading persistent compilation cache"
+
+
+def take_one_core():
     """Give each worker of pytest-xdist a core of its own.
 
     On all cores at once, the threads of JAX's processes would fight: two are slower than one then.
@@ -27,6 +53,14 @@ def pytest_configure():
     if worker and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Whatever looks at a page in the browser is slow."""
+    for item in items:
+        if "browser" in item.fixturenames:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
