@@ -159,27 +159,18 @@ def make_sheet(
     Raises:
         ValueError: rows differ in length, or titles in number.
     """
-    layout = _measure(cells)
-    heights, widths, em, gap = layout
-    rows = [
-        _beside([_cell(*each, height, layout) for each in zip(row, widths, strict=True)], gap, at=0)
-        for row, height in zip(cells, heights, strict=True)
-    ]
+    heights, widths, em, gap = layout = _measure(cells)
+    rows = _titled_rows(row_titles or [""] * len(heights), cells, layout)
     body = _stack(rows, gap)
     height = body.shape[0] - rows[-1].shape[0] + heights[-1]  # to the foot of the last pictures
     name = np.rot90(_text(row_axis, height, em, ink=FADED))
-    titles = _row_titles(row_titles or [""] * len(rows), rows, layout)
+    body = _beside([_place(name, height), body], gap, at=0)
+    head = _column_heads(column_titles or [""] * len(widths), column_axis, layout)
     chunks = [sources[first : first + len(rows)] for first in range(0, len(sources), len(rows))]
-    columns = [
-        *(_source_column(chunk, height, layout) for chunk in chunks),
-        (_blank(), _beside([_place(name, height, name.shape[1]), titles], gap, at=0)),
-        (_column_heads(column_titles or [""] * len(widths), column_axis, layout), body),
-    ]
-    top = max(head.shape[0] for head, _ in columns)  # where all heads end, and the rest begins
-    parts = []
-    for head, rest in columns:
-        width = max(head.shape[1], rest.shape[1])
-        parts.append(_stack([_place(head, top, width, down=1), rest], gap))
+    columns = [(*_source_column(chunk, height, layout), 0.5) for chunk in chunks]
+    columns.append((head, body, 1))
+    top = max(head.shape[0] for head, *_ in columns)  # where all heads end, and the rest begins
+    parts = [_stack([_place(head, top, down=1), rest], gap, at) for head, rest, at in columns]
     sheet = _beside(parts, 2 * gap, at=0)
     sheet = _stack([_text(title, sheet.shape[1], round(1.25 * em)), sheet], 2 * gap)
     margins = ((em, em), (em, em), (0, 0))
@@ -197,6 +188,22 @@ def _measure(cells: Sequence[Sequence[Cell]]) -> Layout:
     return Layout(heights, [max(4 * em, width or max(widths)) for width in widths], em, em // 2)
 
 
+def _titled_rows(
+    titles: Sequence[str], cells: Sequence[Sequence[Cell]], layout: Layout
+) -> list[np.ndarray]:
+    """Rows of cells, at the left of each its title, which ends at the pictures."""
+    texts = []
+    for title, height in zip(titles, layout.heights, strict=True):
+        texts.append(_text(title, ROW_TITLE_EMS * layout.em, layout.em, height=height, at=1))
+    room = max(text.shape[1] for text in texts)
+    rows = []
+    for text, row, height in zip(texts, cells, layout.heights, strict=True):
+        shown = [_cell(*each, height, layout) for each in zip(row, layout.widths, strict=True)]
+        head = _place(text, height, room, right=1)
+        rows.append(_beside([head, _beside(shown, layout.gap, at=0)], 2 * layout.gap, at=0))
+    return rows
+
+
 def _cell(cell: Cell, width: int, height: int, layout: Layout) -> np.ndarray:
     """A picture, and below it its caption; where there is no picture, a box with the caption."""
     if cell.image is None:
@@ -207,22 +214,13 @@ def _cell(cell: Cell, width: int, height: int, layout: Layout) -> np.ndarray:
     return _stack([_place(quantize(cell.image, 8), height, width), caption], layout.gap // 2)
 
 
-def _row_titles(titles: Sequence[str], rows: Sequence[np.ndarray], layout: Layout) -> np.ndarray:
-    """Titles, each beside its row's pictures, which captions may follow."""
-    blocks = []
-    for title, height, row in zip(titles, layout.heights, rows, strict=True):
-        text = _text(title, ROW_TITLE_EMS * layout.em, layout.em, height=height, at=1)
-        text = _place(text, height, text.shape[1])
-        blocks.append(_place(text, row.shape[0], text.shape[1], down=0))
-    return _stack(blocks, layout.gap, at=1)
-
-
 def _column_heads(titles: Sequence[str], axis: str, layout: Layout) -> np.ndarray:
     """The name of the columns' axis above the columns' titles."""
-    texts = [_text(title, w, layout.em) for title, w in zip(titles, layout.widths, strict=True)]
-    pairs = zip(texts, layout.widths, strict=True)
-    strip = _beside([_place(text, text.shape[0], w) for text, w in pairs], layout.gap, at=1)
-    return _stack([_text(axis, strip.shape[1], layout.em, ink=FADED), strip], layout.gap // 2)
+    pairs = zip(titles, layout.widths, strict=True)
+    blocks = [_place(_text(title, width, layout.em), width=width) for title, width in pairs]
+    strip = _beside(blocks, layout.gap, at=1)
+    name = _text(axis, strip.shape[1], layout.em, ink=FADED)
+    return _stack([_place(name, width=strip.shape[1]), strip], layout.gap // 2)
 
 
 def _source_column(
@@ -250,11 +248,15 @@ def _blank(height: int = 0, width: int = 0) -> np.ndarray:
 
 
 def _place(
-    block: np.ndarray, height: int, width: int, down: float = 0.5, right: float = 0.5
+    block: np.ndarray, height: int = 0, width: int = 0, down: float = 0.5, right: float = 0.5
 ) -> np.ndarray:
-    """A block on a larger white one; `down` and `right` are 0 at the top left, 1 at the end."""
-    placed, (rows, columns) = _blank(height, width), block.shape[:2]
-    top, left = int(down * (height - rows)), int(right * (width - columns))
+    """A block on a larger white one, or as high or wide as it is itself.
+
+    `down` and `right` are 0 at the top left, 1 at the end.
+    """
+    rows, columns = block.shape[:2]
+    placed = _blank(height or rows, width or columns)
+    top, left = int(down * (placed.shape[0] - rows)), int(right * (placed.shape[1] - columns))
     placed[top : top + rows, left : left + columns] = block
     return placed
 
@@ -265,7 +267,7 @@ def _stack(blocks: Iterable[np.ndarray], gap: int, at: float = 0.5) -> np.ndarra
     width = max((block.shape[1] for block in blocks), default=0)
     rows = [_blank(0, width)]
     for block in blocks:
-        rows += [_blank(gap, width), _place(block, block.shape[0], width, right=at)]
+        rows += [_blank(gap, width), _place(block, width=width, right=at)]
     return np.concatenate(rows)[gap if blocks else 0 :]
 
 

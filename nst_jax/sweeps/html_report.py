@@ -26,15 +26,15 @@ PREVIEW_QUALITY = 88
 PLACE = re.compile("@@(POLICY|TITLE|DATA)@@")
 
 
-def make_page(sweep: Mapping[str, Any], images: Mapping[str, np.ndarray]) -> str:
+def make_page(sweep: Mapping[str, Any], images: Mapping[str, np.ndarray | None]) -> str:
     """Make the page on which the results of a sweep are compared.
 
     Args:
         sweep: what sweep.json holds: `title`, `command`, `axes`, `sources` and `lanes`; and
             `full_size`, in pixels, where commands are to be shown at another size.
         images: (H, W, 3) float sRGB in [0, 1] by the `file` of a lane or the `key` of a source;
-            clipped, and scaled down to a long side of `PREVIEW_SIDE` pixels. A lane without one is
-            shown with its `error`.
+            clipped, and scaled down to a long side of `PREVIEW_SIDE` pixels. A lane with None, or
+            without one, is shown with its `error`.
 
     Returns:
         the text of an HTML file that stands alone, but for its links to the lanes' files and to
@@ -46,7 +46,7 @@ def make_page(sweep: Mapping[str, Any], images: Mapping[str, np.ndarray]) -> str
     template = resources.files("nst_jax.sweeps").joinpath("page.html").read_text("utf-8")
     data = {
         "sweep": sweep,
-        "pictures": {key: _picture(image) for key, image in images.items()},
+        "pictures": {key: _picture(each) for key, each in images.items() if each is not None},
         "links": [_links(lane) for lane in sweep["lanes"]],
     }
     parts = {"POLICY": _policy(template), "TITLE": _text(sweep["title"]), "DATA": _json(data)}

@@ -167,11 +167,12 @@ class SweepFolder:
         """
         done = [(lanes[number], result) for number, result in finished.results.items()]
         records = {lane.name: self._make_record(lane, result) for lane, result in done}
-        outdated = self.overwriting and not self._records
+        is_first = not self._records
         # Not complete until the pictures are there: if the disk is full, they are done again.
         self._save_records({name: r | {"completed": False} for name, r in records.items()})
-        for lane in self.grid.lanes if outdated else ():
-            self.file_of(lane).unlink(missing_ok=True)
+        if self.overwriting and is_first:
+            for lane in self.grid.lanes:
+                self.file_of(lane).unlink(missing_ok=True)
         paths = []
         for lane, result in done:
             record, path = records[lane.name], self.file_of(lane)
@@ -221,15 +222,13 @@ class SweepFolder:
         sources = [io.load_image(source.file, PREVIEW_SIDE) for source in self.grid.sources]
         sheet, page = self.path / SHEET, self.path / PAGE
         io.save_image(make_sweep_sheet(self.grid, cells, sources), sheet)
-        by_key = {source_key(number): image for number, image in enumerate(sources)}
+        images = {self.file_of(lane).name: cells[lane.name].image for lane in self.grid.lanes}
+        images |= {source_key(number): image for number, image in enumerate(sources)}
         for numbers in {lane.style for lane in self.grid.lanes if len(lane.style) > 1}:
-            by_key[source_key(*numbers)] = join_pictures([sources[number] for number in numbers])
-        shown = [(self.file_of(lane).name, cells[lane.name].image) for lane in self.grid.lanes]
-        by_file = {name: image for name, image in shown if image is not None}
+            images[source_key(*numbers)] = join_pictures([sources[number] for number in numbers])
         own_size = min(io.long_side(self.grid.sources[0].file), MAX_SIZE_OFFERED)
         full_size = max(self.grid.lanes[0].settings.size, own_size)
-        sweep = self._sweep() | {"full_size": full_size}
-        write_bytes(page, make_page(sweep, by_file | by_key).encode())
+        write_bytes(page, make_page(self._sweep() | {"full_size": full_size}, images).encode())
         return [sheet, page]
 
     def _cell_of(self, lane: Lane) -> Cell:
