@@ -42,7 +42,7 @@ def find_input(recorded: Recorded, role: str) -> str | None:
 
 
 def find_styles(recorded: Recorded) -> tuple[str, ...]:
-    """The files of all paintings, in order; errors as in `find_input`."""
+    """The files of all style images, in order; errors as in `find_input`."""
     roles = [role for role in recorded.inputs if _kind(role) == "style"]
     return tuple(file for role in roles if (file := find_input(recorded, role)) is not None)
 

@@ -188,15 +188,15 @@ def test_text_is_neither_cut_nor_covered_by_pictures():
     np.testing.assert_array_equal(full, bare)
 
 
-def test_grid_is_in_order_and_pictures_are_centred():
+def test_grid_is_in_order_and_pictures_are_centered():
     cells = noise_grid(3, 4, shapes=((64, 48), (50, 60)))
     sheet = to_bytes(make_sheet(cells, **titles_for(cells, "x")))
     shapes = [[cell.image.shape[:2] for cell in row] for row in cells]
-    centres = find_all(sheet, cells) + np.array(shapes) / 2
-    assert np.ptp(centres[..., 0], axis=1).max() <= 0.5
-    assert np.ptp(centres[..., 1], axis=0).max() <= 0.5
-    assert (np.diff(centres[..., 0], axis=0) > 64).all()
-    assert (np.diff(centres[..., 1], axis=1) > 60).all()
+    centers = find_all(sheet, cells) + np.array(shapes) / 2
+    assert np.ptp(centers[..., 0], axis=1).max() <= 0.5
+    assert np.ptp(centers[..., 1], axis=0).max() <= 0.5
+    assert (np.diff(centers[..., 0], axis=0) > 64).all()
+    assert (np.diff(centers[..., 1], axis=1) > 60).all()
 
 
 def test_titles_stand_at_their_pictures():
@@ -292,7 +292,7 @@ def test_caption_is_under_its_picture():
 
 
 @pytest.mark.parametrize("caption", ["", "not finite", *LONG.values()], ids=["none", "one", *LONG])
-def test_a_missing_picture_is_a_grey_box_with_its_caption(caption):
+def test_a_missing_picture_is_a_gray_box_with_its_caption(caption):
     cells = noise_grid(2, 2)
     plain = to_bytes(make_sheet(cells))
     top, left = find(plain, cells[1][0].image)
@@ -320,7 +320,7 @@ def test_a_row_without_any_picture_is_as_high_as_the_others():
 
 
 def red(height, width, level):
-    """A picture of one colour, which neither text nor noise has."""
+    """A picture of one color, which neither text nor noise has."""
     return np.full((height, width, 3), (level / 255, 0, 0), np.float32)
 
 

@@ -26,21 +26,21 @@ FLAGS = (
     "--disable-background-networking --disable-component-update --disable-sync"
 ).split()
 
-CLOSE = 5  # levels of 255: JPEG at quality 88 on flat colours is off by 2, the mixture by 1 more
+CLOSE = 5  # levels of 255: JPEG at quality 88 on flat colors is off by 2, the mixture by 1 more
 
 RATIOS = ["1e-5", "1e-4", "1e-3", "1e-2"]
 LAYERS = ["conv1_1", "to conv2_1", "to conv3_1", "to conv4_1", "to conv5_1"]
 GRID = [("ratio", "ratio α/β", RATIOS), ("layers", "style layers", LAYERS)]
-CONTENT, STYLE = (0.05, 0.05, 0.95), (0.95, 0.95, 0.05)  # colours that no lane has
+CONTENT, STYLE = (0.05, 0.05, 0.95), (0.95, 0.95, 0.05)  # colors that no lane has
 
 
 def flat(color, height=64, width=96):
-    """A picture of one colour in [0, 1]."""
+    """A picture of one color in [0, 1]."""
     return np.broadcast_to(np.float32(color), (height, width, 3))
 
 
 def color_of(place, lengths):
-    """A lane's colour: red by the first axis, green by the second; at least 40 levels apart."""
+    """A lane's color: red by the first axis, green by the second; at least 40 levels apart."""
     shares = [(index + 0.5) / length for index, length in zip(place, lengths, strict=True)]
     red, green, *_ = (*shares, 0.5, 0.5)
     return red, green, 0.5
@@ -65,7 +65,7 @@ def make_lane(axes, place, roles):
 
 
 def make_sweep(axes=GRID, roles=("content", "style")):
-    """A sweep of lanes of one colour each, and its pictures."""
+    """A sweep of lanes of one color each, and its pictures."""
     lengths = [len(labels) for _, _, labels in axes]
     places = list(itertools.product(*map(range, lengths)))
     lanes = [make_lane(axes, place, roles) for place in places]
@@ -252,7 +252,7 @@ class Page:
     def actions(self):
         return ActionChains(self.browser, duration=0)
 
-    def colour(self):
+    def middle_color(self):
         """What the middle of the large view looks like, in levels of 255."""
         x, y = self.script(
             "scrollTo(0, 0); const { x, y, width, height } = stage.getBoundingClientRect();"
@@ -264,9 +264,9 @@ class Page:
         return np.array(pixel.convert("RGB").getpixel((0, 0)))
 
     def shows(self, *place, color=None):
-        """Assert that the large view has the colour of the place, fractions being mixtures."""
+        """Assert that the large view has the color of the place, fractions being mixtures."""
         wanted = 255 * np.array(color or color_of(place, (4, 5)))
-        assert np.abs(self.colour() - wanted).max() <= CLOSE, (self.colour(), wanted)
+        assert np.abs(self.middle_color() - wanted).max() <= CLOSE, (self.middle_color(), wanted)
 
     def messages(self):
         return [entry["message"] for entry in self.browser.get_log("browser")]

@@ -59,7 +59,7 @@ def losses_of(loss):
 
 
 def shade(lane):
-    """The grey of a lane's picture, in [0, 255]."""
+    """The gray of a lane's picture, in [0, 255]."""
     shades = {"ratio-1e-5": 20, "ratio-1e-4": 60, "ratio-1e-3": 100, "ratio-1e-2": 140}
     return shades.get(lane.name, 180)
 
@@ -209,8 +209,8 @@ def test_files():
         assert text["settings"]["ratio"] == lane.settings.ratio
     with Image.open(OUT / "grid.png") as sheet:
         pixels = np.asarray(sheet)
-    for grey in (60, 100):
-        assert np.all(pixels == grey, axis=-1).sum() >= 24 * 32
+    for gray in (60, 100):
+        assert np.all(pixels == gray, axis=-1).sum() >= 24 * 32
     page = (OUT / "index.html").read_text("utf-8")
     assert page.count("data:image/jpeg;base64,") == 4 and "photo × my painting" in page
 
@@ -293,7 +293,7 @@ def test_sheet_and_page_of_a_part(captions):
     assert captions == {"ratio-1e-4": "interrupted", "ratio-1e-3": "not begun"}
     with Image.open(OUT / "grid.png") as sheet:
         pixels = np.asarray(sheet)
-    counts = {grey: np.all(pixels == grey, axis=-1).sum() for grey in (20, 60, 100)}
+    counts = {gray: np.all(pixels == gray, axis=-1).sum() for gray in (20, 60, 100)}
     assert counts[20] >= 24 * 32 <= counts[60] and counts[100] < 24 * 32
     page = (OUT / "index.html").read_text("utf-8")
     assert "ratio-1e-4.png" in page and "ratio-1e-3.png" not in page
