@@ -250,25 +250,19 @@ def _blank(height: int = 0, width: int = 0) -> np.ndarray:
 def _place(
     block: np.ndarray, height: int = 0, width: int = 0, down: float = 0.5, right: float = 0.5
 ) -> np.ndarray:
-    """A block on a larger white one, or as high or wide as it is itself.
-
-    `down` and `right` are 0 at the top left, 1 at the end.
-    """
-    rows, columns = block.shape[:2]
-    placed = _blank(height or rows, width or columns)
-    top, left = int(down * (placed.shape[0] - rows)), int(right * (placed.shape[1] - columns))
-    placed[top : top + rows, left : left + columns] = block
-    return placed
+    """A block on white, at least so high and wide; 0 is at the top or left of it, 1 at the end."""
+    rows, columns = max(0, height - block.shape[0]), max(0, width - block.shape[1])
+    top, left = int(down * rows), int(right * columns)
+    margins = ((top, rows - top), (left, columns - left), (0, 0))
+    return np.pad(block, margins, constant_values=WHITE)
 
 
 def _stack(blocks: Iterable[np.ndarray], gap: int, at: float = 0.5) -> np.ndarray:
     """Blocks below each other, those without height left out; `at` 0 is flush left, 1 right."""
     blocks = [block for block in blocks if block.shape[0]]
     width = max((block.shape[1] for block in blocks), default=0)
-    rows = [_blank(0, width)]
-    for block in blocks:
-        rows += [_blank(gap, width), _place(block, width=width, right=at)]
-    return np.concatenate(rows)[gap if blocks else 0 :]
+    rows = [part for b in blocks for part in (_blank(gap, width), _place(b, 0, width, right=at))]
+    return np.concatenate([_blank(0, width), *rows[1:]])
 
 
 def _beside(blocks: Iterable[np.ndarray], gap: int, at: float = 0.5) -> np.ndarray:

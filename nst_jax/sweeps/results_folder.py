@@ -58,11 +58,8 @@ class SweepFolder:
     """Where the results of one sweep go.
 
     Attributes:
-        path: of the folder; it need not exist.
-        grid: of the sweep.
+        path, grid, saving: as given.
         keys: {lane's name: key}.
-        saving: how the pictures are written, those that are saved on the way as well; the sheet is
-            always plain.
         overwriting: whether what an earlier run left is of no use.
     """
 
@@ -78,12 +75,13 @@ class SweepFolder:
         """Look at what is there, without changing anything.
 
         Args:
-            path: of the folder.
+            path: of the folder; it need not exist.
             grid: of the sweep.
             weights: as the network will use them.
             command: as it was typed.
             again: {lane's name: the command that makes it alone}.
-            saving: how the pictures are written.
+            saving: how the pictures are written, those that are saved on the way as well; the sheet
+                is always plain.
 
         Raises:
             ImageError: an input cannot be read, or the folder's name is taken by a file.

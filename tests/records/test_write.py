@@ -14,7 +14,14 @@ import nst_jax
 from nst_jax import ImageError, Result, Settings, Weights
 from nst_jax.engine.pyramid import Scale
 from nst_jax.losses.terms import Losses
-from nst_jax.records.write import image_text, make_record, save_record, versions
+from nst_jax.records.write import (
+    image_text,
+    input_files,
+    input_metadata,
+    make_record,
+    save_record,
+    versions,
+)
 
 LAYERS = ("conv1_1", "conv2_1")
 SETTINGS = Settings(size=64, style_layers=LAYERS, ratio=0.5)
@@ -148,3 +155,31 @@ def test_cannot_be_saved(tmp_path):
     path = tmp_path / "nowhere" / "out.json"
     with pytest.raises(ImageError, match=r"out\.json: cannot be written \(No such file"):
         save_record({}, path)
+
+
+def test_files_that_a_run_reads():
+    """By their roles, in the order of a record; words that are no files are left out."""
+    assert input_files(Settings(), None, ()) == {}
+    assert input_files(Settings(init="noise"), "a.png", ["b.png"]) == (
+        {"content": "a.png", "style": "b.png"}
+    )
+    masks = {"content_mask": ("sky.png", "rest.png"), "style_mask": ("none", "stars.png")}
+    files = input_files(Settings(init="start.png", **masks), "a.png", ["b.png", "c.png"])
+    assert list(files.items()) == [
+        ("content", "a.png"),
+        ("style", "b.png"),
+        ("style_2", "c.png"),
+        ("init", "start.png"),
+        ("content_mask", "sky.png"),
+        ("content_mask_2", "rest.png"),
+        ("style_mask_2", "stars.png"),
+    ]
+
+
+def test_checksums_of_files(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"abc")
+    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-4
+    assert input_metadata({"content": path}) == {"content": {"file": str(path), "sha256": digest}}
+    with pytest.raises(ImageError, match="gone.png: there is no such file"):
+        input_metadata({"content": tmp_path / "gone.png"})
