@@ -172,6 +172,7 @@ def test_a_mistake_in_a_process(folder):
     assert listing() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c_saves_the_best_image(folder, presses):
     process = launch(*STYLIZE, "-o", "out.png", "--steps", "1000000", "--report-every", "1")
@@ -189,6 +190,7 @@ def test_ctrl_c_saves_the_best_image(folder, presses):
         assert image.size == (32, 24) and json.loads(image.text["nst_jax"])["command"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_at_a_coarse_scale(folder):
     """The best image of that scale, enlarged; the record says which it was."""
     arguments = ("stylize", "photo.png", "painting.png", "--size", 96, "--scales", 2)
@@ -204,6 +206,7 @@ def test_ctrl_c_at_a_coarse_scale(folder):
         assert image.size == (96, 72)
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_compiling(folder):
     before = listing()
     process = launch(*STYLIZE)
@@ -216,6 +219,7 @@ def test_ctrl_c_while_compiling(folder):
     assert listing() == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 def test_ctrl_c_while_importing(folder, tmp_path_factory):
     """The system ends the process, as it does a program in C; shells call that 130 as well."""

@@ -151,6 +151,7 @@ def interrupted(*arguments):
     return out
 
 
+@pytest.mark.slow
 def test_an_interrupted_run():
     """It stops at the same step again, which is no failure; with --steps it goes on."""
     interrupted(*STYLIZE, "--steps", 10**6, "--report-every", 1)

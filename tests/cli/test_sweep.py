@@ -604,6 +604,7 @@ def stopped(interrupted, folder):
     return folder
 
 
+@pytest.mark.slow
 def test_ctrl_c(interrupted, stopped):
     _, code, out, err = interrupted
     assert code == 130 and "Traceback" not in err
@@ -643,6 +644,7 @@ def check_end():
         assert np.abs(pixels_of(f"out/{name}.png") - pixels_of(f"whole/{name}.png")).max() <= 1
 
 
+@pytest.mark.slow
 def test_going_on(stopped):
     kept, before = stamps(*(f"out/{name}.png" for name in MANY[:2])), lanes_of()
     code, out, err = nst(*LONG, "-o", "out")
@@ -658,6 +660,7 @@ def test_going_on(stopped):
     check_end()
 
 
+@pytest.mark.slow
 def test_going_on_without_what_was_kept(stopped):
     """Damaged or foreign: the lanes begin anew."""
     path, record = Path("out/unfinished.safetensors"), Path("out/sweep.json")
@@ -691,6 +694,7 @@ class Press:
         monkeypatch.setattr(cli_lanes, "_make_callback", make_callback)
 
 
+@pytest.mark.slow
 def test_overwriting_begins_anew(stopped, monkeypatch):
     Press(monkeypatch, 0, 1)
     code, _, err = nst(*LONG, "-o", "out", "--overwrite")

@@ -35,6 +35,7 @@ def compile_in_a_process(folder):
     return int(hits), name
 
 
+@pytest.mark.slow
 def test_the_second_process_compiles_nothing(tmp_path):
     hits, name = compile_in_a_process(tmp_path / "new" / "cache")
     assert hits == 0

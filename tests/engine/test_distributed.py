@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from command import draw, nst
 
+pytestmark = pytest.mark.slow
+
 SWEEP = ["sweep", "photo.png", "painting.png", "--size", "32", "--lbfgs-memory", "4"]
 SWEEP += ["--init", "noise", "--ratios", "1e-5,1e-4,1e-3", "--weights", "vgg16"]
 

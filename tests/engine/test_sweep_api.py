@@ -486,6 +486,7 @@ print(json.dumps(losses))
 """
 
 
+@pytest.mark.slow
 def test_devices_share_the_lanes():
     """One, two and four of them: three lanes, which neither two nor four divides.
 
