@@ -33,8 +33,7 @@ def small(monkeypatch):
     """Small crops, two batches for six of them, narrow networks."""
     monkeypatch.setattr(activation_means, "CROP", CROP)
     monkeypatch.setattr(activation_means, "BATCH", 4)
-    for module in (architecture, vgg):
-        monkeypatch.setattr(module, "FILTERS", FILTERS)
+    monkeypatch.setattr(architecture, "FILTERS", FILTERS)
 
 
 def narrow_network(architecture):
