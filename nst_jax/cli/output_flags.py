@@ -7,7 +7,7 @@ from typing import Any
 
 from nst_jax.cli.progress import say
 from nst_jax.images import io
-from nst_jax.images.encoders import MOST_DPI, PLAIN, SaveOptions
+from nst_jax.images.encoders import MAX_DPI, PLAIN, SaveOptions
 
 
 def add_file_flags(group: argparse._ArgumentGroup) -> None:
@@ -22,7 +22,7 @@ def add_file_flags(group: argparse._ArgumentGroup) -> None:
         "--dpi",
         type=int,
         metavar="N",
-        help=f"resolution for printing, in pixels per inch, 1 to {MOST_DPI} (default: not said)",
+        help=f"resolution for printing, in pixels per inch, 1 to {MAX_DPI} (default: not said)",
     )
     group.add_argument(
         "--copy-exif",
@@ -32,13 +32,13 @@ def add_file_flags(group: argparse._ArgumentGroup) -> None:
 
 
 def save_options(
-    options: argparse.Namespace, before: Mapping[str, Any] = PLAIN.facts()
+    options: argparse.Namespace, before: Mapping[str, Any] = PLAIN.metadata()
 ) -> SaveOptions:
     """What the flags say of the files, but for the EXIF data.
 
     Args:
         options: of the command line.
-        before: how it was in a recorded run, for what was not typed; as `SaveOptions.facts`.
+        before: how it was in a recorded run, for what was not typed; as `SaveOptions.metadata`.
 
     Raises:
         SettingsError: bits or dpi is out of range.

@@ -19,7 +19,7 @@ from nst_jax.engine.style_images import (
 )
 from nst_jax.errors import SettingsError
 from nst_jax.images import io, resize
-from nst_jax.images.color_transfer import to_grey
+from nst_jax.images.color_transfer import to_gray
 from nst_jax.losses import guidance
 from nst_jax.losses.terms import Features, Targets
 from nst_jax.settings import style_blend
@@ -241,7 +241,7 @@ def initial_image(
     source = {"content": content, "style": style}.get(init)
     if source is None:
         source = io.load_image(init)
-        source = to_grey(source) if grey else source
+        source = to_gray(source) if grey else source
     image = source if source.shape == shape else resize.cover(source, shape[:2])
     if not noise:
         return image

@@ -137,7 +137,7 @@ def _read(file: str) -> _Picture:
     except ImageError as error:
         raise ImageError(f"{file}: {error}") from error
     if colors is None:
-        return _Picture(masks.grey_mask(picture)[None], None)
+        return _Picture(masks.gray_mask(picture)[None], None)
     return _Picture(masks.split_colors(picture, colors), colors)
 
 

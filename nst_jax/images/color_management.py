@@ -1,23 +1,41 @@
 """From any of Pillow's modes, with or without an ICC profile, to sRGB in [0, 1].
 
-Every function takes an image that is loaded. Errors carry no path: `images.load_image` adds it.
+Every function takes an image that is loaded. Errors carry no path: `io.load_image` adds it.
 """
 
+import functools
 import io
+import sys
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageCms
+from PIL.ImageFile import ImageFile
 
 from nst_jax.errors import ImageError
-from nst_jax.images.srgb_profile import SRGB_PROFILE
 
-# One grey channel of more than 8 bits. Pillow has no deep colour: 16-bit RGB, RGBA and grey with
-# alpha reach us as 8 bits.
-DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
-GREY_MODES = frozenset({"1", "L", "LA", "La"})
+DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})  # one gray channel
+GRAY_MODES = frozenset({"1", "L", "LA", "La"})
 
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # TIFF 6.0, section 8
-WHITE_IS_ZERO = 0  # PHOTOMETRIC's value for inverted grey
+WHITE_IS_ZERO = 0  # PHOTOMETRIC's value for inverted gray
+
+# Pillow's names of 16-bit colors in a file, and of the same in the other byte order.
+OTHER_ORDER = {
+    f"{mode};16{order}": f"{mode};16{other}"
+    for mode in ("RGB", "RGBX", "RGBA")
+    for order, other in ("BL", "LB", "NB" if sys.byteorder == "little" else "NL")
+}
+
+
+@functools.cache
+def srgb_profile() -> bytes:
+    """The ICC profile of sRGB that images are saved with, the same bytes every time.
+
+    Version 2, which every program that manages colors reads; made of the primaries in HP's profile
+    of 1998 and 1024 points of the curve in IEC 61966-2-1.
+    """
+    return Path(__file__).with_name("srgb.icc").read_bytes()
 
 
 def simplify(image: Image.Image) -> Image.Image:
@@ -28,7 +46,7 @@ def simplify(image: Image.Image) -> Image.Image:
     """
     if image.mode in ("CMYK", "LAB"):
         return image
-    mode = "L" if image.mode in GREY_MODES else "RGB"
+    mode = "L" if image.mode in GRAY_MODES else "RGB"
     if image.has_transparency_data:
         mode += "A"
     return image if image.mode == mode else image.convert(mode)
@@ -39,7 +57,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> np.ndarray:
 
     Args:
         image: of mode L, LA, RGB, RGBA, CMYK or LAB.
-        profile: the file's ICC profile; a broken one, or one for another colour space, is ignored.
+        profile: the file's ICC profile; a broken one, or one for another color space, is ignored.
 
     Returns:
         (H, W, 3) float32 in [0, 1].
@@ -47,44 +65,90 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> np.ndarray:
     if image.mode not in ("LA", "RGBA"):
         return _unit(_to_rgb(image, profile))
     alpha = _unit(image.getchannel("A"))[..., None]
-    colors = _unit(_to_rgb(image.convert(image.mode[:-1]), profile))
-    return colors * alpha + (1 - alpha)
+    return _on_white(_unit(_to_rgb(image.convert(image.mode[:-1]), profile)), alpha)
 
 
-def deep_grey(image: Image.Image, profile: bytes | None) -> np.ndarray:
-    """Read a grey image of more than 8 bits at its full depth.
+def read_deep(image: ImageFile, profile: bytes | None) -> np.ndarray | None:
+    """Read an image of more than 8 bits at its full depth, on white where it is transparent.
 
-    Floats count as sRGB values in [0, 1], 32-bit integers as 16-bit ones. With a profile the
-    values follow its curve, known at 256 points and interpolated between them.
+    Colors with a profile that changes them are no such image: littleCMS gets 8 bits from Pillow.
+
+    Args:
+        image: from a file, of any mode.
+        profile: the file's ICC profile.
 
     Returns:
-        (H, W, 1) float32 in [0, 1]; white where a PNG names the value transparent.
+        (H, W, 1) or (H, W, 3) float32 in [0, 1]; None if the image has 8 bits at most.
 
     Raises:
         ImageError: values are out of range or not finite.
     """
-    grey = np.asarray(image).astype(np.float32)
-    transparent = grey == image.info.get("transparency", -1)
-    grey /= _white_level(image, grey)
+    if image.mode in DEEP_MODES:
+        return _deep_gray(image, profile)[..., None]
+    low = _lower_bytes(image)
+    if low is None or not _is_srgb(profile):
+        return None
+    colors = np.array(image, np.float32)
+    colors *= 256
+    colors += np.asarray(low)
+    colors /= 65535
+    return colors if image.mode == "RGB" else _on_white(colors[..., :3], colors[..., 3:])
+
+
+def _lower_bytes(image: ImageFile) -> Image.Image | None:
+    """The lower bytes of an image in 16-bit color, RGB or RGBA; None if it is none.
+
+    Of every two bytes Pillow decodes the upper one, so the file is decoded once more as if it were
+    in the other byte order. (tifffile alone reads no LZW.)
+    """
+    if image.format not in ("PNG", "TIFF") or "transparency" in image.info:
+        return None
+    with Image.open(image.filename, formats=[image.format]) as again:
+        for number, tile in enumerate(again.tile):
+            mode, *rest = tile.args if isinstance(tile.args, tuple) else (tile.args,)
+            if mode not in OTHER_ORDER:
+                return None
+            again.tile[number] = tile._replace(args=(OTHER_ORDER[mode], *rest))
+        again.load()
+        return again
+
+
+def _is_srgb(profile: bytes | None) -> bool:
+    """Whether the profile leaves colors as they are, to a level of 8 bits."""
+    steps = np.arange(0, 256, 15, dtype=np.uint8)
+    colors = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(1, -1, 3)
+    return bool(np.abs(to_srgb(Image.fromarray(colors), profile) * 255 - colors).max() < 1.5)
+
+
+def _deep_gray(image: Image.Image, profile: bytes | None) -> np.ndarray:
+    """Read a gray image of one of `DEEP_MODES`: (H, W) float32.
+
+    Floats count as sRGB values in [0, 1], 32-bit integers as 16-bit ones. With a profile the
+    values follow its curve, known at 256 points and interpolated between them. White is where a
+    PNG names the value transparent.
+    """
+    gray = np.asarray(image).astype(np.float32)
+    transparent = gray == image.info.get("transparency", -1)
+    gray /= _white_level(image, gray)
     if getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == WHITE_IS_ZERO:  # Pillow inverts only 8 bits
-        grey = 1 - grey
+        gray = 1 - gray
     if profile is not None:
         ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
         curve = to_srgb(ramp, profile)[0, :, 1]
-        grey = np.interp(grey, np.linspace(0, 1, 256), curve).astype(np.float32)
-    grey[transparent] = 1
-    return grey[..., None]
+        gray = np.interp(gray, np.linspace(0, 1, 256), curve).astype(np.float32)
+    gray[transparent] = 1
+    return gray
 
 
-def _white_level(image: Image.Image, grey: np.ndarray) -> float:
+def _white_level(image: Image.Image, gray: np.ndarray) -> float:
     """The value that means white, all values being between 0 and it."""
     white = 1.0 if image.mode == "F" else 65535.0
     if image.mode.startswith("I;16"):  # a TIFF may hold 12 bits in 16
         white = 2.0 ** getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))[0] - 1
-    low, high = grey.min(), grey.max()
+    low, high = gray.min(), gray.max()
     if not (low >= 0 and high <= white):  # not the other way round: NaN must fail
         raise ImageError(
-            f"has grey values from {low:g} to {high:g} where 0 to {white:g} is wanted; "
+            f"has gray values from {low:g} to {high:g} where 0 to {white:g} is wanted; "
             "rescale it, or save it with 8 or 16 bits"
         )
     return white
@@ -92,18 +156,18 @@ def _white_level(image: Image.Image, grey: np.ndarray) -> float:
 
 def _to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Convert an image without alpha to RGB, by its profile if that can be used."""
-    if profile is not None and profile != SRGB_PROFILE:  # ours; its pixels stay as they are
+    if profile is not None and profile != srgb_profile():  # of our own files: pixels stay
         try:
             return _apply_profile(image, profile)
         except (OSError, ImageCms.PyCMSError):
-            pass  # a wrong profile is no reason to refuse a picture; viewers ignore it too
+            pass  # a wrong profile is no reason to refuse an image; viewers ignore it too
     return image.convert("RGB")
 
 
 def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
     """Convert to sRGB: relative colorimetric with black point compensation.
 
-    The perceptual intent is left to each profile's maker and may shift colours that sRGB holds;
+    The perceptual intent is left to each profile's maker and may shift colors that sRGB holds;
     this keeps them, and maps white to white and black to black, as image editors do by default.
     """
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -122,6 +186,11 @@ def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
     )
     assert converted is not None  # None is for inPlace=True only
     return converted
+
+
+def _on_white(colors: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Lay (H, W, 3) on white where (H, W, 1) is below 1."""
+    return colors * alpha + (1 - alpha)
 
 
 def _unit(image: Image.Image) -> np.ndarray:

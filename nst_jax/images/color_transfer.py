@@ -1,4 +1,8 @@
-"""The colours of one image moved to another: pure functions of arrays.
+"""The colors of one image moved to another: pure functions of arrays.
+
+Whose colors a generated image has is one of: "style": the style image's, as they come. "match":
+the style image is moved to the content image's colors first. "luminance": the network is shown
+both in gray, and the generated image gets the content image's chroma.
 
 Images are float sRGB (H, W, 3), as files have them (not linear light), in [0, 1] unless it says
 otherwise. Statistics are computed in float64.
@@ -11,52 +15,102 @@ from collections.abc import Callable
 
 import numpy as np
 
+from nst_jax.images.resize import resize
+
 # Rec. 601, the luma Y' of YIQ and of Y'CbCr, with which the source and Hertzmann et al. 2001 work.
 LUMA = np.array((0.299, 0.587, 0.114))
 # Standard deviation, one level of 8 bits: what varies less counts as constant. To stretch it would
-# make coloured specks of rounding and of JPEG. The authors' code adds 1e-5 to every variance
+# make colored specks of rounding and of JPEG. The authors' code adds 1e-5 to every variance
 # instead, about this one squared, which leaves no map exact.
-LEAST_SPREAD = 1 / 255
+MIN_SPREAD = 1 / 255
+
+
+def recolor_content(content: np.ndarray, colors: str) -> np.ndarray:
+    """The content image (H, W, 3) as the network is shown it: in gray for "luminance"."""
+    return to_gray(content) if colors == "luminance" else content
+
+
+def recolor_style(
+    style: np.ndarray, content: np.ndarray, colors: str, color_map: str
+) -> np.ndarray:
+    """A style image as the network is shown it.
+
+    What leaves [0, 1] is clipped, as in the authors' code. No file can show it; Gram matrices of it
+    would pull the image out of the range, and by eye its bright parts burn out and get specks.
+    Resizing for a coarser scale clips it, too.
+
+    Args:
+        style: (H, W, 3) in [0, 1].
+        content: (H', W', 3) in [0, 1], in its own colors.
+        colors: "style", "match" or "luminance".
+        color_map: one of `COLOR_MAPS`, for "match".
+
+    Returns:
+        (H, W, 3) float32 in [0, 1].
+    """
+    if colors == "luminance":
+        return match_luminance(style, content).clip(0, 1)
+    if colors == "match":
+        return match_colors(style, content, color_map).clip(0, 1)
+    return style
+
+
+def finish_image(image: np.ndarray, content: np.ndarray, colors: str) -> np.ndarray:
+    """What is saved of an image that the optimizer made.
+
+    Args:
+        image: (h, w, 3), of any range, at the size of any scale.
+        content: (H, W, 3) in [0, 1], in its own colors, at the full size.
+        colors: "style", "match" or "luminance".
+
+    Returns:
+        (h, w, 3) float32 in [0, 1].
+    """
+    if colors != "luminance":
+        return image.clip(0.0, 1.0)
+    if content.shape != image.shape:
+        content = resize(content, (image.shape[0], image.shape[1]))
+    return join_luminance(image, content)
 
 
 def match_colors(style: np.ndarray, content: np.ndarray, method: str) -> np.ndarray:
-    """Move the painting's colours so that their mean and covariance are the photograph's.
+    """Move a style image's colors so that their mean and covariance are the content image's.
 
-    x ↦ A (x − μ_S) + μ_C with A Σ_S Aᵀ = Σ_C, as `color_map` finds A.
+    x ↦ A (x − μ_S) + μ_C with A Σ_S Aᵀ = Σ_C, as `find_color_map` finds A.
 
-    Exact wherever the painting's colours vary in as many directions as the photograph's. A grey
-    painting cannot take the colours of a photograph: its greys become shades of one colour. One of
-    a single colour becomes the photograph's mean.
+    Exact wherever the colors of the style image vary in as many directions as the content image's.
+    A gray style image cannot take colors: its grays become shades of one color. One of a single
+    color becomes the content image's mean.
 
     Args:
-        style: (H, W, 3), the painting.
-        content: (H', W', 3), the photograph.
+        style: (H, W, 3).
+        content: (H', W', 3).
         method: one of `COLOR_MAPS`.
 
     Returns:
         (H, W, 3) float32; it may leave [0, 1].
 
-    Source: Gatys et al. 2016, colour histogram matching.
+    Source: Gatys et al. 2016, color histogram matching.
     """
     mean, covariance = _statistics(style)
     wanted_mean, wanted_covariance = _statistics(content)
-    matrix = color_map(covariance, wanted_covariance, method)
+    matrix = find_color_map(covariance, wanted_covariance, method)
     return ((style - mean) @ matrix.T + wanted_mean).astype(np.float32)
 
 
-def color_map(covariance: np.ndarray, wanted: np.ndarray, method: str) -> np.ndarray:
-    """The matrix A that makes colours of one covariance into colours of another: A Σ Aᵀ = Σ'.
+def find_color_map(covariance: np.ndarray, wanted: np.ndarray, method: str) -> np.ndarray:
+    """The matrix A that makes colors of one covariance into colors of another: A Σ Aᵀ = Σ'.
 
     Each such matrix is Σ'^½ Q Σ^−½ with Q orthogonal and ½ the symmetric root; methods differ in Q.
 
     - "cholesky": A = L' L⁻¹ of the Cholesky factors. Red is made of red alone, green of red and
       green, so it depends on the order of the channels.
     - "pca": Q = 1, A = Σ'^½ Σ^−½. Gatys et al. call it Image Analogies' (Hertzmann et al. 2001).
-    - "symmetric": A = Σ^−½ (Σ^½ Σ' Σ^½)^½ Σ^−½, the one that moves colours least (Pitié & Kokaram
-      2007, "The linear Monge-Kantorovitch linear colour mapping").
+    - "symmetric": A = Σ^−½ (Σ^½ Σ' Σ^½)^½ Σ^−½, the one that moves colors least (Pitié & Kokaram
+      2007, "The linear Monge-Kantorovitch linear color mapping").
 
     Where a covariance is singular, Q is replaced by the nearest isometry between the directions in
-    which both vary, and A is 0 on those in which colours do not vary.
+    which both vary, and A is 0 on those in which colors do not vary.
 
     Args:
         covariance: Σ, (3, 3).
@@ -74,19 +128,19 @@ def color_map(covariance: np.ndarray, wanted: np.ndarray, method: str) -> np.nda
     return (wanted_axes * wanted_spreads) @ isometry @ (axes / spreads).T
 
 
-def to_grey(image: np.ndarray) -> np.ndarray:
+def to_gray(image: np.ndarray) -> np.ndarray:
     """The luminance Y' = 0.299 R + 0.587 G + 0.114 B in all three channels, (H, W, 3) float32."""
     return _in_all_channels(_luminance(image))
 
 
 def match_luminance(style: np.ndarray, content: np.ndarray) -> np.ndarray:
-    """The painting in grey, with the mean and the spread of the photograph's luminance.
+    """A style image in gray, with the mean and the spread of the content image's luminance.
 
-    Y' ↦ σ_C / σ_S (Y' − μ_S) + μ_C; a painting of one luminance becomes the photograph's mean.
+    Y' ↦ σ_C / σ_S (Y' − μ_S) + μ_C; a style image of one luminance becomes the mean.
 
     Args:
-        style: (H, W, 3), the painting.
-        content: (H', W', 3), the photograph.
+        style: (H, W, 3).
+        content: (H', W', 3).
 
     Returns:
         (H, W, 3) float32, its channels equal; it may leave [0, 1].
@@ -95,31 +149,31 @@ def match_luminance(style: np.ndarray, content: np.ndarray) -> np.ndarray:
     Analogies".
     """
     own, wanted = _luminance(style), _luminance(content)
-    scale = wanted.std() / own.std() if own.std() > LEAST_SPREAD else 0.0
+    scale = wanted.std() / own.std() if own.std() > MIN_SPREAD else 0.0
     return _in_all_channels(scale * (own - own.mean()) + wanted.mean())
 
 
-def join_luminance(image: np.ndarray, photograph: np.ndarray) -> np.ndarray:
+def join_luminance(image: np.ndarray, content: np.ndarray) -> np.ndarray:
     """The luminance of one image with the chroma of another.
 
     I and Q of YIQ (and Cb and Cr) are sums of R, G and B with weights that add up to 0. To change
-    Y' and keep them is to add the same to all three channels: the photograph + (Y' − Y'_C).
+    Y' and keep them is to add the same to all three channels: the content image + (Y' − Y'_C).
 
     Deviation from Gatys et al. 2016: no channel is clipped, which would change the chroma. Each
     pixel's luminance is limited instead to where its chroma is inside the gamut.
 
     Args:
         image: (H, W, 3), of any range: gives the luminance.
-        photograph: (H, W, 3): gives the chroma.
+        content: (H, W, 3): gives the chroma.
 
     Returns:
         (H, W, 3) float32 in [0, 1].
     """
-    photograph = photograph.astype(np.float64).clip(0, 1)
-    change = _luminance(image) - _luminance(photograph)
-    least = -photograph.min(axis=-1, keepdims=True)
-    most = 1 - photograph.max(axis=-1, keepdims=True)
-    return (photograph + change.clip(least, most)).astype(np.float32)
+    content = content.astype(np.float64).clip(0, 1)
+    change = _luminance(image) - _luminance(content)
+    darkest = -content.min(axis=-1, keepdims=True)
+    brightest = 1 - content.max(axis=-1, keepdims=True)
+    return (content + change.clip(darkest, brightest)).astype(np.float32)
 
 
 def _luminance(image: np.ndarray) -> np.ndarray:
@@ -132,16 +186,16 @@ def _in_all_channels(luminance: np.ndarray) -> np.ndarray:
 
 
 def _statistics(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (3,) and covariance (3, 3) of an image's colours, over all pixels."""
+    """Mean (3,) and covariance (3, 3) of an image's colors, over all pixels."""
     colors = image.reshape(-1, 3).astype(np.float64)
     mean = colors.mean(axis=0)
     return mean, (colors - mean).T @ (colors - mean) / len(colors)
 
 
 def _principal(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Directions (3, r) in which colours vary, as columns, and their standard deviations (r,)."""
+    """Directions (3, r) in which colors vary, as columns, and their standard deviations (r,)."""
     variances, axes = np.linalg.eigh(covariance)
-    varying = variances > LEAST_SPREAD**2
+    varying = variances > MIN_SPREAD**2
     return axes[:, varying], np.sqrt(variances[varying])
 
 
@@ -162,7 +216,7 @@ def _to_cholesky_factor(root: np.ndarray) -> np.ndarray:
     return orthogonal * np.where(np.diag(upper) < 0, -1.0, 1.0)
 
 
-# Method: (Σ^½, Σ'^½) → the Q of `color_map`.
+# Method: (Σ^½, Σ'^½) → the Q of `find_color_map`.
 COLOR_MAPS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "cholesky": _between_cholesky_factors,
     "pca": lambda root, wanted_root: np.eye(3),

@@ -1,112 +1,117 @@
-"""EXIF: what of a photograph's is true of the picture made from it, and what must be set anew.
+"""EXIF data: what of a content image's is true of an image made from it, and what is set anew.
 
+They are carried as bytes without a prefix; Pillow reads and writes the directories of fields.
 Tags and their meaning: EXIF 2.32 (CIPA DC-008-2019), sections 4.6.4 to 4.6.6.
 """
 
+import io
 import struct
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, BinaryIO, NamedTuple
 
-from nst_jax.images.ifd import (
-    HEADER_BYTES,
-    LONG,
-    RATIONAL,
-    SHORT,
-    UNDEFINED,
-    Directory,
-    Field,
-    header,
-    numbers,
-    read_directory,
-    read_header,
-    tree_bytes,
-)
+from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
 
 PREFIX = b"Exif\0\0"  # in JPEG and WebP
+HEADERS = {b"II": b"II*\0\x08\0\0\0", b"MM": b"MM\0*\0\0\0\x08"}  # by byte order
 PHOTO, GPS = 0x8769, 0x8825  # tags that point to the directories of the exposure and the place
-X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, INCH = 282, 283, 296, 2
+DESCRIPTION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, INCH = 270, 282, 283, 296, 2
 VERSION, COLOR_SPACE, SRGB, WIDTH, HEIGHT = 0x9000, 0xA001, 1, 0xA002, 0xA003
 
 # Of the first directory, what tells of the scene, the camera and the author: description, make,
 # model, date, artist, copyright, rating, and Windows' title, comment, author, keywords, subject.
 # The rest tells of a file's layout (a TIFF has its strips there), its orientation, its resolution.
-DESCRIPTIVE = frozenset({270, 271, 272, 306, 315, 33432, 18246, *range(40091, 40096)})
-# Of the directory of the exposure, what is of the photograph's file only: how it is compressed
+DESCRIPTIVE = frozenset({DESCRIPTION, 271, 272, 306, 315, 33432, 18246, *range(40091, 40096)})
+# Of the directory of the exposure, what is of the original file only: how it is compressed
 # (0x9101, 0x9102), positions in its pixels (0x9214, 0xA214), the maker's notes (0x927C: they point
 # to places in the file, and may hold a preview), interoperability, gamma, a file of sound.
 OF_THE_FILE = frozenset({0x9101, 0x9102, 0x9214, 0x927C, 0xA004, 0xA005, 0xA214, 0xA500})
-LARGEST = 16_000  # bytes of a directory's values; all three go into a JPEG's marker of 65533
+SET_ANEW = frozenset({COLOR_SPACE, WIDTH, HEIGHT})
+MAX_BYTES = 16_000  # of a directory; all three go into a JPEG's marker of 65533
 
 
-class Exif(NamedTuple):
-    """What is copied, in the byte order `order` of the photograph.
+class Directories(NamedTuple):
+    """The fields of EXIF data: of the image, of the exposure, of the place."""
 
-    Attributes:
-        order: "<" or ">".
-        image: fields of the first directory.
-        photo: of the exposure.
-        gps: of the place.
-    """
-
-    order: str
     image: Directory
     photo: Directory
     gps: Directory
 
 
-EMPTY = Exif("<", {}, {}, {})
+EMPTY = Directories(Directory(), Directory(), Directory())
 
 
-def parse_exif(data: bytes) -> Exif | None:
+def copy_exif(stream: BinaryIO) -> bytes | None:
     """What can be copied of EXIF data, or of a whole TIFF file; None where there is nothing.
 
-    Orientation and thumbnail are left out: pictures are upright, and show something else.
+    Orientation and thumbnail are left out: generated images are upright, and show something else.
     """
-    data = data.removeprefix(PREFIX)
     try:
-        order, first = read_header(data)
-    except ValueError:
+        directories = _read(stream)
+    except (SyntaxError, struct.error):  # neither II*\0 nor MM\0* at the beginning, or cut short
         return None
-    main = read_directory(data, first, order)
-    image = {tag: field for tag, field in main.items() if tag in DESCRIPTIVE}
-    photo = _child(data, main, PHOTO, order)
-    photo = {tag: field for tag, field in photo.items() if tag not in OF_THE_FILE}
-    exif = Exif(order, _small(image), _small(photo), _small(_child(data, main, GPS, order)))
-    return exif if any(exif[1:]) else None
+    return to_bytes(directories) if any(directories) else None
 
 
-def _child(data: bytes, main: Directory, tag: int, order: str) -> Directory:
-    """The directory that a field points to; an empty one where there is none."""
-    if tag not in main or len(main[tag].data) != 4:
-        return {}
-    (at,) = struct.unpack(f"{order}I", main[tag].data)
-    return read_directory(data, at, order)
-
-
-def _small(directory: Directory) -> Directory:
-    """As much of it as every format has room for, the smallest fields first."""
-    kept, total = {}, 0
-    for tag, field in sorted(directory.items(), key=lambda item: len(item[1].data)):
-        total += len(field.data)
-        if total <= LARGEST:
-            kept[tag] = field
-    return kept
-
-
-def describing(exif: Exif, height: int, width: int, dpi: int | None) -> Exif:
-    """The same for a picture in sRGB of this size, in pixels, and resolution."""
-    order = exif.order
-    image, photo = dict(exif.image), dict(exif.photo)
+def describe(data: bytes | None, shape: tuple[int, ...], dpi: int | None = None) -> Directories:
+    """What `copy_exif` gave, for an sRGB image of this shape, (H, W, 3), and resolution."""
+    image, photo, gps = _read(io.BytesIO(data or HEADERS[b"II"] + bytes(6)))  # of no fields
     if dpi is not None:
-        image[X_RESOLUTION] = image[Y_RESOLUTION] = numbers(order, RATIONAL, dpi, 1)
-        image[RESOLUTION_UNIT] = numbers(order, SHORT, INCH)
-    photo.setdefault(VERSION, Field(UNDEFINED, 4, b"0232"))
-    photo[COLOR_SPACE] = numbers(order, SHORT, SRGB)
-    photo[WIDTH], photo[HEIGHT] = numbers(order, LONG, width), numbers(order, LONG, height)
-    return exif._replace(image=image, photo=photo)
+        image[X_RESOLUTION] = image[Y_RESOLUTION] = dpi
+        image[RESOLUTION_UNIT] = INCH
+    photo.setdefault(VERSION, b"0232")
+    photo[COLOR_SPACE], photo[WIDTH], photo[HEIGHT] = SRGB, shape[1], shape[0]
+    return Directories(image, photo, gps)
 
 
-def exif_bytes(exif: Exif) -> bytes:
-    """EXIF data without the prefix, as PNG's eXIf chunk wants it."""
-    order, image, photo, gps = exif
-    children = {PHOTO: photo, GPS: gps}
-    return header(order, HEADER_BYTES) + tree_bytes(image, children, HEADER_BYTES, order)
+def to_bytes(directories: Directories) -> bytes:
+    """EXIF data without a prefix, as PNG's eXIf chunk wants them."""
+    image, photo, gps = directories
+    header, children = HEADERS[image.prefix], b""
+    pointers = {tag: child for tag, child in ((PHOTO, photo), (GPS, gps)) if child}
+    image.update(dict.fromkeys(pointers, 0))
+    start = len(header) + len(image.tobytes())
+    for tag, child in pointers.items():
+        image[tag] = start + len(children)
+        children += child.tobytes(start + len(children))
+    return header + image.tobytes(len(header)) + children
+
+
+def _read(stream: BinaryIO) -> Directories:
+    """What can be copied; where directories are damaged, what comes before the damage."""
+    header = stream.read(8)
+    image = _load(stream, header, Directory(header).next)
+    photo, gps = (_load(stream, header, image.get(tag, 0), tag) for tag in (PHOTO, GPS))
+    return Directories(
+        _copy(image, DESCRIPTIVE & set(image)),
+        _copy(photo, set(photo) - OF_THE_FILE - SET_ANEW),
+        _copy(gps, set(gps)),
+    )
+
+
+def _load(stream: BinaryIO, header: bytes, start: int, group: int | None = None) -> Directory:
+    """The directory at `start`; an empty one where that is no place."""
+    directory = Directory(header, group=group)
+    if isinstance(start, int) and start > 0:
+        stream.seek(start)
+        directory.load(stream)
+    return directory
+
+
+def _copy(directory: Directory, tags: Iterable[int]) -> Directory:
+    """The fields of these tags with their types, as many as all formats have room for.
+
+    The smallest come first. Text becomes bytes, as Pillow writes no text beyond ASCII.
+    """
+    values = {tag: directory[tag] for tag in tags}
+    copy = Directory(HEADERS[directory.prefix], group=directory.group)
+    for tag, value in sorted(values.items(), key=lambda item: _length(item[1])):
+        copy.tagtype[tag] = directory.tagtype[tag]
+        copy[tag] = value.encode("latin-1") if isinstance(value, str) else value
+        if len(copy.tobytes()) > MAX_BYTES:
+            del copy[tag]
+            break
+    return copy
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, (bytes, str, tuple)) else 1

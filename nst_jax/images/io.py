@@ -4,22 +4,25 @@ In memory an image is float32 sRGB in [0, 1], (H, W, 3). A file without an ICC p
 sRGB; PNG's gAMA and cHRM chunks are ignored, as image editors do.
 """
 
+import io
 import os
 import re
 import stat
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from nst_jax.errors import ImageError
 from nst_jax.files import replacing
 from nst_jax.images import color_management
-from nst_jax.images.encoders import PLAIN, SaveOptions, quantize, writer_of
-from nst_jax.images.exif import Exif, parse_exif
+from nst_jax.images.encoders import PLAIN, SaveOptions, encoder_of, quantize
+from nst_jax.images.exif import PREFIX, copy_exif
 from nst_jax.images.resize import MAX_PIXELS, check_sides, fit_size, resize, too_large, upright
 
 # Pictures only: some of Pillow's other plugins run programs (EPS), accept nearly anything, or read
@@ -30,14 +33,12 @@ READ_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "BMP", "GIF", "PPM")
 # at 3 or more it cannot be told from a full decode (Pillow's documentation of `reducing_gap`).
 DRAFT_GAP = 3
 
-EXIF_ORIENTATION = 0x0112
-
 PathLike = str | os.PathLike[str]
 Box = tuple[float, float, float, float]
 
 
 def load_image(path: PathLike, size: int | None = None) -> np.ndarray:
-    """Read a picture: the first frame, upright, in sRGB, on white where it is transparent.
+    """Read an image: the first frame, upright, in sRGB, on white where it is transparent.
 
     Args:
         path: a file of one of `READ_FORMATS`.
@@ -47,31 +48,21 @@ def load_image(path: PathLike, size: int | None = None) -> np.ndarray:
         (H, W, 3) float32 in [0, 1].
 
     Raises:
-        ImageError: the file is missing, not a picture, damaged, cut short, too large or too small.
+        ImageError: the file is missing, no image, damaged, cut short, too large or too small.
     """
-    try:
-        with warnings.catch_warnings(action="ignore"):  # we decide what is an error, Pillow warns
-            _check_file(Path(path))
-            with open(path, "rb") as stream:
-                return _read(stream, size)
-    except Exception as error:  # on damaged files Pillow's decoders raise nearly anything
-        raise ImageError(f"{path}: {_explain(error)}") from error
+    with _opened(path) as image:
+        return _read(image, size)
 
 
 def load_text(path: PathLike) -> dict[str, str]:
-    """Read back what `save_image` wrote into a picture as text; empty where it wrote none.
+    """Read back what `save_image` wrote into an image as text; empty where it wrote none.
 
     Raises:
-        ImageError: the file is missing, not a picture, or damaged.
+        ImageError: the file is missing, no image, or damaged.
     """
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            _check_file(Path(path))
-            with Image.open(path, formats=_read_formats()) as image:
-                image.load()
-                info = dict(image.info)
-    except Exception as error:  # as in `load_image`
-        raise ImageError(f"{path}: {_explain(error)}") from error
+    with _opened(path) as image:
+        image.load()
+        info = dict(image.info)
     if isinstance(comment := info.get("comment"), bytes):
         lines = comment.decode("utf-8", "replace").splitlines()
         return dict(line.split(": ", 1) for line in lines if ": " in line)
@@ -79,8 +70,12 @@ def load_text(path: PathLike) -> dict[str, str]:
 
 
 def long_side(path: PathLike) -> int:
-    """Of a picture that `load_image` can read, in pixels, from its header."""
-    with Image.open(path, formats=_read_formats()) as image:
+    """The long side of an image that `load_image` can read, in pixels, from its header.
+
+    Raises:
+        ImageError: the file is missing, or no image.
+    """
+    with _opened(path) as image:
         return max(image.size)
 
 
@@ -101,7 +96,7 @@ def images_in(folder: PathLike) -> list[Path]:
     return found
 
 
-def read_exif(path: PathLike) -> Exif | None:
+def read_exif(path: PathLike) -> bytes | None:
     """What can be copied of a photograph's EXIF data; None where there is nothing.
 
     Args:
@@ -112,19 +107,14 @@ def read_exif(path: PathLike) -> Exif | None:
         orientation, the thumbnail, the maker's notes and what describes the file.
 
     Raises:
-        ImageError: the file is missing, or not a picture.
+        ImageError: the file is missing, or no image.
     """
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            _check_file(Path(path))
-            with Image.open(path, formats=_read_formats()) as image:
-                if image.format == "TIFF":
-                    return parse_exif(Path(path).read_bytes())
-                if image.format == "PNG":  # its EXIF data may follow the pixels
-                    image.load()
-                return parse_exif(image.info.get("exif", b""))
-    except Exception as error:
-        raise ImageError(f"{path}: {_explain(error)}") from error
+    with _opened(path) as image:
+        if image.format == "TIFF":
+            return copy_exif(io.BytesIO(Path(path).read_bytes()))
+        if image.format == "PNG":  # its EXIF data may follow the pixels
+            image.load()
+        return copy_exif(io.BytesIO(image.info.get("exif", b"").removeprefix(PREFIX)))
 
 
 def check_writable(path: PathLike, overwrite: bool, options: SaveOptions = PLAIN) -> None:
@@ -135,15 +125,18 @@ def check_writable(path: PathLike, overwrite: bool, options: SaveOptions = PLAIN
             is missing or cannot be written, or the file exists and `overwrite` is false.
     """
     path = Path(path)
-    writer_of(path, options)
+    encoder_of(path, options)
     if path.is_dir():
         raise ImageError(f"{path}: is a folder; add a file name such as result.png")
     if not path.parent.is_dir():
         raise ImageError(f"{path}: there is no folder {path.parent}; make it first")
     if os.path.lexists(path) and not overwrite:
         raise ImageError(f"{path}: exists already; choose another name or add --overwrite")
-    try:  # permission bits say little to root, and nothing of read-only file systems
-        _try_to_write(path)
+    try:  # under the kind of name that `replacing` uses: permission bits say little to root
+        with tempfile.NamedTemporaryFile(
+            prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
+        ):
+            pass
     except OSError as error:
         raise ImageError(_unwritable(path, error)) from error
 
@@ -160,7 +153,7 @@ def save_image(
 
     Args:
         image: (H, W, 3) float sRGB; clipped to [0, 1] and rounded to 8 or 16 bits, halves to even.
-        path: .png; .tif or .tiff (not compressed); .jpg or .jpeg (quality 95, colours at full
+        path: .png; .tif or .tiff (not compressed); .jpg or .jpeg (quality 95, colors at full
             resolution, 8 bits).
         text: goes into a PNG as one iTXt chunk for each key; into a TIFF as its description and
             into a JPEG as its comment, one "key: value" a line, the comment cut at 60000 bytes
@@ -172,13 +165,31 @@ def save_image(
             the file cannot be written.
     """
     path = Path(path)
-    write = writer_of(path, options)
+    write = encoder_of(path, options)
     pixels = quantize(_checked(path, np.asarray(image, np.float32)), options.bits)
     try:
         with replacing(path) as temporary, open(temporary, "wb") as stream:
             write(stream, pixels, text or {}, options)
     except OSError as error:
         raise ImageError(_unwritable(path, error)) from error
+
+
+@contextmanager
+def _opened(path: PathLike) -> Iterator[ImageFile]:
+    """Open an image file; whatever goes wrong until it is closed is an ImageError."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # we decide what is an error, Pillow warns
+            _check_file(Path(path))
+            with Image.open(path, formats=_read_formats()) as image:
+                yield image
+    except Exception as error:  # on damaged files Pillow's decoders raise nearly anything
+        raise ImageError(f"{path}: {_explain(error)}") from error
+
+
+def _read_formats() -> list[str]:
+    """Those of `READ_FORMATS` that this Pillow was built with; others would be a KeyError."""
+    Image.init()
+    return [name for name in READ_FORMATS if name in Image.OPEN]
 
 
 def _check_file(path: Path) -> None:
@@ -212,22 +223,26 @@ def _explain(error: Exception) -> str:
     return f"is damaged or incomplete ({reason}); copy or download it again"
 
 
-def _read(stream: BinaryIO, size: int | None) -> np.ndarray:
-    """Check the header, decode, resize to a long side of `size`, turn upright."""
-    with Image.open(stream, formats=_read_formats()) as image:
-        check_sides(image.height, image.width, size)
-        (width, height), box = _load(image, size)
-        shape = (height, width) if size is None else fit_size(height, width, size)
-        return upright(_to_array(image, shape, box), _orientation(image))
+def _read(image: ImageFile, size: int | None) -> np.ndarray:
+    """Check the header, decode, resize to a long side of `size`, turn upright: (H, W, 3) in sRGB.
+
+    Images of 8 bits are resized in 8 bits: four times smaller and faster than floats.
+    """
+    check_sides(image.height, image.width, size)
+    (width, height), box = _decode(image, size)
+    shape = (height, width) if size is None else fit_size(height, width, size)
+    profile = image.info.get("icc_profile")
+    if (deep := color_management.read_deep(image, profile)) is not None:
+        pixels = resize(deep, shape).repeat(3 // deep.shape[-1], axis=-1)
+    else:
+        simple = color_management.simplify(image)
+        if (box, shape) != ((0, 0, *simple.size), simple.size[::-1]):
+            simple = simple.resize(shape[::-1], Image.Resampling.LANCZOS, box=box)
+        pixels = color_management.to_srgb(simple, profile)
+    return upright(pixels, image)
 
 
-def _read_formats() -> list[str]:
-    """Those of `READ_FORMATS` that this Pillow was built with; others would be a KeyError."""
-    Image.init()
-    return [name for name in READ_FORMATS if name in Image.OPEN]
-
-
-def _load(image: Image.Image, size: int | None) -> tuple[tuple[int, int], Box]:
+def _decode(image: ImageFile, size: int | None) -> tuple[tuple[int, int], Box]:
     """Decode, a JPEG at the scale that is enough for `size`.
 
     Returns:
@@ -241,36 +256,6 @@ def _load(image: Image.Image, size: int | None) -> tuple[tuple[int, int], Box]:
     if draft is not None:
         return whole, draft[1]
     return image.size, (0, 0, *image.size)  # not `whole`: loading turns a TIFF upright
-
-
-def _to_array(image: Image.Image, shape: tuple[int, int], box: Box) -> np.ndarray:
-    """Resize the decoded image to (height, width) and convert it to float sRGB.
-
-    8-bit images are resized in 8 bits: four times smaller and faster than floats.
-    """
-    profile = image.info.get("icc_profile")
-    if image.mode in color_management.DEEP_MODES:
-        grey = resize(color_management.deep_grey(image, profile), shape)
-        return np.repeat(grey, 3, axis=-1)
-    pixels = color_management.simplify(image)
-    if (box, shape) != ((0, 0, *pixels.size), pixels.size[::-1]):
-        pixels = pixels.resize(shape[::-1], Image.Resampling.LANCZOS, box=box)
-    return color_management.to_srgb(pixels, profile)
-
-
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation of a loaded image, 1 if there is none or it cannot be read."""
-    try:
-        return image.getexif().get(EXIF_ORIENTATION, 1)
-    except Exception:  # broken EXIF data, on which Pillow raises nearly anything
-        return 1
-
-
-def _try_to_write(path: Path) -> None:
-    """Make and remove a file beside `path` under the kind of name that `replacing` will use."""
-    prefix = f".{path.stem}-"
-    with tempfile.NamedTemporaryFile(prefix=prefix, suffix=path.suffix, dir=path.parent):
-        pass
 
 
 def _unwritable(path: Path, error: OSError) -> str:

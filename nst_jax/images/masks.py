@@ -1,50 +1,51 @@
 """Masks: from pictures that people paint to the regions of an image.
 
 A mask is float32 in [0, 1], (H, W): 1 inside the region, 0 outside. The masks of one image are
-(R, H, W). They come from grey pictures, one for each region, or from one picture in which each
-region has a colour. Everything here is pure; `inputs` reads the files.
+(R, H, W). They come from gray pictures, one for each region, or from one picture in which each
+region has a color. Everything here is pure; `inputs` reads the files.
 """
 
 import numpy as np
+from scipy.ndimage import binary_erosion
 
 from nst_jax.errors import ImageError
 from nst_jax.images.resize import interpolate
 
-# Of 255. What JPEG does to a flat colour is less; what it does at edges is more, and goes to the
-# nearest colour.
+# Of 255. What JPEG does to a flat color is less; what it does at edges is more, and goes to the
+# nearest color.
 COLOR_NOISE = 32
-GREY_NOISE = 8
-COLORED = 0.001  # share of pixels that must be coloured, for a picture not to count as grey
-SOLID = 5  # px: a colour is a region where it fills a square of this side; blends at edges do not
+GRAY_NOISE = 8
+COLORED = 0.001  # share of pixels that must be colored, for a picture not to count as gray
+SOLID = 5  # px: a color is a region where it fills a square of this side; blends at edges do not
 ASPECT = 0.01  # by how much the sides' ratio may differ, besides what rounding a side does
-MOST_REGIONS = 16  # more colours than that are a photograph's, not a mask's
-SEARCHED = 1024  # px: in larger pictures colours are looked for in every second, third, … pixel
+MAX_REGIONS = 16  # more colors than that are a photograph's, not a mask's
+SEARCHED = 1024  # px: in larger pictures colors are looked for in every second, third, … pixel
 COVERED = 0.25  # by how much masks may miss 1, or exceed it, where their soft edges meet
 
 
 def is_colored(picture: np.ndarray) -> bool:
-    """Whether a picture (H, W, 3) in [0, 1] has colours, beyond noise."""
+    """Whether a picture (H, W, 3) in [0, 1] has colors, beyond noise."""
     chroma = picture.max(axis=-1) - picture.min(axis=-1)
     return bool(np.mean(chroma > COLOR_NOISE / 255) > COLORED)
 
 
-def grey_mask(picture: np.ndarray) -> np.ndarray:
-    """The mask that a grey picture is: white inside, black outside.
+def gray_mask(picture: np.ndarray) -> np.ndarray:
+    """The mask that a gray picture is: white inside, black outside.
 
-    What is within `GREY_NOISE` of black or white becomes exactly 0 or 1, as JPEG had it.
+    What is within `GRAY_NOISE` of black or white becomes exactly 0 or 1, as JPEG had it.
 
     Args:
         picture: (H, W, 3), in [0, 1].
     """
-    noise = GREY_NOISE / 255
+    noise = GRAY_NOISE / 255
     return ((picture.mean(axis=-1) - noise) / (1 - 2 * noise)).clip(0, 1).astype(np.float32)
 
 
 def colors_of(picture: np.ndarray) -> np.ndarray:
-    """The colours of a picture's regions, in the order in which rows from the top meet them.
+    """The colors of a picture's regions, in the order in which rows from the top meet them.
 
-    The most frequent colour first takes all that are within `COLOR_NOISE` of it, then the most
-    frequent of the rest, and so on; a colour counts that fills a square of `SOLID` px somewhere.
+    The most frequent color first takes all that are within `COLOR_NOISE` of it, then the most
+    frequent of the rest, and so on; a color counts that fills a square of `SOLID` px somewhere.
 
     Args:
         picture: (H, W, 3), in [0, 1].
@@ -53,27 +54,27 @@ def colors_of(picture: np.ndarray) -> np.ndarray:
         (R, 3), in bytes.
 
     Raises:
-        ImageError: there is none, or there are more than `MOST_REGIONS`.
+        ImageError: there is none, or there are more than `MAX_REGIONS`.
     """
     step = -(-max(picture.shape) // SEARCHED)
     pixels = _as_bytes(picture[::step, ::step])
     left = np.ones(pixels.shape[:2], bool)
     found: list[tuple[int, np.ndarray]] = []
-    while np.count_nonzero(left) >= SOLID**2 and len(found) <= MOST_REGIONS:
+    while np.count_nonzero(left) >= SOLID**2 and len(found) <= MAX_REGIONS:
         color = _most_frequent(pixels[left])
         near = left & (np.abs(pixels - color).max(axis=-1) <= COLOR_NOISE)
         left &= ~near
         if _has_square(near):
             found.append((int(np.argmax(near)), color))
-    if not 1 <= len(found) <= MOST_REGIONS:
-        many = f"more than {MOST_REGIONS} colours" if found else "no colour that fills an area"
-        raise ImageError(f"has {many}; a colour-coded mask has one flat colour for each region")
+    if not 1 <= len(found) <= MAX_REGIONS:
+        many = f"more than {MAX_REGIONS} colors" if found else "no color that fills an area"
+        raise ImageError(f"has {many}; a color-coded mask has one flat color for each region")
     found.sort(key=lambda entry: entry[0])
     return np.array([color for _, color in found]).reshape(-1, 3)
 
 
 def split_colors(picture: np.ndarray, colors: np.ndarray) -> np.ndarray:
-    """One mask for each colour; every pixel goes to the nearest.
+    """One mask for each color; every pixel goes to the nearest.
 
     Args:
         picture: (H, W, 3), in [0, 1].
@@ -89,7 +90,7 @@ def split_colors(picture: np.ndarray, colors: np.ndarray) -> np.ndarray:
 
 
 def match_color(colors: np.ndarray, color: np.ndarray) -> int | None:
-    """The number of the colour that is this one, within `COLOR_NOISE`; None where none is."""
+    """The number of the color that is this one, within `COLOR_NOISE`; None where none is."""
     distances = np.abs(colors - color).max(axis=-1)
     nearest = int(distances.argmin())
     return nearest if distances[nearest] <= COLOR_NOISE else None
@@ -127,7 +128,7 @@ def coverage(masks: np.ndarray) -> tuple[float, float]:
 
 
 def hexadecimal(color: np.ndarray) -> str:
-    """A colour, three bytes, as people write it: ff8000."""
+    """A color, three bytes, as people write it: ff8000."""
     return "".join(f"{int(value):02x}" for value in color)
 
 
@@ -136,7 +137,7 @@ def _as_bytes(picture: np.ndarray) -> np.ndarray:
 
 
 def _most_frequent(pixels: np.ndarray) -> np.ndarray:
-    """The colour, (3,), that most of these pixels (P, 3) have."""
+    """The color, (3,), that most of these pixels (P, 3) have."""
     packed = pixels @ np.array([1 << 16, 1 << 8, 1])
     values, counts = np.unique(packed, return_counts=True)
     most = int(values[counts.argmax()])
@@ -145,6 +146,4 @@ def _most_frequent(pixels: np.ndarray) -> np.ndarray:
 
 def _has_square(mask: np.ndarray) -> bool:
     """Whether a mask (H, W) is true all over some square of `SOLID` px."""
-    rows = np.lib.stride_tricks.sliding_window_view(mask, SOLID, axis=0).all(axis=-1)
-    squares = np.lib.stride_tricks.sliding_window_view(np.asarray(rows), SOLID, axis=1)
-    return bool(squares.all(axis=-1).any())
+    return bool(binary_erosion(mask, np.ones((SOLID, SOLID))).any())

@@ -1,23 +1,13 @@
 """Sizes and positions: how large an image is to be, resizing it, setting it upright."""
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from nst_jax.errors import ImageError
 
 MIN_SIDE = 16  # four poolings leave one pixel for conv5_1
 MAX_PIXELS = 178_000_000  # Pillow's own default limit against decompression bombs is 178.96e6
-
-# EXIF 2.32, section 4.6.4: (row step, column step, transposed) that set the stored image upright.
-ORIENTATIONS = {
-    2: (1, -1, False),
-    3: (-1, -1, False),
-    4: (-1, 1, False),
-    5: (1, 1, True),
-    6: (-1, 1, True),
-    7: (-1, -1, True),
-    8: (1, -1, True),
-}
+ORIENTATION = 0x0112  # EXIF 2.32, section 4.6.4
 
 
 def fit_size(height: int, width: int, size: int) -> tuple[int, int]:
@@ -94,11 +84,25 @@ def check_sides(height: int, width: int, size: int | None) -> None:
             )
 
 
-def upright(image: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn and mirror (H, W, 3) as the EXIF orientation asks; unknown values ask for nothing."""
-    row_step, column_step, transposed = ORIENTATIONS.get(orientation, (1, 1, False))
-    image = image[::row_step, ::column_step]
-    return np.ascontiguousarray(image.swapaxes(0, 1) if transposed else image)
+def upright(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
+    """Turn and mirror (H, W, 3) float32 as the EXIF data of the file's image ask.
+
+    What is unknown or broken asks for nothing.
+    """
+    try:
+        orientation = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # broken EXIF data, on which Pillow raises nearly anything
+        orientation = 1
+    if orientation == 1:
+        return pixels
+    return np.stack([_turn(plane, orientation) for plane in np.moveaxis(pixels, -1, 0)], axis=-1)
+
+
+def _turn(plane: np.ndarray, orientation: int) -> np.ndarray:
+    """Set (H, W) float32 upright."""
+    image = Image.fromarray(plane)
+    image.getexif()[ORIENTATION] = orientation
+    return np.asarray(ImageOps.exif_transpose(image))
 
 
 def _resize_plane(

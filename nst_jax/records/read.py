@@ -30,7 +30,7 @@ class Recorded:
         weights: {name, sha256, …} of the network.
         versions: of the libraries.
         device: {platform, kind, count}.
-        output: how the picture was written, as `SaveOptions.facts`.
+        output: how the picture was written, as `SaveOptions.metadata`.
         lanes: of the program that made it; 0 is one without lanes.
         stopped_at: number of the last step that was evaluated, where the run was interrupted.
     """
@@ -72,7 +72,7 @@ def read_recorded(path: Path, lane: str | None = None) -> Recorded:
             {**record.get("weights", {})},
             {**made_by},
             {**record.get("device", {})},
-            PLAIN.facts() | record.get("output", {}),
+            PLAIN.metadata() | record.get("output", {}),
             _lanes_of(record),
             None if record.get("completed", True) else int(record["evaluations"]) - 1,
         )

@@ -85,7 +85,7 @@ def make_record(
         "command": command,
         "inputs": dict(inputs or {}),
         "settings": resolved_settings(result.settings),
-        "output": saving.facts(),
+        "output": saving.metadata(),
         "weights": weights_metadata(result.weights),
         "versions": versions(),
         "device": device_metadata(),

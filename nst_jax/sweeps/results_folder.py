@@ -319,10 +319,10 @@ class SweepFolder:
             record = earlier.get(lane.name)
             if record is None:
                 continue
-            output = record.get("output", PLAIN.facts())  # which old records lack
-            if (record["key"], output) != (self.keys[lane.name], self.saving.facts()):
+            output = record.get("output", PLAIN.metadata())  # which old records lack
+            if (record["key"], output) != (self.keys[lane.name], self.saving.metadata()):
                 then = _later_defaults() | record["settings"] | output
-                now = resolved_settings(lane.settings) | self.saving.facts()
+                now = resolved_settings(lane.settings) | self.saving.metadata()
                 return f"there {lane.name} has {_first_difference(then, now)}"
         foreign = sorted(set(earlier) - set(self.keys))
         return f"it has the lane {foreign[0]}" if foreign else None

@@ -671,7 +671,7 @@ def test_no_room_for_the_image(folder, monkeypatch):
         stream.write(b"\x89PNG half an ima")
         full_disk()
 
-    monkeypatch.setitem(encoders.WRITERS, ".png", write_a_little)
+    monkeypatch.setitem(encoders.ENCODERS, ".png", write_a_little)
     words = ("out.png: cannot be written", "No space left on device", "free space")
     refused((*SHORT, "-o", "out.png"), words, chatter=True)
     refused((*SHORT, "-o", "out.png", "--save-every", 1), ("out-00001.png",), chatter=True)

@@ -1,24 +1,28 @@
 """Every mode and profile that a file may have, read with `load_image` and compared with NumPy.
 
-The colour references are float64: matrices and curves of the ICC and sRGB specifications. PNGs and
+The color references are float64: matrices and curves of the ICC and sRGB specifications. PNGs and
 profiles that Pillow cannot make are written here byte by byte.
 """
 
+import io
 import struct
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+import tifffile
+from PIL import Image, ImageCms
 
 from nst_jax.errors import ImageError
+from nst_jax.images.color_management import srgb_profile
 from nst_jax.images.io import load_image
 
 EXACT = 1e-6  # float32 rounding of n / 255
 ONE_STEP = 1.01 / 255  # one rounding to 8 bits
-TWO_STEPS = 2.02 / 255  # Pillow cuts deep colours, and deep alpha, to 8 bits
+TWO_STEPS = 2.02 / 255  # Pillow cuts deep gray with alpha to 8 bits
 ICC_TOLERANCE = 1.51 / 255  # lcms computes 8-bit images in 1.14 fixed point and rounds once
-JPEG_TOLERANCE = 3 / 255  # flat colours at quality 100
+LAB_TOLERANCE = 1.0  # of L, a, b in 8 bits: a and b in steps of 1, L of 100 / 255
+JPEG_TOLERANCE = 3 / 255  # flat colors at quality 100
 
 # Columns are the D50-adapted XYZ of red, green, blue (Lindbloom, RGB/XYZ matrices).
 SRGB_TO_XYZ = np.array(
@@ -42,7 +46,7 @@ def random_bytes(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
 
 
-def grey3(values):
+def gray3(values):
     return np.repeat(np.asarray(values, np.float64)[..., None], 3, axis=-1)
 
 
@@ -112,7 +116,7 @@ def rgb_profile(matrix, gamma):
     return profile(b"mntr", b"RGB ", tags)
 
 
-def grey_profile(gamma):
+def gray_profile(gamma):
     return profile(b"mntr", b"GRAY", {b"wtpt": xyz_tag(D50), b"kTRC": gamma_tag(gamma)})
 
 
@@ -159,15 +163,15 @@ def test_rgb(tmp_path, name, options):
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.gif", "a.pgm"])
-def test_grey(tmp_path, name):
+def test_gray(tmp_path, name):
     pixels = random_bytes(17, 33)
-    check(read(tmp_path, Image.fromarray(pixels), name), grey3(pixels / 255))
+    check(read(tmp_path, Image.fromarray(pixels), name), gray3(pixels / 255))
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.pbm"])
 def test_one_bit(tmp_path, name):
     bits = random_bytes(17, 33) > 127
-    check(read(tmp_path, Image.fromarray(bits), name), grey3(bits))
+    check(read(tmp_path, Image.fromarray(bits), name), gray3(bits))
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.gif", "a.tif"])
@@ -195,10 +199,10 @@ def test_palette_with_transparency(tmp_path, transparency):
 @pytest.mark.parametrize(
     ("pixels", "key"),
     [(random_bytes(17, 33) // 16, 7), (random_bytes(17, 33, 3) // 128, (1, 0, 1))],
-    ids=["grey", "rgb"],
+    ids=["gray", "rgb"],
 )
 def test_one_transparent_color(tmp_path, pixels, key):
-    colors = pixels / 255 if pixels.ndim == 3 else grey3(pixels / 255)
+    colors = pixels / 255 if pixels.ndim == 3 else gray3(pixels / 255)
     hidden = (pixels == key).reshape(17, 33, -1).all(axis=-1)
     assert hidden.any()
     check(
@@ -218,9 +222,9 @@ def test_rgba_is_laid_on_white(tmp_path, name, options):
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
-def test_grey_with_alpha(tmp_path, name):
+def test_gray_with_alpha(tmp_path, name):
     pixels = random_bytes(17, 33, 2)
-    expected = on_white(grey3(pixels[..., 0] / 255), pixels[..., 1] / 255)
+    expected = on_white(gray3(pixels[..., 0] / 255), pixels[..., 1] / 255)
     check(read(tmp_path, Image.frombytes("LA", (33, 17), pixels.tobytes()), name), expected)
 
 
@@ -233,39 +237,158 @@ def test_hidden_colors_do_not_bleed_when_resized(tmp_path):
     np.testing.assert_allclose(loaded[..., 0], loaded[..., 1], rtol=0, atol=ONE_STEP)
 
 
-@pytest.mark.parametrize("color_type", [2, 6])
-def test_deep_color_png(tmp_path, color_type):
-    values = np.random.default_rng(0).integers(0, 65536, (17, 33, 3 if color_type == 2 else 4))
+def deep_colors(channels, *shape):
+    return np.random.default_rng(0).integers(0, 65536, (*(shape or (17, 33)), channels))
+
+
+def check_deep(loaded, values):
+    """The image keeps all of its 16 bits."""
     colors = values[..., :3] / 65535
-    expected = colors if color_type == 2 else on_white(colors, values[..., 3] / 65535)
-    check(read(tmp_path, deep_png(values, color_type)), expected, TWO_STEPS)
+    if values.shape[-1] == 4:
+        colors = on_white(colors, values[..., 3] / 65535)
+    check(loaded, colors)
 
 
-def test_deep_grey_png_with_alpha(tmp_path):
+@pytest.mark.parametrize("channels", [3, 4])
+def test_deep_color_png(tmp_path, channels):
+    values = deep_colors(channels)
+    check_deep(read(tmp_path, deep_png(values, {3: 2, 4: 6}[channels])), values)
+
+
+LAYOUTS = {
+    "one strip": {},
+    "strips": {"rowsperstrip": 5},
+    "tiles": {"tile": (16, 16)},
+    "deflate": {"compression": "zlib"},
+    "predictor": {"compression": "zlib", "predictor": True},
+}
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_deep_color_tiff(tmp_path, layout, channels, order):
+    values = deep_colors(channels).astype(np.uint16)
+    extra = {"extrasamples": ["unassalpha"]} if channels == 4 else {}
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        values,
+        photometric="rgb",
+        byteorder=order,
+        metadata=None,
+        **LAYOUTS[layout],
+        **extra,
+    )
+    check_deep(load_image(tmp_path / "a.tif"), values)
+
+
+def test_deep_color_tiff_with_lzw(tmp_path):
+    """A strip of Lempel-Ziv-Welch codes of nine bits, packed here: clear, bytes, …, end."""
+    values = deep_colors(3)
+    codes, since = [256], 0
+    for byte in values.astype("<u2").tobytes():
+        codes.append(byte)
+        since += 1
+        if since == 250:  # before codes of ten bits
+            codes, since = [*codes, 256], 0
+    bits = "".join(f"{code:09b}" for code in [*codes, 257])
+    pixels = int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8), "big")
+    tags = {256: 33, 257: 17, 258: 8 + len(pixels), 259: 5, 262: 2, 273: 8, 277: 3, 278: 17}
+    tags[279] = len(pixels)
+    data = b"II*\0" + struct.pack("<I", 14 + len(pixels)) + pixels + struct.pack("<3H", 16, 16, 16)
+    data += struct.pack("<H", len(tags))
+    for tag, value in tags.items():
+        kind, count = (3, 3) if tag == 258 else (4, 1)
+        data += struct.pack("<HHII", tag, kind, count, value)
+    check_deep(read(tmp_path, data + bytes(4), "a.tif"), values)
+
+
+@pytest.mark.parametrize("layout", ["associated", "mono"])
+def test_other_deep_tiffs_are_read_as_pillow_can(tmp_path, layout):
+    """In 8 bits, or not at all."""
+    values = deep_colors(4 if layout == "associated" else 2).astype(np.uint16)
+    if layout == "associated":
+        values[..., :3] = values[..., :3] * (values[..., 3:] / 65535)
+        tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", extrasamples=["assocalpha"])
+        expected = values[..., :3] / 65535 + 1 - values[..., 3:] / 65535
+        check(load_image(tmp_path / "a.tif"), expected, 4 * TWO_STEPS)
+    else:
+        tifffile.imwrite(
+            tmp_path / "a.tif", values, photometric="minisblack", planarconfig="contig"
+        )
+        with pytest.raises(ImageError, match="no image in a known format"):
+            load_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("size", [None, 31])
+def test_deep_color_is_resized_in_floats_and_upright(tmp_path, orientation, size):
+    values = np.full((40, 60, 3), 30001, np.uint16)
+    tags = [(274, 3, 1, orientation, True)]
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", extratags=tags)
+    shape = (40, 60) if size is None else (21, 31)
+    expected = np.full((*shape[:: 1 if orientation == 1 else -1], 3), 30001 / 65535)
+    check(load_image(tmp_path / "a.tif", size), expected)
+
+
+def test_deep_color_with_a_transparent_color(tmp_path):
+    """Which is rare, and read in 8 bits."""
+    values = deep_colors(3)
+    chunk = (b"tRNS", struct.pack(">3H", 1, 2, 3))
+    check(read(tmp_path, deep_png(values, 2, chunk)), values / 65535, TWO_STEPS)
+
+
+def icc_chunk(data):
+    return b"iCCP", b"a\0\0" + zlib.compress(data)
+
+
+def test_deep_color_with_a_profile(tmp_path):
+    """One that is sRGB's, if not our own, or is useless, costs no bits; others are applied in 8."""
+    values = deep_colors(3)
+    other = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for data in (srgb_profile(), other, b"not a profile"):
+        check_deep(read(tmp_path, deep_png(values, 2, icc_chunk(data))), values)
+    matrix, gamma = PROFILES["adobe"]
+    loaded = read(tmp_path, deep_png(values, 2, icc_chunk(rgb_profile(matrix, gamma))))
+    check(loaded, convert(values / 65535, matrix, gamma), 6 / 255)
+
+
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_deep_color_cut_short(tmp_path, kind):
+    values = deep_colors(3, 64, 64)
+    data = deep_png(values, 2)
+    if kind == "tif":
+        tifffile.imwrite(tmp_path / "whole.tif", values.astype(np.uint16), photometric="rgb")
+        data = (tmp_path / "whole.tif").read_bytes()
+    with pytest.raises(ImageError, match="is damaged or incomplete"):
+        read(tmp_path, data[: len(data) // 2], f"a.{kind}")
+
+
+def test_deep_gray_png_with_alpha(tmp_path):
     values = np.random.default_rng(0).integers(0, 65536, (17, 33, 2))
-    expected = on_white(grey3(values[..., 0] / 65535), values[..., 1] / 65535)
+    expected = on_white(gray3(values[..., 0] / 65535), values[..., 1] / 65535)
     check(read(tmp_path, deep_png(values, 4)), expected, TWO_STEPS)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.pgm"])
-def test_deep_grey_keeps_its_depth(tmp_path, name):
+def test_deep_gray_keeps_its_depth(tmp_path, name):
     values = np.random.default_rng(0).integers(0, 65536, (17, 33)).astype(np.uint16)
     image = Image.fromarray(values.astype(np.int32) if name == "a.pgm" else values)
-    check(read(tmp_path, image, name), grey3(values / 65535))
+    check(read(tmp_path, image, name), gray3(values / 65535))
 
 
-def test_deep_grey_big_endian_tiff(tmp_path):
+def test_deep_gray_big_endian_tiff(tmp_path):
     values = np.random.default_rng(0).integers(0, 65536, (17, 33)).astype(">u2")
     image = Image.frombytes("I;16B", (33, 17), values.tobytes())
-    check(read(tmp_path, image, "a.tif"), grey3(values / 65535))
+    check(read(tmp_path, image, "a.tif"), gray3(values / 65535))
 
 
-def test_deep_grey_is_resized_in_floats(tmp_path):
+def test_deep_gray_is_resized_in_floats(tmp_path):
     Image.fromarray(np.full((40, 60), 30001, np.uint16)).save(tmp_path / "a.png")
     check(load_image(tmp_path / "a.png", 31), np.full((21, 31, 3), 30001 / 65535))
 
 
-def test_deep_grey_with_a_transparent_value(tmp_path):
+def test_deep_gray_with_a_transparent_value(tmp_path):
     values = np.full((17, 33), 700)
     values[:, 5] = 701
     expected = np.full((17, 33, 3), 700 / 65535)
@@ -273,18 +396,18 @@ def test_deep_grey_with_a_transparent_value(tmp_path):
     check(read(tmp_path, deep_png(values, 0, (b"tRNS", struct.pack(">H", 701)))), expected)
 
 
-def test_deep_grey_tiff_where_white_is_zero(tmp_path):
+def test_deep_gray_tiff_where_white_is_zero(tmp_path):
     values = np.random.default_rng(0).integers(0, 65536, (17, 33)).astype(np.uint16)
     Image.fromarray(values).save(tmp_path / "black.tif")
     photometric = struct.pack("<HHIH", 262, 3, 1, 1)
     data = (tmp_path / "black.tif").read_bytes()
     assert data.count(photometric) == 1
     inverted = data.replace(photometric, photometric[:-2] + b"\0\0")
-    check(read(tmp_path, inverted, "white.tif"), grey3(1 - values / 65535))
+    check(read(tmp_path, inverted, "white.tif"), gray3(1 - values / 65535))
 
 
 def test_twelve_bit_tiff(tmp_path):
-    """Two values in three bytes; only the nine tags that TIFF 6.0 asks of a grey image."""
+    """Two values in three bytes; only the nine tags that TIFF 6.0 asks of a gray image."""
     values = np.random.default_rng(0).integers(0, 4096, (16, 32))
     first, second = values[:, ::2], values[:, 1::2]
     packed = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], axis=-1)
@@ -293,17 +416,17 @@ def test_twelve_bit_tiff(tmp_path):
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
     data = b"II*\0" + struct.pack("<I", 8 + len(pixels)) + pixels
     data += struct.pack("<H", len(tags)) + entries + bytes(4)
-    check(read(tmp_path, data, "a.tif"), grey3(values / 4095))
+    check(read(tmp_path, data, "a.tif"), gray3(values / 4095))
 
 
 def test_integer_tiff_counts_as_16_bit(tmp_path):
     values = np.random.default_rng(0).integers(0, 65536, (17, 33)).astype(np.int32)
-    check(read(tmp_path, Image.fromarray(values), "a.tif"), grey3(values / 65535))
+    check(read(tmp_path, Image.fromarray(values), "a.tif"), gray3(values / 65535))
 
 
 def test_float_tiff(tmp_path):
     values = np.random.default_rng(0).random((17, 33), np.float32)
-    check(read(tmp_path, Image.fromarray(values), "a.tif"), grey3(values))
+    check(read(tmp_path, Image.fromarray(values), "a.tif"), gray3(values))
 
 
 @pytest.mark.parametrize(
@@ -316,9 +439,9 @@ def test_float_tiff(tmp_path):
         (np.array([0, np.inf], np.float32), "inf"),
     ],
 )
-def test_grey_out_of_range_is_refused(tmp_path, values, words):
+def test_gray_out_of_range_is_refused(tmp_path, values, words):
     Image.fromarray(np.tile(values, (20, 10))).save(tmp_path / "a.tif")
-    with pytest.raises(ImageError, match=rf"a\.tif: has grey values .*{words}"):
+    with pytest.raises(ImageError, match=rf"a\.tif: has gray values .*{words}"):
         load_image(tmp_path / "a.tif")
 
 
@@ -410,25 +533,53 @@ def test_palette_with_profile(tmp_path):
     check(loaded, convert(colors[indices] / 255, matrix, gamma), ICC_TOLERANCE)
 
 
-@pytest.mark.parametrize("make", [grey_profile, lambda gamma: rgb_profile(SRGB_TO_XYZ, gamma)])
-def test_grey_with_grey_or_rgb_profile(tmp_path, make):
+@pytest.mark.parametrize("make", [gray_profile, lambda gamma: rgb_profile(SRGB_TO_XYZ, gamma)])
+def test_gray_with_gray_or_rgb_profile(tmp_path, make):
     pixels = random_bytes(17, 33)
     loaded = read(tmp_path, Image.fromarray(pixels), icc_profile=make(1.0))
-    check(loaded, grey3(encode_srgb(pixels / 255)), ICC_TOLERANCE)
+    check(loaded, gray3(encode_srgb(pixels / 255)), ICC_TOLERANCE)
 
 
-def test_deep_grey_with_profile(tmp_path):
+def test_deep_gray_with_profile(tmp_path):
     values = np.random.default_rng(0).integers(4096, 65536, (17, 33)).astype(np.uint16)
-    loaded = read(tmp_path, Image.fromarray(values), icc_profile=grey_profile(1.0))
-    check(loaded, grey3(encode_srgb(values / 65535)), ICC_TOLERANCE)
+    loaded = read(tmp_path, Image.fromarray(values), icc_profile=gray_profile(1.0))
+    check(loaded, gray3(encode_srgb(values / 65535)), ICC_TOLERANCE)
     assert len(np.unique(loaded)) > 256
 
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"not a profile", rgb_profile(SRGB_TO_XYZ, 1.0)[:200], grey_profile(1.0), bytes(3000)],
-    ids=["empty", "text", "cut", "of grey", "zeros"],
+    [b"", b"not a profile", rgb_profile(SRGB_TO_XYZ, 1.0)[:200], gray_profile(1.0), bytes(3000)],
+    ids=["empty", "text", "cut", "of gray", "zeros"],
 )
 def test_useless_profile_is_ignored(tmp_path, data):
     pixels = random_bytes(17, 33, 3)
     check(read(tmp_path, Image.fromarray(pixels), "a.tif", icc_profile=data), pixels / 255)
+
+
+def test_our_profile_is_srgb():
+    """To littleCMS, and by the standard: Lab values from its primaries and its curve."""
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(srgb_profile()))
+    assert profile.profile.profile_description == "sRGB IEC61966-2.1"
+    colors = random_bytes(64, 64, 3)
+    colors[:16] = np.repeat(np.arange(256).reshape(16, 16), 4, axis=1)[..., None]  # all grays
+    own = ImageCms.createProfile("sRGB")
+    same = ImageCms.profileToProfile(Image.fromarray(colors), profile, own, outputMode="RGB")
+    assert np.abs(np.asarray(same).astype(int) - colors).max() <= 1
+    flags = ImageCms.Flags.NOOPTIMIZE
+    lab = ImageCms.profileToProfile(
+        Image.fromarray(colors),
+        profile,
+        ImageCms.createProfile("LAB"),
+        outputMode="LAB",
+        flags=flags,
+    )
+    stored = np.asarray(lab)
+    values = np.concatenate([stored[..., :1] / 2.55, stored[..., 1:].view(np.int8)], axis=-1)
+    unit = colors / 255
+    linear = np.where(unit <= 0.04045, unit / 12.92, ((unit + 0.055) / 1.055) ** 2.4)
+    ratios = linear @ SRGB_TO_XYZ.T / D50
+    curved = np.where(ratios > 216 / 24389, np.cbrt(ratios), ratios * 841 / 108 + 4 / 29)
+    x, y, z = np.moveaxis(curved, -1, 0)
+    expected = np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+    np.testing.assert_allclose(values, expected, rtol=0, atol=LAB_TOLERANCE)

@@ -1,17 +1,21 @@
-"""The maps of colours against NumPy float64 and the formulas as they are printed."""
+"""The maps of colors against NumPy float64 and the formulas as they are printed."""
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.linalg import cholesky, sqrtm
 
 from nst_jax.images.color_transfer import (
     COLOR_MAPS,
-    LEAST_SPREAD,
-    color_map,
+    MIN_SPREAD,
+    find_color_map,
+    finish_image,
     join_luminance,
     match_colors,
     match_luminance,
-    to_grey,
+    recolor_content,
+    recolor_style,
+    to_gray,
 )
 
 EXACT = 1e-6  # of values about 1: float32
@@ -36,7 +40,7 @@ def check_statistics(image, photograph):
         assert np.abs(got - wanted).max() < STATISTICS
 
 
-def grey(random, height=20, width=30):
+def gray(random, height=20, width=30):
     return np.repeat(random.random((height, width, 1), np.float32), 3, axis=-1)
 
 
@@ -45,7 +49,7 @@ def plain(color, height=20, width=30):
 
 
 def along(random, direction):
-    """Colours on a line through grey."""
+    """Colours on a line through gray."""
     values = random.uniform(-0.3, 0.3, (20, 30, 1))
     return (0.5 + values * np.array(direction)).astype(np.float32)
 
@@ -77,41 +81,41 @@ REFERENCES = {
 @every_method
 def test_maps_are_the_printed_ones(random, method):
     style, content = covariances(random)
-    got, wanted = color_map(style, content, method), REFERENCES[method](style, content)
+    got, wanted = find_color_map(style, content, method), REFERENCES[method](style, content)
     np.testing.assert_allclose(got, wanted, rtol=MATRICES, atol=MATRICES)
     np.testing.assert_allclose(got @ style @ got.T, content, rtol=MATRICES, atol=MATRICES)
 
 
 def test_what_tells_the_maps_apart(random):
     style, content = covariances(random)
-    lower, _, symmetric = (color_map(style, content, method) for method in COLOR_MAPS)
+    lower, _, symmetric = (find_color_map(style, content, method) for method in COLOR_MAPS)
     assert np.abs(np.triu(lower, 1)).max() < MATRICES and np.diag(lower).min() > 0
     np.testing.assert_allclose(symmetric, symmetric.T, atol=MATRICES)
-    # The mean square distance that colours are moved, tr (A − 1) Σ (A − 1)ᵀ, is the least.
+    # The mean square distance that colors are moved, tr (A − 1) Σ (A − 1)ᵀ, is the least.
     moved = {}
     for method in COLOR_MAPS:
-        change = color_map(style, content, method) - np.eye(3)
+        change = find_color_map(style, content, method) - np.eye(3)
         moved[method] = np.trace(change @ style @ change.T)
     assert moved["symmetric"] < min(moved["cholesky"], moved["pca"])
 
 
 @every_method
-def test_the_same_colours_stay_as_they_are(painting, method):
+def test_the_same_colors_stay_as_they_are(painting, method):
     assert np.abs(match_colors(painting, painting, method) - painting).max() < EXACT
 
 
 @every_method
-def test_grey_photograph(random, painting, method):
-    photograph = grey(random)
+def test_gray_photograph(random, painting, method):
+    photograph = gray(random)
     matched = match_colors(painting, photograph, method)
     check_statistics(matched, photograph)
     assert np.ptp(matched, axis=-1).max() < EXACT
 
 
 @every_method
-def test_grey_painting(random, photograph, method):
+def test_gray_painting(random, photograph, method):
     """Finite, of the photograph's mean, on a line: more cannot be made of one channel."""
-    matched = match_colors(grey(random), photograph, method)
+    matched = match_colors(gray(random), photograph, method)
     mean, covariance = statistics(matched)
     wanted_mean, wanted_covariance = statistics(photograph)
     assert np.abs(mean - wanted_mean).max() < STATISTICS
@@ -124,9 +128,9 @@ def test_grey_painting(random, photograph, method):
 @pytest.mark.parametrize(
     ("painted", "photographed"),
     [((1, 1, 1), (1, 1, 1)), ((1, 1, 1), (1.0, 0.8, 0.6)), ((1, 0, 0), (0, 0.5, 1))],
-    ids=["grey, grey", "grey, sepia", "red, blue"],
+    ids=["gray, gray", "gray, sepia", "red, blue"],
 )
-def test_colours_on_a_line_both(random, method, painted, photographed):
+def test_colors_on_a_line_both(random, method, painted, photographed):
     photograph = along(random, photographed)
     check_statistics(match_colors(along(random, painted), photograph, method), photograph)
 
@@ -139,7 +143,7 @@ def test_a_photograph_of_two_dimensions(random, painting, method):
 
 
 @every_method
-def test_single_colours(painting, photograph, method):
+def test_single_colors(painting, photograph, method):
     mean = statistics(photograph)[0]
     green = np.float32((0.1, 0.9, 0.4))
     assert np.abs(match_colors(plain(green), photograph, method) - mean).max() < EXACT
@@ -148,20 +152,20 @@ def test_single_colours(painting, photograph, method):
 
 
 @every_method
-def test_rounding_is_not_stretched_into_colours(random, photograph, method):
-    """A grey painting whose channels differ by less than a level of 8 bits."""
-    clean = grey(random)
-    noisy = clean + random.normal(0, LEAST_SPREAD / 4, clean.shape).astype(np.float32)
+def test_rounding_is_not_stretched_into_colors(random, photograph, method):
+    """A gray painting whose channels differ by less than a level of 8 bits."""
+    clean = gray(random)
+    noisy = clean + random.normal(0, MIN_SPREAD / 4, clean.shape).astype(np.float32)
     difference = match_colors(noisy, photograph, method) - match_colors(clean, photograph, method)
-    assert difference.std() < 2 * LEAST_SPREAD
+    assert difference.std() < 2 * MIN_SPREAD
 
 
-def test_to_grey(photograph):
-    got = to_grey(photograph)
+def test_to_gray(photograph):
+    got = to_gray(photograph)
     wanted = photograph.astype(np.float64) @ YIQ[0]
     assert got.dtype == np.float32 and got.shape == photograph.shape
     assert np.abs(got - wanted[..., None]).max() < EXACT
-    assert np.abs(to_grey(got) - got).max() < EXACT
+    assert np.abs(to_gray(got) - got).max() < EXACT
 
 
 def test_luminance_gets_the_mean_and_the_spread_of_the_photograph(painting, photograph):
@@ -176,7 +180,7 @@ def test_luminance_gets_the_mean_and_the_spread_of_the_photograph(painting, phot
     assert slope > 0 and np.abs(slope * own + offset - got).max() < EXACT
 
 
-def test_luminance_of_single_colours(painting, photograph):
+def test_luminance_of_single_colors(painting, photograph):
     mean = (photograph.astype(np.float64) @ YIQ[0]).mean()
     assert np.abs(match_luminance(plain((0.1, 0.9, 0.4)), photograph) - mean).max() < EXACT
     assert np.abs(match_luminance(painting, plain(0.3)) - 0.3).max() < EXACT
@@ -204,9 +208,53 @@ def test_joining_takes_the_luminance_where_the_chroma_permits(random, photograph
 
 
 def test_joining_its_own_luminance_changes_nothing(photograph):
-    assert np.abs(join_luminance(to_grey(photograph), photograph) - photograph).max() < EXACT
+    assert np.abs(join_luminance(to_gray(photograph), photograph) - photograph).max() < EXACT
 
 
-def test_joining_with_a_grey_photograph_is_grey(random, painting):
-    joined = join_luminance(painting, grey(random, *painting.shape[:2]))
-    assert np.abs(joined - to_grey(painting)).max() < EXACT
+def test_joining_with_a_gray_photograph_is_gray(random, painting):
+    joined = join_luminance(painting, gray(random, *painting.shape[:2]))
+    assert np.abs(joined - to_gray(painting)).max() < EXACT
+
+
+def chroma_of(image):
+    """R − Y', G − Y', B − Y'."""
+    return image - (image.astype(np.float64) @ YIQ[0])[..., None]
+
+
+def test_the_style_s_colors_come_as_they_are(photograph, painting, random):
+    assert recolor_content(photograph, "style") is photograph
+    assert recolor_style(painting, photograph, "style", "pca") is painting
+    image = random.normal(0.5, 1, photograph.shape)
+    assert np.array_equal(finish_image(image, photograph, "style"), image.clip(0, 1))
+
+
+@every_method
+def test_matched_colors_are_clipped(photograph, painting, random, method):
+    assert recolor_content(photograph, "match") is photograph
+    moved = match_colors(painting, photograph, method)
+    shown = recolor_style(painting, photograph, "match", method)
+    assert moved.min() < 0 and moved.max() > 1
+    assert shown.dtype == np.float32 and np.array_equal(shown, moved.clip(0, 1))
+    image = random.normal(0.5, 1, photograph.shape)
+    assert np.array_equal(finish_image(image, photograph, "match"), image.clip(0, 1))
+
+
+def test_luminance_is_shown_in_gray(photograph, painting):
+    content = recolor_content(photograph, "luminance")
+    style = recolor_style(painting, photograph, "luminance", "pca")
+    for image in (content, style):
+        assert image.dtype == np.float32 and image.min() >= 0 and image.max() <= 1
+        assert np.ptp(image, axis=-1).max() == 0
+    assert np.abs(content[..., 0] - photograph @ YIQ[0]).max() < EXACT
+
+
+@pytest.mark.parametrize("shape", [(64, 96), (32, 48), (21, 31)])
+def test_luminance_is_joined_with_the_chroma_at_any_size(photograph, random, shape):
+    image = random.normal(0.5, 1, (*shape, 3))
+    finished = finish_image(image, photograph, "luminance")
+    planes = [Image.fromarray(np.ascontiguousarray(photograph[..., c])) for c in range(3)]
+    resized = [plane.resize(shape[::-1], Image.Resampling.LANCZOS) for plane in planes]
+    wanted = np.stack([np.asarray(plane) for plane in resized], axis=-1).clip(0, 1)
+    assert finished.shape == (*shape, 3) and finished.dtype == np.float32
+    assert finished.min() >= 0 and finished.max() <= 1
+    assert np.abs(chroma_of(finished) - chroma_of(wanted)).max() < EXACT

@@ -1,7 +1,6 @@
-"""Rounding, options, and what every format carries: depth, profile, resolution, text, EXIF.
+"""Rounding, options, and the files of each format: pixels, profile, resolution, text, EXIF.
 
-Read by programs that are not ours: png_reader.py, tifffile, Pillow, littleCMS. The bytes of each
-format are in test_png_file.py, test_tiff_file.py and test_exif.py.
+Read by programs that are not ours: png_reader.py, tifffile, Pillow, littleCMS.
 """
 
 import io
@@ -15,19 +14,19 @@ import pytest
 import tifffile
 from command import picture
 from exif_maker import THUMBNAIL, camera_exif
-from PIL import Image, ImageCms
-from png_reader import read_pixels
+from PIL import Image, ImageCms, TiffImagePlugin
+from png_reader import read_chunks, read_pixels
 
 from nst_jax import ImageError, SaveOptions, SettingsError, load_image, read_exif, save_image
-from nst_jax.images.encoders import quantize
-from nst_jax.images.exif import LARGEST, parse_exif
+from nst_jax.images.encoders import BAND, STRIP, quantize
+from nst_jax.images.exif import MAX_BYTES, copy_exif
 from nst_jax.images.io import check_writable
 
 HALF_LEVEL = 0.5 / 65535 + 1e-9  # rounding to 16 bits, and of the quotient in float64
 JPEG_TOLERANCE = 10 / 255  # quality 95, waves of ten pixels
 ORIENTATION = 274
 FILES = [("a.png", 8), ("a.png", 16), ("a.tif", 8), ("a.tif", 16), ("a.jpg", 8)]
-PHOTOGRAPH = parse_exif(camera_exif())
+PHOTOGRAPH = copy_exif(io.BytesIO(camera_exif()))
 TEXT = {"settings": '{"ratio": 1e-3}', "command": "nst-jax stylize Zürich.jpg 星月夜.jpg"}
 
 
@@ -74,16 +73,10 @@ def test_refused_options(wrong, words):
         SaveOptions(**wrong)
 
 
-def test_facts():
-    assert SaveOptions().facts() == {"bits": 8, "dpi": None, "copy_exif": False}
-    assert SaveOptions(bits=16, dpi=300).facts() == {"bits": 16, "dpi": 300, "copy_exif": False}
-
-
-def test_tiff_text(tmp_path):
-    save_image(np.zeros((20, 20, 3)), tmp_path / "a.tif", TEXT)
-    with tifffile.TiffFile(tmp_path / "a.tif") as saved:
-        text = saved.pages[0].description
-    assert text == "\n".join(f"{key}: {value}" for key, value in TEXT.items())
+def test_metadata():
+    assert SaveOptions().metadata() == {"bits": 8, "dpi": None, "copy_exif": False}
+    options = SaveOptions(bits=16, dpi=300, exif=PHOTOGRAPH)
+    assert options.metadata() == {"bits": 16, "dpi": 300, "copy_exif": True}
 
 
 @pytest.mark.parametrize(("name", "bits"), FILES)
@@ -113,8 +106,9 @@ def test_16_bits_survive(tmp_path, name, shape):
     again = decoded / 65535
     save_image(again, tmp_path / name, options=SaveOptions(bits=16))
     np.testing.assert_array_equal(read_deep(tmp_path / name), decoded)
-    # Pillow, and so `load_image`, takes the upper eight bits of the sixteen.
-    np.testing.assert_allclose(load_image(tmp_path / name), (decoded >> 8) / 255, atol=1e-6)
+    np.testing.assert_allclose(load_image(tmp_path / name), again, rtol=0, atol=1e-6)
+    with Image.open(tmp_path / name) as opened:  # as others see it: of 16 bits the upper 8
+        np.testing.assert_array_equal(np.asarray(opened), decoded >> 8)
 
 
 @pytest.mark.parametrize(("name", "bits"), FILES)
@@ -165,9 +159,10 @@ def test_exif_is_copied(tmp_path, name, bits):
 def test_exif_is_read_from(tmp_path, name):
     data = b"Exif\0\0" + camera_exif("<")
     Image.fromarray(picture(40, 64)).save(tmp_path / name, exif=data)
-    exif = read_exif(tmp_path / name)
-    assert exif.image[271].data == b"Canon\0" and exif.photo[0x9003].number == 20
-    assert not {ORIENTATION, 256, 273, 282} & set(exif.image)  # a TIFF's layout is not copied
+    copied = Image.Exif()
+    copied.load(read_exif(tmp_path / name))
+    assert copied[271] == "Canon" and copied.get_ifd(0x8769)[0x9003] == "2026:05:01 10:20:30"
+    assert not {ORIENTATION, 256, 273, 282} & set(copied)  # a TIFF's layout is not copied
 
 
 def test_exif_after_the_pixels(tmp_path):
@@ -180,15 +175,15 @@ def test_exif_after_the_pixels(tmp_path):
 
 @pytest.mark.parametrize(("name", "bits"), FILES)
 def test_as_much_exif_and_text_as_goes_in(tmp_path, name, bits):
-    fields = [(0x9999, 7, b"y" * (LARGEST - 200)), (0x9286, 7, b"x" * LARGEST)]
-    exif = parse_exif(camera_exif(extra=fields))
+    fields = [(0x9999, 7, b"y" * (MAX_BYTES - 400)), (0x9286, 7, b"x" * MAX_BYTES)]
+    exif = copy_exif(io.BytesIO(camera_exif(extra=fields)))
     save_image(
         np.zeros((20, 20, 3)), tmp_path / name, {"t": "ü" * 70_000}, SaveOptions(bits, 300, exif)
     )
     with Image.open(tmp_path / name) as saved:
         saved.load()
         photo = saved.getexif().get_ifd(0x8769)
-    assert len(photo[0x9999]) == LARGEST - 200 and 0x9286 not in photo
+    assert len(photo[0x9999]) == MAX_BYTES - 400 and 0x9286 not in photo
 
 
 def test_photograph_without_exif(tmp_path):
@@ -229,3 +224,150 @@ def test_full_disk(tmp_path, name, bits, there):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"] * there
+
+
+def png_chunks(path):
+    return read_chunks(path.read_bytes())
+
+
+def draw(kind, height, width):
+    """Pictures that suit one filter of a PNG or another; (H, W, 3) in [0, 1]."""
+    y, x = np.mgrid[:height, :width, :3][:2]
+    noise = np.random.default_rng(0).random((height, width, 3))
+    return {
+        "noise": noise,
+        "black": 0 * noise,
+        "along": x / width,
+        "down": y / height,
+        "waves": 0.5 + 0.4 * np.sin(x / 7 + y / 5) + 0.05 * noise,
+    }[kind]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 333), (50, 1), (BAND, 17), (BAND + 1, 18)])
+@pytest.mark.parametrize("kind", ["noise", "black", "along", "down", "waves"])
+def test_pixels_survive(tmp_path, name, bits, shape, kind):
+    """In one band of a PNG or strip of a TIFF, and in several; of an odd number of bytes."""
+    image = draw(kind, *shape)
+    save_image(image, tmp_path / name, options=SaveOptions(bits))
+    decoded = read_deep(tmp_path / name).reshape(image.shape)
+    assert decoded.dtype.itemsize == bits // 8
+    np.testing.assert_array_equal(decoded, np.rint(np.float32(image) * np.float64(2**bits - 1)))
+
+
+def test_png_extremes(tmp_path):
+    """The full range, and the byte order: 0x0102 is not 0x0201."""
+    pixels = np.array([[[0, 65535, 0x0102], [0x0201, 255, 256]]])
+    save_image(pixels / 65535, tmp_path / "a.png", options=SaveOptions(16))
+    np.testing.assert_array_equal(read_deep(tmp_path / "a.png"), pixels)
+
+
+def test_png_is_about_as_small_as_pillow_s(tmp_path):
+    image = np.concatenate([draw("along", 40, 90), draw("waves", 80, 90), draw("down", 40, 90)])
+    save_image(image, tmp_path / "a.png")
+    Image.fromarray(quantize(image, 8)).save(tmp_path / "b.png", compress_level=6)
+    sizes = [(tmp_path / name).stat().st_size for name in ("a.png", "b.png")]
+    assert sizes[0] < 1.1 * sizes[1] + 3000  # the profile
+
+
+def test_chunks_of_a_png_and_their_order(tmp_path):
+    """What must come before IDAT does; one chunk of each kind."""
+    options = SaveOptions(16, 300, PHOTOGRAPH)
+    save_image(draw("noise", 200, 60), tmp_path / "a.png", TEXT, options)
+    chunks = png_chunks(tmp_path / "a.png")
+    kinds = [kind for kind, _ in chunks]
+    first = [b"IHDR", b"iCCP", b"pHYs", b"iTXt", b"iTXt", b"eXIf"]
+    assert kinds[:6] == first and set(kinds[6:-1]) == {b"IDAT"} and kinds[-1] == b"IEND"
+    found = dict(chunks)
+    assert found[b"iCCP"].startswith(b"sRGB\0\0")
+    assert zlib.decompress(found[b"iCCP"][6:])[36:40] == b"acsp"
+    assert found[b"iTXt"] == b"command\0\0\0\0\0" + TEXT["command"].encode()
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_nothing_is_said_of_what_is_unknown(tmp_path, bits):
+    save_image(np.zeros((9, 9, 3)), tmp_path / "a.png", options=SaveOptions(bits))
+    kinds = {kind for kind, _ in png_chunks(tmp_path / "a.png")}
+    assert kinds == {b"IHDR", b"iCCP", b"IDAT", b"IEND"}
+    save_image(np.zeros((9, 9, 3)), tmp_path / "a.tif", options=SaveOptions(bits))
+    tags = tiff_tags(tmp_path / "a.tif")
+    assert not {"ImageDescription", "Software", "DateTime", "ExifTag", "GPSTag"} & set(tags)
+
+
+@pytest.mark.parametrize("dpi", [1, 72, 300, 65535])
+def test_resolution_of_a_png_is_in_whole_pixels_per_meter(tmp_path, dpi):
+    save_image(np.zeros((9, 9, 3)), tmp_path / "a.png", options=SaveOptions(dpi=dpi))
+    across, down, unit = struct.unpack(">IIB", dict(png_chunks(tmp_path / "a.png"))[b"pHYs"])
+    assert across == down and unit == 1
+    assert abs(across * 0.0254 - dpi) <= 0.5 * 0.0254
+
+
+def test_keywords_are_latin_and_short(tmp_path):
+    save_image(np.zeros((9, 9, 3)), tmp_path / "a.png", {"星" + "k" * 99: "\udcff"})
+    data = dict(png_chunks(tmp_path / "a.png"))[b"iTXt"]
+    assert data == b"?" + b"k" * 78 + b"\0\0\0\0\0" + rb"\udcff"
+
+
+def tiff_tags(path):
+    with tifffile.TiffFile(path) as file:
+        assert len(file.pages) == 1
+        return {tag.name: tag.value for tag in file.pages[0].tags}
+
+
+def exif_in(order):
+    return copy_exif(io.BytesIO(camera_exif(order)))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_libtiff_reads_the_same(tmp_path, monkeypatch, order, bits):
+    image = draw("noise", 300, 211)
+    save_image(image, tmp_path / "a.tif", TEXT, SaveOptions(bits, exif=exif_in(order)))
+    monkeypatch.setattr(TiffImagePlugin, "READ_LIBTIFF", True)
+    pixels = tifffile.imread(tmp_path / "a.tif")
+    with Image.open(tmp_path / "a.tif") as opened:
+        assert opened.tile[0][0] == "libtiff"
+        np.testing.assert_array_equal(np.asarray(opened), pixels >> (bits - 8))
+
+
+def test_strips_are_small(tmp_path):
+    save_image(draw("noise", 300, 211), tmp_path / "a.tif", options=SaveOptions(16))
+    sizes = tiff_tags(tmp_path / "a.tif")["StripByteCounts"]
+    assert len(sizes) > 3 and max(sizes) <= STRIP and sum(sizes) == 300 * 211 * 6
+    save_image(draw("noise", 2, STRIP // 3), tmp_path / "a.tif", options=SaveOptions(16))
+    assert tiff_tags(tmp_path / "a.tif")["RowsPerStrip"] == 1
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_mandatory_fields_of_a_tiff(tmp_path, bits):
+    """TIFF 6.0, section 6: what an RGB image must have."""
+    save_image(draw("noise", 20, 30), tmp_path / "a.tif", options=SaveOptions(bits))
+    tags = tiff_tags(tmp_path / "a.tif")
+    assert (tags["ImageWidth"], tags["ImageLength"]) == (30, 20)
+    assert tags["BitsPerSample"] == (bits, bits, bits) and tags["SamplesPerPixel"] == 3
+    assert tags["Compression"] == 1 and tags["PhotometricInterpretation"] == 2
+    assert tags["PlanarConfiguration"] == 1
+    assert tags["XResolution"] == tags["YResolution"] == (1, 1) and tags["ResolutionUnit"] == 1
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_exif_of_a_tiff(tmp_path, order, bits):
+    """As tifffile reads it, beside our text and resolution."""
+    save_image(
+        draw("noise", 21, 31), tmp_path / "a.tif", TEXT, SaveOptions(bits, 240, exif_in(order))
+    )
+    tags = tiff_tags(tmp_path / "a.tif")
+    assert tags["Make"] == "Canon" and tags["Artist"] == "Zoë" and tags["Copyright"] == "CC BY"
+    assert tags["ImageDescription"] == "\n".join(f"{key}: {value}" for key, value in TEXT.items())
+    assert tags["XResolution"] == (240, 1) and tags["ResolutionUnit"] == 2
+    assert tags["ExifTag"]["ExposureTime"] == (1, 50) and tags["ExifTag"]["ColorSpace"] == 1
+    assert tags["ExifTag"]["ShutterSpeedValue"] == (-5, 2)
+    assert tags["GPSTag"]["GPSLatitude"] == (43, 1, 40, 1, 36, 1)
+    assert "Orientation" not in tags
+
+
+def test_the_photograph_s_description_stays_where_there_is_no_other(tmp_path):
+    save_image(np.zeros((20, 30, 3)), tmp_path / "a.tif", options=SaveOptions(exif=PHOTOGRAPH))
+    assert tiff_tags(tmp_path / "a.tif")["ImageDescription"] == "A street in Arles"

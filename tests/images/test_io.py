@@ -1,6 +1,6 @@
 """Reading and writing image files: sizes, orientation, what is refused, and nothing half-written.
 
-Modes and profiles are in test_color.py, what is common to the formats written in
+Modes and profiles are in test_color_management.py, what is common to the formats written in
 test_encoders.py. Errors must be one line with the path and the remedy.
 """
 
@@ -18,9 +18,9 @@ from PIL import Image, ImageFile, ImageOps, JpegImagePlugin
 
 from nst_jax.errors import ImageError
 from nst_jax.images import encoders
+from nst_jax.images.color_management import srgb_profile
 from nst_jax.images.io import check_writable, load_image, load_text, save_image
 from nst_jax.images.resize import fit_size, resize
-from nst_jax.images.srgb_profile import SRGB_PROFILE
 
 HALF_STEP = 0.5 / 255 + 1e-6  # rounding to 8 bits
 DRAFT_TOLERANCE = 2 / 255  # two roundings to 8 bits, and libjpeg's reduced DCT
@@ -86,7 +86,7 @@ def test_reduced_jpeg_matches_a_full_decode(tmp_path, size, shape):
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("size", [None, 32])
 def test_exif_orientation(tmp_path, name, orientation, size):
-    """`ImageOps.exif_transpose` is the reference; test_geometry.py has the standard's text."""
+    """`ImageOps.exif_transpose` is the reference; test_resize.py has the standard's text."""
     stored = Image.fromarray(smooth_picture(96, 64))
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
@@ -350,7 +350,7 @@ def test_png_text(tmp_path):
     save_image(np.zeros((20, 20, 3)), tmp_path / "a.png", TEXT)
     with Image.open(tmp_path / "a.png") as saved:
         assert saved.text == TEXT
-        assert "srgb" not in saved.info and saved.info["icc_profile"] == SRGB_PROFILE
+        assert "srgb" not in saved.info and saved.info["icc_profile"] == srgb_profile()
     assert (tmp_path / "a.png").read_bytes().count(b"iTXt") == len(TEXT)
 
 
@@ -395,7 +395,7 @@ def test_failed_write_leaves_things_as_they_were(tmp_path, monkeypatch, error, t
         stream.write(b"\x89PNG")
         raise error
 
-    monkeypatch.setitem(encoders.WRITERS, ".png", write_a_little)
+    monkeypatch.setitem(encoders.ENCODERS, ".png", write_a_little)
     wanted = ImageError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(wanted):
         save_image(np.zeros((20, 20, 3)), tmp_path / "a.png")

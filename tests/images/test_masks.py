@@ -1,4 +1,4 @@
-"""Masks: grey and colour-coded pictures, as painted and as JPEG leaves them."""
+"""Masks: gray and color-coded pictures, as painted and as JPEG leaves them."""
 
 import io
 
@@ -33,9 +33,9 @@ def antialiased(picture):
     return np.asarray(large.resize((101, 67), Image.Resampling.LANCZOS)) / np.float32(255)
 
 
-def test_a_grey_picture_is_a_mask():
+def test_a_gray_picture_is_a_mask():
     picture = np.repeat(np.array([[0, 6, 128, 250, 255]]), 3, axis=0)[..., None] / 255
-    got = masks.grey_mask(np.repeat(picture, 3, axis=-1))
+    got = masks.gray_mask(np.repeat(picture, 3, axis=-1))
     assert got.shape == (3, 5) and got.dtype == np.float32
     assert got[0] == pytest.approx([0, 0, 120 / 239, 1, 1])
 
@@ -44,13 +44,13 @@ def test_a_grey_picture_is_a_mask():
 def test_jpeg_leaves_flat_black_and_white(quality):
     picture = np.zeros((64, 64, 3), np.uint8)
     picture[:, 32:] = 255
-    got = masks.grey_mask(through_jpeg(picture, quality))
+    got = masks.gray_mask(through_jpeg(picture, quality))
     assert np.all(got[:, :24] == 0) and np.all(got[:, 40:] == 1)
     assert not masks.is_colored(through_jpeg(picture, quality))
 
 
 @pytest.mark.parametrize("change", ["none", "jpeg", "rough jpeg", "antialiased"])
-def test_each_colour_is_a_region_in_reading_order(change):
+def test_each_color_is_a_region_in_reading_order(change):
     picture = {
         "none": lambda: coded() / np.float32(255),
         "jpeg": lambda: through_jpeg(coded()),
@@ -77,7 +77,7 @@ def test_large_pictures_are_searched_coarsely():
 @pytest.mark.parametrize(
     ("picture", "words"),
     [
-        (np.random.default_rng(0).random((64, 64, 3)), "no colour that fills an area"),
+        (np.random.default_rng(0).random((64, 64, 3)), "no color that fills an area"),
         (np.kron(np.random.default_rng(1).random((6, 6, 3)), np.ones((9, 9, 1))), "more than 16"),
     ],
 )
@@ -86,7 +86,7 @@ def test_photographs_are_no_masks(picture, words):
         masks.colors_of(picture)
 
 
-def test_colours_are_matched_within_noise():
+def test_colors_are_matched_within_noise():
     colors = np.array([RED, BLUE])
     assert masks.match_color(colors, np.array([30, 50, 230])) == 1
     assert masks.match_color(colors, np.array(GREEN)) is None
@@ -129,5 +129,5 @@ def test_overlap_is_shared_out():
     assert masks.coverage(given) == (0.5, 0.25)
 
 
-def test_colours_are_written_as_people_write_them():
+def test_colors_are_written_as_people_write_them():
     assert masks.hexadecimal(np.array(BLUE)) == "1428fa"

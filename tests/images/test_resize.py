@@ -2,9 +2,18 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from nst_jax.errors import ImageError
-from nst_jax.images.resize import MAX_PIXELS, check_sides, fit_size, resample, resize, upright
+from nst_jax.images.resize import (
+    MAX_PIXELS,
+    ORIENTATION,
+    check_sides,
+    fit_size,
+    resample,
+    resize,
+    upright,
+)
 
 RESIZE_TOLERANCE = 2e-6  # Pillow sums in float64 and rounds each of two passes to float32
 
@@ -36,8 +45,8 @@ def stored_as(scene, orientation):
 def lanczos_matrix(old, new):
     """Weights (new, old) of Lanczos-3, stretched when shrinking, in float64."""
     scale = old / new
-    centres = (np.arange(new) + 0.5) * scale
-    x = (np.arange(old) + 0.5 - centres[:, None]) / max(scale, 1)
+    centers = (np.arange(new) + 0.5) * scale
+    x = (np.arange(old) + 0.5 - centers[:, None]) / max(scale, 1)
     weights = np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0)
     return weights / weights.sum(axis=1, keepdims=True)
 
@@ -94,16 +103,25 @@ def test_resize_to_the_same_size_changes_nothing():
     np.testing.assert_array_equal(resize(image, (17, 19)), image)
 
 
+def upright_as(stored, orientation):
+    """Set upright what a file with this orientation in its EXIF data holds."""
+    image = Image.new("RGB", (6, 4))
+    image.getexif()[ORIENTATION] = orientation
+    return upright(stored, image)
+
+
 @pytest.mark.parametrize("orientation", EXIF_SIDES)
 def test_upright_undoes_what_the_camera_did(orientation):
-    scene = np.arange(4 * 6 * 3).reshape(4, 6, 3)
-    np.testing.assert_array_equal(upright(stored_as(scene, orientation), orientation), scene)
+    scene = np.arange(4 * 6 * 3, dtype=np.float32).reshape(4, 6, 3)
+    got = upright_as(stored_as(scene, orientation), orientation)
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(got, scene)
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535, (6,), "6", b"6"])
 def test_upright_ignores_unknown_orientations(orientation):
-    scene = np.arange(4 * 6 * 3).reshape(4, 6, 3)
-    np.testing.assert_array_equal(upright(scene, orientation), scene)
+    scene = np.arange(4 * 6 * 3, dtype=np.float32).reshape(4, 6, 3)
+    np.testing.assert_array_equal(upright_as(scene, orientation), scene)
 
 
 @pytest.mark.parametrize(
