@@ -107,7 +107,7 @@ def find_color_map(covariance: np.ndarray, wanted: np.ndarray, method: str) -> n
       green, so it depends on the order of the channels.
     - "pca": Q = 1, A = Σ'^½ Σ^−½. Gatys et al. call it Image Analogies' (Hertzmann et al. 2001).
     - "symmetric": A = Σ^−½ (Σ^½ Σ' Σ^½)^½ Σ^−½, the one that moves colors least (Pitié & Kokaram
-      2007, "The linear Monge-Kantorovitch linear color mapping").
+      2007, "The linear Monge-Kantorovitch linear colour mapping").
 
     Where a covariance is singular, Q is replaced by the nearest isometry between the directions in
     which both vary, and A is 0 on those in which colors do not vary.

@@ -18,6 +18,8 @@ from nst_jax.errors import ImageError, SettingsError
 from nst_jax.images import exif
 from nst_jax.images.color_management import srgb_profile
 
+Text = Mapping[str, str]
+
 DEPTHS = (8, 16)
 MAX_DPI = 65535  # a JPEG's resolution has 16 bits (JFIF 1.02)
 JPEG_QUALITY = 95
@@ -92,9 +94,7 @@ def encoder_of(path: Path, options: SaveOptions) -> Callable[..., None]:
     return ENCODERS[suffix]
 
 
-def _write_png(
-    stream: BinaryIO, pixels: np.ndarray, text: Mapping[str, str], options: SaveOptions
-) -> None:
+def _write_png(stream: BinaryIO, pixels: np.ndarray, text: Text, options: SaveOptions) -> None:
     """PNG of 8 or 16 bits; Pillow writes no 16 bits in color.
 
     Source: Portable Network Graphics Specification (Third Edition), W3C 2025.
@@ -137,9 +137,7 @@ def _compress(pixels: np.ndarray) -> Iterator[bytes]:
     yield compressor.flush()
 
 
-def _write_tiff(
-    stream: BinaryIO, pixels: np.ndarray, text: Mapping[str, str], options: SaveOptions
-) -> None:
+def _write_tiff(stream: BinaryIO, pixels: np.ndarray, text: Text, options: SaveOptions) -> None:
     """TIFF without compression, which every program of a print shop reads.
 
     The directories of EXIF data come first, and then the image with its own.
@@ -168,9 +166,7 @@ def _write_tiff(
         )
 
 
-def _write_jpeg(
-    stream: BinaryIO, pixels: np.ndarray, text: Mapping[str, str], options: SaveOptions
-) -> None:
+def _write_jpeg(stream: BinaryIO, pixels: np.ndarray, text: Text, options: SaveOptions) -> None:
     """Always with EXIF data: their color space is what some programs look at."""
     described = exif.describe(options.exif, pixels.shape, options.dpi)
     data = exif.PREFIX + exif.to_bytes(described)
@@ -195,6 +191,6 @@ ENCODERS = {
 }
 
 
-def _as_lines(text: Mapping[str, str]) -> bytes:
+def _as_lines(text: Text) -> bytes:
     lines = "\n".join(f"{key}: {value}" for key, value in text.items())
     return lines.encode("utf-8", "backslashreplace")

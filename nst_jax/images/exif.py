@@ -1,13 +1,14 @@
-"""EXIF data: what of a content image's is true of an image made from it, and what is set anew.
+"""EXIF data: what of a photograph's is true of an image made from it, and what is set anew.
 
-They are carried as bytes without a prefix; Pillow reads and writes the directories of fields.
+They are carried as bytes without a prefix. Pillow reads and writes the directories of fields; its
+`Image.Exif` would guess the fields' types anew, and write ASCII only.
 Tags and their meaning: EXIF 2.32 (CIPA DC-008-2019), sections 4.6.4 to 4.6.6.
 """
 
 import io
 import struct
 from collections.abc import Iterable
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any
 
 from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
 
@@ -28,25 +29,17 @@ OF_THE_FILE = frozenset({0x9101, 0x9102, 0x9214, 0x927C, 0xA004, 0xA005, 0xA214,
 SET_ANEW = frozenset({COLOR_SPACE, WIDTH, HEIGHT})
 MAX_BYTES = 16_000  # of a directory; all three go into a JPEG's marker of 65533
 
-
-class Directories(NamedTuple):
-    """The fields of EXIF data: of the image, of the exposure, of the place."""
-
-    image: Directory
-    photo: Directory
-    gps: Directory
+Directories = tuple[Directory, Directory, Directory]  # of the image, the exposure, the place
+EMPTY: Directories = (Directory(), Directory(), Directory())
 
 
-EMPTY = Directories(Directory(), Directory(), Directory())
-
-
-def copy_exif(stream: BinaryIO) -> bytes | None:
+def copy_exif(data: bytes) -> bytes | None:
     """What can be copied of EXIF data, or of a whole TIFF file; None where there is nothing.
 
     Orientation and thumbnail are left out: generated images are upright, and show something else.
     """
     try:
-        directories = _read(stream)
+        directories = _read(data.removeprefix(PREFIX))
     except (SyntaxError, struct.error):  # neither II*\0 nor MM\0* at the beginning, or cut short
         return None
     return to_bytes(directories) if any(directories) else None
@@ -54,13 +47,13 @@ def copy_exif(stream: BinaryIO) -> bytes | None:
 
 def describe(data: bytes | None, shape: tuple[int, ...], dpi: int | None = None) -> Directories:
     """What `copy_exif` gave, for an sRGB image of this shape, (H, W, 3), and resolution."""
-    image, photo, gps = _read(io.BytesIO(data or HEADERS[b"II"] + bytes(6)))  # of no fields
+    image, photo, gps = _read(data or HEADERS[b"II"] + bytes(6))  # of no fields
     if dpi is not None:
         image[X_RESOLUTION] = image[Y_RESOLUTION] = dpi
         image[RESOLUTION_UNIT] = INCH
     photo.setdefault(VERSION, b"0232")
     photo[COLOR_SPACE], photo[WIDTH], photo[HEIGHT] = SRGB, shape[1], shape[0]
-    return Directories(image, photo, gps)
+    return image, photo, gps
 
 
 def to_bytes(directories: Directories) -> bytes:
@@ -76,21 +69,20 @@ def to_bytes(directories: Directories) -> bytes:
     return header + image.tobytes(len(header)) + children
 
 
-def _read(stream: BinaryIO) -> Directories:
+def _read(data: bytes) -> Directories:
     """What can be copied; where directories are damaged, what comes before the damage."""
-    header = stream.read(8)
-    image = _load(stream, header, Directory(header).next)
-    photo, gps = (_load(stream, header, image.get(tag, 0), tag) for tag in (PHOTO, GPS))
-    return Directories(
+    image = _load(data, Directory(data[:8]).next)
+    photo, gps = (_load(data, image.get(tag, 0), tag) for tag in (PHOTO, GPS))
+    return (
         _copy(image, DESCRIPTIVE & set(image)),
         _copy(photo, set(photo) - OF_THE_FILE - SET_ANEW),
         _copy(gps, set(gps)),
     )
 
 
-def _load(stream: BinaryIO, header: bytes, start: int, group: int | None = None) -> Directory:
+def _load(data: bytes, start: int, group: int | None = None) -> Directory:
     """The directory at `start`; an empty one where that is no place."""
-    directory = Directory(header, group=group)
+    directory, stream = Directory(data[:8], group=group), io.BytesIO(data)
     if isinstance(start, int) and start > 0:
         stream.seek(start)
         directory.load(stream)
@@ -100,7 +92,7 @@ def _load(stream: BinaryIO, header: bytes, start: int, group: int | None = None)
 def _copy(directory: Directory, tags: Iterable[int]) -> Directory:
     """The fields of these tags with their types, as many as all formats have room for.
 
-    The smallest come first. Text becomes bytes, as Pillow writes no text beyond ASCII.
+    The smallest come first. Text becomes bytes, which Pillow writes as they are.
     """
     values = {tag: directory[tag] for tag in tags}
     copy = Directory(HEADERS[directory.prefix], group=directory.group)

@@ -4,7 +4,6 @@ In memory an image is float32 sRGB in [0, 1], (H, W, 3). A file without an ICC p
 sRGB; PNG's gAMA and cHRM chunks are ignored, as image editors do.
 """
 
-import io
 import os
 import re
 import stat
@@ -22,7 +21,7 @@ from nst_jax.errors import ImageError
 from nst_jax.files import replacing
 from nst_jax.images import color_management
 from nst_jax.images.encoders import PLAIN, SaveOptions, encoder_of, quantize
-from nst_jax.images.exif import PREFIX, copy_exif
+from nst_jax.images.exif import copy_exif
 from nst_jax.images.resize import MAX_PIXELS, check_sides, fit_size, resize, too_large, upright
 
 # Pictures only: some of Pillow's other plugins run programs (EPS), accept nearly anything, or read
@@ -34,7 +33,6 @@ READ_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "BMP", "GIF", "PPM")
 DRAFT_GAP = 3
 
 PathLike = str | os.PathLike[str]
-Box = tuple[float, float, float, float]
 
 
 def load_image(path: PathLike, size: int | None = None) -> np.ndarray:
@@ -70,11 +68,7 @@ def load_text(path: PathLike) -> dict[str, str]:
 
 
 def long_side(path: PathLike) -> int:
-    """The long side of an image that `load_image` can read, in pixels, from its header.
-
-    Raises:
-        ImageError: the file is missing, or no image.
-    """
+    """The long side of an image that `load_image` can read, in pixels, from its header."""
     with _opened(path) as image:
         return max(image.size)
 
@@ -111,10 +105,10 @@ def read_exif(path: PathLike) -> bytes | None:
     """
     with _opened(path) as image:
         if image.format == "TIFF":
-            return copy_exif(io.BytesIO(Path(path).read_bytes()))
+            return copy_exif(Path(path).read_bytes())
         if image.format == "PNG":  # its EXIF data may follow the pixels
             image.load()
-        return copy_exif(io.BytesIO(image.info.get("exif", b"").removeprefix(PREFIX)))
+        return copy_exif(image.info.get("exif", b""))
 
 
 def check_writable(path: PathLike, overwrite: bool, options: SaveOptions = PLAIN) -> None:
@@ -132,11 +126,9 @@ def check_writable(path: PathLike, overwrite: bool, options: SaveOptions = PLAIN
         raise ImageError(f"{path}: there is no folder {path.parent}; make it first")
     if os.path.lexists(path) and not overwrite:
         raise ImageError(f"{path}: exists already; choose another name or add --overwrite")
-    try:  # under the kind of name that `replacing` uses: permission bits say little to root
-        with tempfile.NamedTemporaryFile(
-            prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
-        ):
-            pass
+    try:  # as `replacing` will: permission bits say little to root
+        prefix = f".{path.stem}-"
+        tempfile.NamedTemporaryFile(prefix=prefix, suffix=path.suffix, dir=path.parent).close()
     except OSError as error:
         raise ImageError(_unwritable(path, error)) from error
 
@@ -229,7 +221,13 @@ def _read(image: ImageFile, size: int | None) -> np.ndarray:
     Images of 8 bits are resized in 8 bits: four times smaller and faster than floats.
     """
     check_sides(image.height, image.width, size)
-    (width, height), box = _decode(image, size)
+    whole, draft = image.size, None
+    if size is not None:
+        height, width = fit_size(image.height, image.width, DRAFT_GAP * size)
+        draft = image.draft(None, (width, height))
+    image.load()  # which turns a TIFF upright
+    # The whole image's size, and the box that it fills in the decoded one.
+    (width, height), box = (whole, draft[1]) if draft else (image.size, (0, 0, *image.size))
     shape = (height, width) if size is None else fit_size(height, width, size)
     profile = image.info.get("icc_profile")
     if (deep := color_management.read_deep(image, profile)) is not None:
@@ -240,22 +238,6 @@ def _read(image: ImageFile, size: int | None) -> np.ndarray:
             simple = simple.resize(shape[::-1], Image.Resampling.LANCZOS, box=box)
         pixels = color_management.to_srgb(simple, profile)
     return upright(pixels, image)
-
-
-def _decode(image: ImageFile, size: int | None) -> tuple[tuple[int, int], Box]:
-    """Decode, a JPEG at the scale that is enough for `size`.
-
-    Returns:
-        the whole image's (width, height), and the box that it fills in the decoded one.
-    """
-    whole, draft = image.size, None
-    if size is not None:
-        height, width = fit_size(image.height, image.width, DRAFT_GAP * size)
-        draft = image.draft(None, (width, height))
-    image.load()
-    if draft is not None:
-        return whole, draft[1]
-    return image.size, (0, 0, *image.size)  # not `whole`: loading turns a TIFF upright
 
 
 def _unwritable(path: Path, error: OSError) -> str:

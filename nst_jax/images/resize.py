@@ -30,19 +30,22 @@ def resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return resample(image, shape).clip(0, 1)
 
 
-def resample(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def resample(
+    image: np.ndarray,
+    shape: tuple[int, int],
+    method: Image.Resampling = Image.Resampling.LANCZOS,
+) -> np.ndarray:
     """Resize as `resize` does, without clipping: (H, W, C) float to (height, width, C) float32."""
     planes = np.moveaxis(np.asarray(image, np.float32), -1, 0)
     if planes.shape[1:] != shape:
-        planes = np.stack([_resize_plane(plane, shape) for plane in planes])
+        flat = [Image.fromarray(np.ascontiguousarray(plane)) for plane in planes]
+        planes = np.stack([np.asarray(plane.resize(shape[::-1], method)) for plane in flat])
     return np.moveaxis(planes, 0, -1)
 
 
 def interpolate(plane: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Resize (H, W) bilinearly, with antialiasing: no value is beyond those that were there."""
-    if plane.shape == shape:
-        return np.asarray(plane, np.float32)
-    resized = _resize_plane(np.asarray(plane, np.float32), shape, Image.Resampling.BILINEAR)
+    resized = resample(plane[..., None], shape, Image.Resampling.BILINEAR)[..., 0]
     return resized.clip(plane.min(), plane.max())
 
 
@@ -95,21 +98,7 @@ def upright(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
         orientation = 1
     if orientation == 1:
         return pixels
-    return np.stack([_turn(plane, orientation) for plane in np.moveaxis(pixels, -1, 0)], axis=-1)
-
-
-def _turn(plane: np.ndarray, orientation: int) -> np.ndarray:
-    """Set (H, W) float32 upright."""
-    image = Image.fromarray(plane)
-    image.getexif()[ORIENTATION] = orientation
-    return np.asarray(ImageOps.exif_transpose(image))
-
-
-def _resize_plane(
-    plane: np.ndarray,
-    shape: tuple[int, int],
-    method: Image.Resampling = Image.Resampling.LANCZOS,
-) -> np.ndarray:
-    """Resize (H, W) float32 to (height, width) without clipping."""
-    resized = Image.fromarray(np.ascontiguousarray(plane)).resize(shape[::-1], method)
-    return np.asarray(resized)
+    planes = [Image.fromarray(plane) for plane in np.moveaxis(pixels, -1, 0)]
+    for plane in planes:
+        plane.getexif()[ORIENTATION] = orientation
+    return np.stack([np.asarray(ImageOps.exif_transpose(plane)) for plane in planes], axis=-1)

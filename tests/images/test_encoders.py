@@ -26,7 +26,7 @@ HALF_LEVEL = 0.5 / 65535 + 1e-9  # rounding to 16 bits, and of the quotient in f
 JPEG_TOLERANCE = 10 / 255  # quality 95, waves of ten pixels
 ORIENTATION = 274
 FILES = [("a.png", 8), ("a.png", 16), ("a.tif", 8), ("a.tif", 16), ("a.jpg", 8)]
-PHOTOGRAPH = copy_exif(io.BytesIO(camera_exif()))
+PHOTOGRAPH = copy_exif(camera_exif())
 TEXT = {"settings": '{"ratio": 1e-3}', "command": "nst-jax stylize Zürich.jpg 星月夜.jpg"}
 
 
@@ -176,7 +176,7 @@ def test_exif_after_the_pixels(tmp_path):
 @pytest.mark.parametrize(("name", "bits"), FILES)
 def test_as_much_exif_and_text_as_goes_in(tmp_path, name, bits):
     fields = [(0x9999, 7, b"y" * (MAX_BYTES - 400)), (0x9286, 7, b"x" * MAX_BYTES)]
-    exif = copy_exif(io.BytesIO(camera_exif(extra=fields)))
+    exif = copy_exif(camera_exif(extra=fields))
     save_image(
         np.zeros((20, 20, 3)), tmp_path / name, {"t": "ü" * 70_000}, SaveOptions(bits, 300, exif)
     )
@@ -316,7 +316,7 @@ def tiff_tags(path):
 
 
 def exif_in(order):
-    return copy_exif(io.BytesIO(camera_exif(order)))
+    return copy_exif(camera_exif(order))
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

@@ -3,7 +3,6 @@
 The photograph's is made with struct (exif_maker.py), and the copy is read by Pillow.
 """
 
-import io
 import struct
 import warnings
 
@@ -47,7 +46,7 @@ def types_of(data, tag):
 
 def copied(data):
     with warnings.catch_warnings(action="ignore"):  # as `read_exif` does
-        return exif.copy_exif(io.BytesIO(data))
+        return exif.copy_exif(data)
 
 
 def copy(data, height=20, width=30, dpi=None):
