@@ -30,12 +30,15 @@ def layers_of(architecture):
     return [f"conv{b}_{i}" for b, count in blocks for i in range(1, count + 1)]
 
 
-def random_network(architecture, seed=0):
-    """A network of full width whose features neither vanish nor explode."""
+FULL_WIDTH = (64, 128, 256, 512, 512)  # filters per block
+
+
+def random_network(architecture, seed=0, filters=FULL_WIDTH):
+    """A network, of full width or another, whose features neither vanish nor explode."""
     random = np.random.default_rng(seed)
     network, inputs = {}, 3
     for layer in layers_of(architecture):
-        outputs = (64, 128, 256, 512, 512)[int(layer[4]) - 1]
+        outputs = filters[int(layer[4]) - 1]
         spread = np.float32(np.sqrt(2 / (9 * inputs)))
         network[layer] = {
             "kernel": random.standard_normal((3, 3, inputs, outputs), np.float32) * spread,

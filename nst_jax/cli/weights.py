@@ -1,4 +1,4 @@
-"""`nst-jax weights`: list, fetch, convert, verify and normalise the network's parameters."""
+"""`nst-jax weights`: list, fetch, convert, verify and normalize the network's parameters."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -12,10 +12,9 @@ from nst_jax.cli.progress import answer, make_bar, say
 from nst_jax.errors import WeightsError
 from nst_jax.weights.activation_means import add_activation_means, find_photographs
 from nst_jax.weights.convert import convert
-from nst_jax.weights.fetch import fetch
+from nst_jax.weights.fetch import SOURCES, fetch
 from nst_jax.weights.locate import available_weights, embedded_path, find_weights, user_folder
 from nst_jax.weights.parameters import Weights, floored_means
-from nst_jax.weights.sources import SOURCES
 from nst_jax.weights.storage import SUFFIX, load_weights, save_weights
 
 
@@ -59,7 +58,7 @@ def _list(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
         except WeightsError as error:  # one bad file must not hide the others
             say(f"nst-jax: {error}")
             continue
-        means = "can be normalised" if weights.activation_means else "no mean activations"
+        means = "can be normalized" if weights.activation_means else "no mean activations"
         answer(f"{weights.name:24s} {weights.architecture}  {means:20s} {weights.source}  {path}")
     answer(f"can be fetched with nst-jax weights fetch NAME: {', '.join(SOURCES)}")
     return True
@@ -68,12 +67,15 @@ def _list(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
 def _fetch(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     with make_bar(TextColumn("{task.description}"), BarColumn(), DownloadColumn()) as bar:
         task = bar.add_task(options.name, total=None)
-        path = fetch(
-            options.name,
-            user_folder(),
-            lambda done, total: bar.update(task, completed=done, total=total),
-        )
-    return _install(convert(path), None, options.overwrite)
+
+        def show(done: int, total: int | None) -> None:
+            bar.update(task, completed=done, total=total)
+
+        path = fetch(options.name, user_folder(), show)
+    _install(convert(path), None, options.overwrite)
+    if path.parent != user_folder():
+        say(f"Nothing was downloaded: {path} is the same file.")
+    return True
 
 
 def _convert(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
@@ -83,11 +85,14 @@ def _convert(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
 def _install(weights: Weights, output: Path | None, overwrite: bool) -> bool:
     if output is None:
         output = user_folder() / (weights.name + SUFFIX)
-        _make_folder(output.parent)
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WeightsError(f"{output.parent}: cannot be made ({error.strerror})") from error
     _check_output(output, overwrite)
     save_weights(weights, output)
     say(
-        f"{weights.source}, {weights.licence}. Not normalised yet, as the paper's ratios want it: "
+        f"{weights.source}, {weights.licence}. Not normalized yet, as the paper's ratios want it: "
         f"nst-jax weights normalize {output} --images FOLDER_OF_PHOTOGRAPHS"
     )
     answer(output)
@@ -105,16 +110,15 @@ def _check_output(output: Path, overwrite: bool) -> None:
         raise WeightsError(f"{output}: exists already; choose another name or add --overwrite")
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WeightsError(f"{folder}: cannot be made ({error.strerror})") from error
-
-
 def _verify(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     weights = load_weights(find_weights(options.file))
     count = sum(tensor.size for parts in weights.params.values() for tensor in parts.values())
+    means = weights.activation_means
+    activations = "no means, so it cannot be normalized"
+    if means is not None:
+        floored = floored_means(means)
+        rare = sum(int(np.sum(floored[layer] > means[layer])) for layer in means)
+        activations = f"means of every filter, {rare} of them at the floor"
     answer(f"name         {weights.name}")
     answer(
         f"network      {weights.architecture}, {len(weights.params)} convolutions, {count} values"
@@ -122,18 +126,8 @@ def _verify(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     answer(f"source       {weights.source}, sha256 {weights.source_sha256}")
     answer(f"licence      {weights.licence}")
     answer(f"sha256       {weights.sha256}")
-    answer(f"activations  {_describe_means(weights)}")
+    answer(f"activations  {activations}")
     return True
-
-
-def _describe_means(weights: Weights) -> str:
-    if weights.activation_means is None:
-        return "no means, so it cannot be normalised"
-    floored = floored_means(weights.activation_means)
-    rare = sum(
-        int(np.sum(floored[layer] > means)) for layer, means in weights.activation_means.items()
-    )
-    return f"means of every filter, {rare} of them at the floor"
 
 
 def _normalize(options: argparse.Namespace, arguments: Sequence[str]) -> bool:

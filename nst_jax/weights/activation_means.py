@@ -17,7 +17,7 @@ from nst_jax.weights.parameters import Weights, check_parameters
 CROP = 224  # px, the size that the networks were trained at
 BATCH = 8
 # From three photographs filters that rarely fire got huge weights, and the pictures failed.
-FEWEST_PHOTOGRAPHS = 24
+MIN_PHOTOGRAPHS = 24
 
 
 def find_photographs(folder: str | Path) -> list[Path]:
@@ -35,9 +35,9 @@ def find_photographs(folder: str | Path) -> list[Path]:
         for path in folder.iterdir()
         if path.suffix.lower() in suffixes and not path.name.startswith(".")
     )
-    if len(found) < FEWEST_PHOTOGRAPHS:
+    if len(found) < MIN_PHOTOGRAPHS:
         raise ImageError(
-            f"{folder}: {len(found)} images; wanted at least {FEWEST_PHOTOGRAPHS}, better 200: "
+            f"{folder}: {len(found)} images; wanted at least {MIN_PHOTOGRAPHS}, better 200: "
             f"filters that hardly fire would get huge weights"
         )
     return found
@@ -54,7 +54,7 @@ def add_activation_means(
     With average pooling, on the middle 224×224 px of each photograph scaled to a short side of 224.
 
     Args:
-        weights: of a network that is not normalised.
+        weights: of a network that is not normalized.
         photographs: paths.
         dtype: of the computation; float64 (in JAX's 64-bit mode) gives the same bits everywhere.
         progress: called with the number of photographs done and of all.
@@ -63,11 +63,11 @@ def add_activation_means(
         The weights, with `activation_means`.
 
     Raises:
-        WeightsError: the weights are normalised already, or a whole layer of them never fires.
+        WeightsError: the weights are normalized already, or a whole layer of them never fires.
         ImageError: a photograph cannot be read.
     """
     if weights.normalized:
-        raise WeightsError(f"{weights.name}: normalised already; use the original weights")
+        raise WeightsError(f"{weights.name}: normalized already; use the original weights")
     layers = layer_names(weights.architecture)
     network = vgg.VGG(weights.architecture, layers, weights.mean, "average", jnp.dtype(dtype))
 

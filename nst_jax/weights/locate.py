@@ -3,16 +3,31 @@
 import os
 from pathlib import Path
 
+import platformdirs
+
 from nst_jax.errors import WeightsError
 from nst_jax.weights.storage import SUFFIX, has_means
 
 EMBEDDED_NAME = "vgg16-imagenet"
 
 
-def user_folder() -> Path:
-    """Where fetched and converted weights live: $NST_JAX_WEIGHTS, or a folder of the user's."""
+def weight_folders() -> list[Path]:
+    """The folders of installed weights; the first is the one that is written to.
+
+    $NST_JAX_WEIGHTS alone where it is set; else the user's cache folder as the system has it, and
+    the one of version 0.2, which knew Linux's only.
+    """
     chosen = os.environ.get("NST_JAX_WEIGHTS")
-    return Path(chosen) if chosen else Path.home() / ".cache" / "nst_jax" / "weights"
+    if chosen:
+        return [Path(chosen)]
+    folder = platformdirs.user_cache_path("nst_jax", appauthor=False) / "weights"
+    older = Path.home() / ".cache" / "nst_jax" / "weights"
+    return [folder] if folder == older else [folder, older]
+
+
+def user_folder() -> Path:
+    """Where fetched and converted weights are put."""
+    return weight_folders()[0]
 
 
 def embedded_path() -> Path:
@@ -24,8 +39,12 @@ def embedded_path() -> Path:
 
 def available_weights() -> list[Path]:
     """Every weights file that can be named without its folder: the user's, then the embedded."""
-    found = sorted(user_folder().glob("[!.]*" + SUFFIX))  # hidden: half-written, left by a kill
-    return found + [embedded_path()] * embedded_path().exists()
+    found = [
+        path
+        for folder in weight_folders()
+        for path in sorted(folder.glob("[!.]*" + SUFFIX))  # hidden: half-written, left by a kill
+    ]
+    return [*found, embedded_path()] if embedded_path().exists() else found
 
 
 def find_weights(choice: str) -> Path:
@@ -38,23 +57,23 @@ def find_weights(choice: str) -> Path:
     Raises:
         WeightsError: there is no such file.
     """
-    if Path(choice).suffix == SUFFIX or os.sep in choice or Path(choice).is_file():
-        path = Path(choice)
+    path = Path(choice)
+    if path.suffix == SUFFIX or os.sep in choice or path.is_file():
         if path.is_file():
             return path
         raise WeightsError(f"{choice}: no such weights file")
     files = available_weights()
     if not files:
         raise WeightsError(f"the embedded weights are missing: {embedded_path()}; install again")
-    # Not any VGG-16 of the user's for "auto": the embedded one can be normalised for sure.
+    # Not any VGG-16 of the user's for "auto": the embedded one can be normalized for sure.
     names = ("vgg19", EMBEDDED_NAME) if choice == "auto" else (choice,)
     for name in names:
         for path in files:
             if path.stem == name:
                 return path
-        family = [path for path in files if path.stem.startswith(name + "-")]
-        if family:  # one that can be normalised first: the paper's ratios want that
-            return max(family, key=has_means)
+        network = [path for path in files if path.stem.startswith(name + "-")]
+        if network:  # one that can be normalized first: the paper's ratios want that
+            return max(network, key=has_means)
     known = ", ".join(path.stem for path in files)
     remedy = "; get it with: nst-jax weights fetch vgg19" if choice == "vgg19" else ""
     raise WeightsError(f"no weights called {choice!r}; there are {known}{remedy}")

@@ -1,4 +1,4 @@
-"""The network's parameters: what they are, their check, and their normalisation."""
+"""The network's parameters: what they are, their check, and their normalization."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from nst_jax.errors import WeightsError
 # as no less than this fraction of its layer's average.
 ACTIVATION_FLOOR = 0.01
 
+MEANS = "activation_mean"
 Parameters = Mapping[str, Mapping[str, np.ndarray]]
 
 
@@ -47,10 +48,26 @@ class Weights:
     path: str = ""
 
 
+def named_tensors(weights: Weights) -> dict[str, np.ndarray]:
+    """Every tensor under the name that it has in our files.
+
+    Returns:
+        {"conv1_1/kernel": (3, 3, 3, 64), "conv1_1/bias": (64,), …}, and where there are activation
+        means {"activation_mean/conv1_1": (64,), …}.
+    """
+    tensors = {
+        f"{layer}/{part}": tensor
+        for layer, parts in weights.params.items()
+        for part, tensor in parts.items()
+    }
+    means = weights.activation_means or {}
+    return tensors | {f"{MEANS}/{layer}": values for layer, values in means.items()}
+
+
 def check_parameters(weights: Weights, name: str) -> None:
     """Check that every tensor of the network is there, has its shape and is finite.
 
-    Means of activations must also be ≥ 0 with one above 0: `normalize` divides by them.
+    Activation means must also be ≥ 0 with one above 0: `normalize` divides by them.
 
     Args:
         weights: what to check.
@@ -65,31 +82,29 @@ def check_parameters(weights: Weights, name: str) -> None:
         )
     if len(weights.mean) != 3 or not np.all(np.isfinite(weights.mean)):
         raise WeightsError(f"{name}: mean is {weights.mean}; wanted three finite numbers")
-    means = weights.activation_means
+    tensors = named_tensors(weights)
     for layer, shape in kernel_shapes(weights.architecture).items():
-        parts = weights.params.get(layer, {})
-        _check_tensor(name, f"{layer}/kernel", parts.get("kernel"), shape)
-        _check_tensor(name, f"{layer}/bias", parts.get("bias"), shape[-1:])
-        if means is not None:
-            _check_tensor(name, f"activation_mean/{layer}", means.get(layer), shape[-1:])
-            _check_means(name, f"activation_mean/{layer}", means[layer])
+        wanted = {f"{layer}/kernel": shape, f"{layer}/bias": shape[-1:]}
+        if weights.activation_means is not None:
+            wanted[f"{MEANS}/{layer}"] = shape[-1:]
+        for key, wanted_shape in wanted.items():
+            if fault := _fault(tensors.get(key), wanted_shape, key.startswith(MEANS)):
+                raise WeightsError(f"{name}: tensor {key} {fault}")
 
 
-def _check_tensor(name: str, key: str, tensor: np.ndarray | None, shape: tuple[int, ...]) -> None:
+def _fault(tensor: np.ndarray | None, shape: tuple[int, ...], is_mean: bool) -> str:
     if tensor is None:
-        raise WeightsError(f"{name}: tensor {key} is missing; wanted shape {shape}")
+        return f"is missing; wanted shape {shape}"
     if tensor.shape != shape:
-        raise WeightsError(f"{name}: tensor {key} has shape {tensor.shape}; wanted {shape}")
+        return f"has shape {tensor.shape}; wanted {shape}"
     if not np.all(np.isfinite(tensor)):
-        raise WeightsError(f"{name}: tensor {key} has values that are not finite; get it again")
-
-
-def _check_means(name: str, key: str, means: np.ndarray) -> None:
-    if means.min() < 0 or means.max() == 0:
-        raise WeightsError(
-            f"{name}: tensor {key} has values from {means.min():g} to {means.max():g}; wanted "
-            f"none below 0 and one above; compute them again, from photographs"
+        return "has values that are not finite; get it again"
+    if is_mean and (tensor.min() < 0 or tensor.max() == 0):
+        return (
+            f"has values from {tensor.min():g} to {tensor.max():g}; wanted none below 0 and one "
+            f"above; compute them again, from photographs"
         )
+    return ""
 
 
 def floored_means(activation_means: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -110,7 +125,7 @@ def floored_means(activation_means: Mapping[str, np.ndarray]) -> dict[str, np.nd
 def cannot_normalize(weights: Weights) -> str:
     """What to tell about weights without activation means."""
     return (
-        f"{weights.name}: no mean activations, so it cannot be normalised, and the paper's ratios "
+        f"{weights.name}: no mean activations, so it cannot be normalized, and the paper's ratios "
         f"do not hold; compute them with: nst-jax weights normalize {weights.path or weights.name} "
         f"--images FOLDER_OF_PHOTOGRAPHS"
     )
@@ -121,7 +136,7 @@ def normalize(weights: Weights) -> Weights:
 
     With s_l the mean activations of layer l: k'_l = k_l · s_{l-1} / s_l and b'_l = b_l / s_l.
     ReLU and pooling commute with positive factors, so each feature map is the original one
-    divided by its filter's s, and nothing else changes. Weights that are normalised already come
+    divided by its filter's s, and nothing else changes. Weights that are normalized already come
     back as they are.
 
     Raises:

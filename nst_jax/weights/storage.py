@@ -17,15 +17,21 @@ from safetensors.numpy import save
 
 from nst_jax.errors import WeightsError
 from nst_jax.files import sha256_of, write_bytes
-from nst_jax.weights.parameters import Weights, check_parameters
+from nst_jax.weights.parameters import MEANS, Weights, check_parameters, named_tensors
 
-METADATA_KEY = "nst_jax"
-MEANS = "activation_mean/"
 SUFFIX = ".safetensors"
+METADATA_KEY = "nst_jax"
+METADATA = ("architecture", "licence", "mean", "normalized", "source", "source_sha256")
 
 
 def load_weights(path: str | Path) -> Weights:
     """Read and check one of our files.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The weights; kernels (3, 3, I, O), biases and activation means (O,), float32.
 
     Raises:
         WeightsError: it cannot be read, does not match its checksum, or lacks a tensor; a tensor
@@ -37,34 +43,30 @@ def load_weights(path: str | Path) -> Weights:
         raise WeightsError(f"{path}: {reason}")
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = (file.metadata() or {}).get(METADATA_KEY)
+            text = (file.metadata() or {}).get(METADATA_KEY)
             # Another program's tensors may be huge, or of types that NumPy has not.
-            tensors = {key: file.get_tensor(key) for key in file.keys()} if metadata else {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()} if text else {}
     except (SafetensorError, OSError) as error:
         raise WeightsError(
             f"{path}: not a readable weights file ({error}); if it is damaged, get it again; "
             f"files of other programs are converted first: nst-jax weights convert {path}"
         ) from error
-    if metadata is None:
+    if text is None:
         raise WeightsError(
             f"{path}: a safetensors file, but not one that nst-jax wrote; get one with: "
             f"nst-jax weights fetch vgg19"
         )
     try:
-        facts = json.loads(metadata)
-        if facts.pop("sha256") != _digest(tensors, facts):
+        metadata = json.loads(text)
+        if metadata.pop("sha256") != _checksum(tensors, metadata):
             raise WeightsError(
                 f"{path}: damaged: its values do not match its checksum; get it again"
             )
+        params = _nest(tensors)
         weights = Weights(
-            architecture=facts["architecture"],
-            params=_group(tensors),
-            mean=tuple(facts["mean"]),
-            source=facts["source"],
-            source_sha256=facts["source_sha256"],
-            licence=facts["licence"],
-            activation_means=_activation_means(tensors),
-            normalized=facts["normalized"],
+            **{key: metadata[key] for key in METADATA} | {"mean": tuple(metadata["mean"])},
+            activation_means=params.pop(MEANS, None),
+            params=params,
             name=path.stem,
             sha256=sha256_of(path),
             path=str(path),
@@ -75,9 +77,9 @@ def load_weights(path: str | Path) -> Weights:
     return weights
 
 
-def _digest(tensors: Mapping[str, np.ndarray], facts: Mapping[str, object]) -> str:
-    """SHA-256 over the facts, and names, types, shapes and bytes of the tensors."""
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+def _checksum(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, object]) -> str:
+    """SHA-256 over the metadata, and names, types, shapes and bytes of the tensors."""
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for key in sorted(tensors):
         tensor = tensors[key]
         digest.update(f"{key} {tensor.dtype} {tensor.shape}\n".encode())
@@ -85,18 +87,13 @@ def _digest(tensors: Mapping[str, np.ndarray], facts: Mapping[str, object]) -> s
     return digest.hexdigest()
 
 
-def _group(tensors: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
-    params: dict[str, dict[str, np.ndarray]] = {}
+def _nest(tensors: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """Make {"a/b": tensor} into {"a": {"b": tensor}}, float32."""
+    nested: dict[str, dict[str, np.ndarray]] = {}
     for key, tensor in tensors.items():
-        layer, _, part = key.partition("/")
-        if part in ("kernel", "bias"):
-            params.setdefault(layer, {})[part] = tensor.astype(np.float32)
-    return params
-
-
-def _activation_means(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
-    means = {k.removeprefix(MEANS): v for k, v in tensors.items() if k.startswith(MEANS)}
-    return means or None
+        outer, _, inner = key.partition("/")
+        nested.setdefault(outer, {})[inner] = tensor.astype(np.float32)
+    return nested
 
 
 def has_means(path: Path) -> bool:
@@ -123,22 +120,12 @@ def save_weights(weights: Weights, path: str | Path, dtype: type[np.floating] = 
         WeightsError: the file cannot be written.
     """
     tensors = {
-        f"{layer}/{part}": np.ascontiguousarray(tensor, dtype)
-        for layer, parts in weights.params.items()
-        for part, tensor in parts.items()
+        key: np.ascontiguousarray(tensor, np.float32 if key.startswith(MEANS) else dtype)
+        for key, tensor in named_tensors(weights).items()
     }
-    for layer, means in (weights.activation_means or {}).items():
-        tensors[MEANS + layer] = np.ascontiguousarray(means, np.float32)
-    facts = {
-        "architecture": weights.architecture,
-        "licence": weights.licence,
-        "mean": list(weights.mean),
-        "normalized": weights.normalized,
-        "source": weights.source,
-        "source_sha256": weights.source_sha256,
-    }
-    facts["sha256"] = _digest(tensors, facts)
-    data = save(tensors, {METADATA_KEY: json.dumps(facts, sort_keys=True)})
+    metadata = {key: getattr(weights, key) for key in METADATA} | {"mean": list(weights.mean)}
+    metadata["sha256"] = _checksum(tensors, metadata)
+    data = save(tensors, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
     try:
         write_bytes(Path(path), data)
     except OSError as error:

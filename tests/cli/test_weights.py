@@ -11,9 +11,10 @@ import pytest
 from command import draw, listing, nst, refused
 from layouts import KERAS, random_network
 
+from nst_jax.files import sha256_of
 from nst_jax.weights import activation_means
+from nst_jax.weights.fetch import SOURCES, Source
 from nst_jax.weights.locate import embedded_path
-from nst_jax.weights.sources import SOURCES
 from nst_jax.weights.storage import load_weights
 
 PHOTOGRAPHS = 24  # the fewest that `normalize` takes
@@ -49,7 +50,7 @@ def installed(tmp_path, monkeypatch):
 
 
 def test_from_a_file_to_a_picture(keras, installed, monkeypatch):
-    """Convert and install, list, verify, paint, normalise, paint."""
+    """Convert and install, list, verify, paint, normalize, paint."""
     monkeypatch.setattr(activation_means, "CROP", 32)  # for speed
     convert = ("weights", "convert", keras / "vgg16.h5")
     code, out, err = nst(*convert)
@@ -63,13 +64,13 @@ def test_from_a_file_to_a_picture(keras, installed, monkeypatch):
     assert code == 0 and err == ""
     mine, embedded, fetchable = out.splitlines()
     assert mine.split()[:2] == ["vgg16-keras", "vgg16"] and mine.endswith(str(path))
-    assert "no mean activations" in mine and "can be normalised" in embedded
+    assert "no mean activations" in mine and "can be normalized" in embedded
     assert all(name in fetchable for name in SOURCES)
     assert f"vgg16-keras ({path})" in nst("info").out
 
     code, out, err = nst("weights", "verify", "vgg16-keras")
     assert code == 0 and err == ""
-    assert "13 convolutions, 14714688 values" in out and "cannot be normalised" in out
+    assert "13 convolutions, 14714688 values" in out and "cannot be normalized" in out
 
     paint = ("stylize", draw("photo.png"), "photo.png", "--size", 32, "--steps", 0, "--overwrite")
     paint += ("--weights", "vgg16-keras")
@@ -172,18 +173,40 @@ def test_list_goes_on_after_a_bad_file(installed, converted):
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_fetch_without_a_network(installed, monkeypatch, name):
-    def unreachable(*_, **__):
-        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+def test_fetch_without_a_network(installed, monkeypatch, tmp_path, name):
+    def unknown(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(socket, "create_connection", unreachable)
+    monkeypatch.setenv("HOME", str(tmp_path))  # Keras and PyTorch have nothing there
+    for variable in ("KERAS_HOME", "TORCH_HOME", "XDG_CACHE_HOME", "https_proxy", "HTTPS_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
     code, out, err = nst("weights", "fetch", name)
     assert (code, out) == (2, "") and len(err.splitlines()) == 1
-    file = SOURCES[name].file_name
-    remedy = (SOURCES[name].urls[0], f"into {installed}", f"weights convert {installed / file}")
-    for word in (f"nst-jax: cannot fetch {name}", "Network is unreachable", *remedy):
+    url = SOURCES[name].folders[0] + SOURCES[name].file_name
+    remedy = (
+        f"{url} by hand into {installed}",
+        f"weights convert {installed / url.split('/')[-1]}",
+    )
+    for word in (f"nst-jax: cannot fetch {name}", "Name or service not known", *remedy):
         assert word in err
     assert listing(installed) == []
+
+
+def test_fetch_where_keras_has_the_file(keras, installed, monkeypatch, tmp_path):
+    theirs = tmp_path / "models" / "vgg16.h5"
+    theirs.parent.mkdir()
+    theirs.symlink_to(keras / "vgg16.h5")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setitem(SOURCES, "vgg16", Source("vgg16.h5", f"sha256:{sha256_of(theirs)}", ()))
+    code, out, err = nst("weights", "fetch", "vgg16")
+    path = installed / "vgg16-keras.safetensors"
+    assert (code, out) == (0, f"{path}\n")
+    assert err.startswith("Keras vgg16, CC BY")
+    assert err.endswith(f"\nNothing was downloaded: {theirs} is the same file.\n")
+    assert load_weights(path).source_sha256 == sha256_of(theirs)
+    assert os.listdir(installed) == [path.name]
+    refused(("weights", "fetch", "vgg16"), (f"{path}: exists already", "--overwrite"))
 
 
 def test_no_room_for_weights(installed, keras, monkeypatch):

@@ -314,7 +314,7 @@ def test_only_convolutions_may_be_rough(problem, normalized, photograph, precisi
 
 def test_weights_that_cannot_be_normalised_are_reported(photograph, painting, embedded):
     plain = dataclasses.replace(embedded, activation_means=None)
-    with pytest.warns(UserWarning, match="cannot be normalised"):
+    with pytest.warns(UserWarning, match="cannot be normalized"):
         stylize(photograph, painting, dataclasses.replace(QUICK, steps=0), weights=plain)
 
 

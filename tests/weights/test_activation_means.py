@@ -21,7 +21,7 @@ from nst_jax.weights.activation_means import add_activation_means, find_photogra
 # Means in float32, through 13 to 16 layers, relative to the layer's average.
 MEANS = 1e-5
 ROUNDING = 1.001 * 2**-24  # float64 means, rounded to float32 once: half an ulp
-ONE = 1e-4  # means of normalised filters: two float32 networks that differ in scale
+ONE = 1e-4  # means of normalized filters: two float32 networks that differ in scale
 
 CROP = 32
 FILTERS = (8, 16, 24, 32, 32)
@@ -51,7 +51,7 @@ def narrow_network(architecture):
 
 
 def write_photographs(folder, shapes, pure=False):
-    """PNG files of random or pure colours; their paths, and what is seen of them in float64."""
+    """PNG files of random or pure colors; their paths, and what is seen of them in float64."""
     random, paths, crops = np.random.default_rng(6), [], []
     for number, (height, width) in enumerate(shapes):
         tint = random.random(3) * 255
@@ -120,7 +120,7 @@ def test_every_photograph_counts_once_wherever_batches_end(small, photographs, c
 
 
 def test_larger_photographs_are_scaled_to_their_short_side(small, tmp_path):
-    """A photograph of even colour stays one, whatever the filter of the resizing."""
+    """A photograph of even color stays one, whatever the filter of the resizing."""
     halves = np.zeros((80, 200, 3), np.uint8)
     halves[:, :50], halves[:, 50:150], halves[:, 150:] = 255, (90, 60, 30), 255
     Image.fromarray(halves).save(tmp_path / "a.png")
@@ -133,19 +133,19 @@ def test_larger_photographs_are_scaled_to_their_short_side(small, tmp_path):
 
 
 @pytest.mark.parametrize("architecture", ["vgg16", "vgg19"])
-def test_normalised_filters_have_mean_activation_one(small, photographs, architecture):
+def test_normalized_filters_have_mean_activation_one(small, photographs, architecture):
     paths, crops = photographs
     original = narrow_network(architecture)
     trained = reference_means(original.params, crops)
-    normalised = parameters.normalize(add_activation_means(original, paths))
-    for layer, means in reference_means(normalised.params, crops).items():
+    normalized = parameters.normalize(add_activation_means(original, paths))
+    for layer, means in reference_means(normalized.params, crops).items():
         floored = trained[layer] < 0.01 * trained[layer].mean()
         assert floored[0] and not floored.all()
         np.testing.assert_allclose(means[~floored], 1, rtol=0, atol=ONE)
         assert np.all(means[floored] < 1)
 
 
-def test_the_embedded_network_normalised_on_the_samples(embedded, tmp_path, monkeypatch):
+def test_the_embedded_network_normalized_on_the_samples(embedded, tmp_path, monkeypatch):
     monkeypatch.setattr(activation_means, "CROP", 64)
     monkeypatch.setattr(activation_means, "BATCH", 5)
     paths, crops = [], []
@@ -154,10 +154,10 @@ def test_the_embedded_network_normalised_on_the_samples(embedded, tmp_path, monk
         paths.append(tmp_path / f"{path.stem}.png")
         io.save_image(crops[-1], paths[-1])
     result = add_activation_means(dataclasses.replace(embedded, activation_means=None), paths)
-    normalised = parameters.normalize(result)
+    normalized = parameters.normalize(result)
     network = vgg.VGG("vgg16", layer_names("vgg16"), embedded.mean)
     features = jax.jit(lambda params, batch: vgg.extract_features(network, params, batch))(
-        normalised.params, jnp.asarray(np.stack(crops))
+        normalized.params, jnp.asarray(np.stack(crops))
     )
     for layer, maps in features.items():
         trained = result.activation_means[layer]
@@ -168,9 +168,9 @@ def test_the_embedded_network_normalised_on_the_samples(embedded, tmp_path, monk
         assert np.all(means[floored] < 1)
 
 
-def test_a_normalised_network_is_refused(photographs):
+def test_a_normalized_network_is_refused(photographs):
     network = dataclasses.replace(narrow_network("vgg16"), normalized=True)
-    with pytest.raises(WeightsError, match="random: normalised already; use the original weights"):
+    with pytest.raises(WeightsError, match="random: normalized already; use the original weights"):
         add_activation_means(network, photographs[0])
 
 

@@ -224,7 +224,7 @@ def test_published_values_of_matconvnet_and_keras_agree(networks, file):
 
 
 @pytest.mark.parametrize("classifier", [("0", "3", "6"), ()])
-def test_oxford_values_under_torchvision_names_are_recognised(classifier, networks, file):
+def test_oxford_values_under_torchvision_names_are_recognized(classifier, networks, file):
     """neural-style-pt saves jcjohnson's files anew with torchvision's names for the classifier."""
     pytest.importorskip("torch")
     network = JCJOHNSON.convention(networks["vgg19"])

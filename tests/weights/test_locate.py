@@ -2,8 +2,10 @@
 
 import os
 import re
+import sys
 from pathlib import Path
 
+import platformdirs
 import pytest
 import reference
 
@@ -54,7 +56,7 @@ def test_find_weights(installed, files, choice, expected):
     assert find_weights(choice) == path
 
 
-def test_find_weights_prefers_what_can_be_normalised(installed, narrow):
+def test_find_weights_prefers_what_can_be_normalized(installed, narrow):
     folder = installed("vgg16-a", "vgg19-a", "vgg19-c")
     usable = save_weights(narrow, folder / "vgg19-b.safetensors")
     assert find_weights("auto") == find_weights("vgg19") == usable
@@ -104,13 +106,44 @@ def test_the_users_folder(monkeypatch, tmp_path, missing):
     assert available_weights() == [reference.EMBEDDED]
 
 
-@pytest.mark.parametrize("value", [None, ""])
-def test_the_users_folder_unless_chosen(monkeypatch, tmp_path, value):
-    monkeypatch.delenv("NST_JAX_WEIGHTS", raising=False)
-    if value is not None:
-        monkeypatch.setenv("NST_JAX_WEIGHTS", value)
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    assert user_folder() == tmp_path / ".cache" / "nst_jax" / "weights"
+@pytest.fixture
+def home(monkeypatch, tmp_path):
+    """The user has chosen no folder."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("NST_JAX_WEIGHTS", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux's folder")
+def test_the_users_folder_unless_chosen(home, monkeypatch):
+    assert user_folder() == home / ".cache" / "nst_jax" / "weights"
+    monkeypatch.setenv("NST_JAX_WEIGHTS", "")
+    assert user_folder() == home / ".cache" / "nst_jax" / "weights"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+    assert user_folder() == home / "cache" / "nst_jax" / "weights"
+
+
+def test_what_was_installed_with_version_0_2_is_found(home, monkeypatch):
+    """Its folder was ~/.cache/nst_jax/weights, whatever the system or XDG_CACHE_HOME says."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_, **__: home / "Caches/nst_jax")
+    older, newer = home / ".cache/nst_jax/weights", home / "Caches/nst_jax/weights"
+    older.mkdir(parents=True)
+    (older / "vgg19-keras.safetensors").touch()
+    (older / "mine.safetensors").touch()
+    assert find_weights("auto") == older / "vgg19-keras.safetensors"
+    newer.mkdir(parents=True)
+    (newer / "mine.safetensors").touch()
+    assert find_weights("mine") == newer / "mine.safetensors"
+    assert available_weights() == [
+        newer / "mine.safetensors",
+        older / "mine.safetensors",
+        older / "vgg19-keras.safetensors",
+        reference.EMBEDDED,
+    ]
+    monkeypatch.setenv("NST_JAX_WEIGHTS", str(newer))  # a choice means that folder and no other
+    assert find_weights("auto") == reference.EMBEDDED
 
 
 def test_an_installed_copy_holds_the_embedded_file_itself(monkeypatch, tmp_path):

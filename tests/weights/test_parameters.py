@@ -1,4 +1,4 @@
-"""Normalising weights: every filter divided by its mean activation, and nothing else changed."""
+"""Normalizing weights: every filter divided by its mean activation, and nothing else changed."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ from nst_jax.network import vgg
 from nst_jax.weights.parameters import floored_means, normalize
 from nst_jax.weights.storage import load_weights, save_weights
 
-# Normalised features in float32 against the original ones over s in float64, relative to the
+# Normalized features in float32 against the original ones over s in float64, relative to the
 # filter's largest value: sums of up to 4608 products through 13 layers.
 FEATURES = 1e-4
 SCALES = 1e-6  # float32 means of up to 512 float32 numbers, and one division
@@ -40,7 +40,7 @@ def assert_divided(features, originals, scale):
 
 
 @pytest.mark.parametrize("pooling", ["average", "max"])
-def test_normalising_divides_each_filter_and_changes_nothing_else(normalized, photograph, pooling):
+def test_normalizing_divides_each_filter_and_changes_nothing_else(normalized, photograph, pooling):
     layers = tuple(layers_of("vgg16"))
     network = vgg.VGG("vgg16", layers, normalized.mean, pooling)
     extract = jax.jit(lambda params, images: vgg.extract_features(network, params, images))
@@ -81,7 +81,7 @@ def test_rare_filters_are_scaled_up_no_more_than_the_floor_allows(narrow, random
     assert_divided(features, originals, expected)
 
 
-def test_normalising_does_not_depend_on_the_order_of_layers(narrow):
+def test_normalizing_does_not_depend_on_the_order_of_layers(narrow):
     backwards = {
         "params": dict(reversed(narrow.params.items())),
         "activation_means": dict(reversed(narrow.activation_means.items())),
@@ -90,16 +90,16 @@ def test_normalising_does_not_depend_on_the_order_of_layers(narrow):
     assert_same_tensors(normalize(dataclasses.replace(narrow, **backwards)), once)
 
 
-def test_normalised_weights_stay_as_they_are(narrow, tmp_path):
+def test_normalized_weights_stay_as_they_are(narrow, tmp_path):
     once = normalize(narrow)
     assert once.normalized and once.activation_means is None
     assert normalize(once) is once
-    loaded = load_weights(save_weights(once, tmp_path / "normalised.safetensors"))
+    loaded = load_weights(save_weights(once, tmp_path / "normalized.safetensors"))
     assert loaded.normalized
     assert_same_tensors(normalize(loaded), once)
 
 
-def test_normalising_leaves_the_original_alone(narrow):
+def test_normalizing_leaves_the_original_alone(narrow):
     before = {layer: parts["kernel"].copy() for layer, parts in narrow.params.items()}
     normalize(narrow)
     assert not narrow.normalized
@@ -111,6 +111,6 @@ def test_without_means_the_command_is_named(narrow):
     with pytest.raises(WeightsError) as caught:
         normalize(dataclasses.replace(narrow, activation_means=None))
     assert str(caught.value) == (
-        "narrow: no mean activations, so it cannot be normalised, and the paper's ratios do not "
+        "narrow: no mean activations, so it cannot be normalized, and the paper's ratios do not "
         "hold; compute them with: nst-jax weights normalize narrow --images FOLDER_OF_PHOTOGRAPHS"
     )
