@@ -1,7 +1,7 @@
 """Sizes and positions: how large an image is to be, resizing it, setting it upright."""
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from nst_jax.errors import ImageError
 
@@ -38,8 +38,8 @@ def resample(
     """Resize as `resize` does, without clipping: (H, W, C) float to (height, width, C) float32."""
     planes = np.moveaxis(np.asarray(image, np.float32), -1, 0)
     if planes.shape[1:] != shape:
-        flat = [Image.fromarray(np.ascontiguousarray(plane)) for plane in planes]
-        planes = np.stack([np.asarray(plane.resize(shape[::-1], method)) for plane in flat])
+        images = (Image.fromarray(np.ascontiguousarray(plane)) for plane in planes)
+        planes = np.stack([np.asarray(image.resize(shape[::-1], method)) for image in images])
     return np.moveaxis(planes, 0, -1)
 
 
@@ -88,17 +88,18 @@ def check_sides(height: int, width: int, size: int | None) -> None:
 
 
 def upright(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
-    """Turn and mirror (H, W, 3) float32 as the EXIF data of the file's image ask.
+    """Turn and mirror (H, W, 3) as the EXIF data of the file's image ask.
 
-    What is unknown or broken asks for nothing.
+    What is unknown or broken asks for nothing. `ImageOps.exif_transpose` takes no floats in color.
     """
     try:
         orientation = image.getexif().get(ORIENTATION, 1)
     except Exception:  # broken EXIF data, on which Pillow raises nearly anything
         orientation = 1
-    if orientation == 1:
-        return pixels
-    planes = [Image.fromarray(plane) for plane in np.moveaxis(pixels, -1, 0)]
-    for plane in planes:
-        plane.getexif()[ORIENTATION] = orientation
-    return np.stack([np.asarray(ImageOps.exif_transpose(plane)) for plane in planes], axis=-1)
+    if orientation in (3, 4, 6, 7):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 7, 8):
+        pixels = pixels[:, ::-1]
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    return np.ascontiguousarray(pixels)
