@@ -167,7 +167,7 @@ def _run(
     """Run the lanes and write what comes of each round; return whether all of them ended."""
     resumed = None  # several processes might not see the same disk
     if jax.process_count() == 1:
-        resumed = folder.unfinished(lanes, job)
+        resumed = folder.load_unfinished(lanes, job)
     if resumed:
         say(f"going on with {len(resumed.lanes)} of them at step {resumed.step}")
     finished = Round({})

@@ -49,11 +49,6 @@ LATER = (
 NEEDED = {"name", "key", "settings", "completed", "error"}  # of a lane's record, to take it up
 
 
-def source_key(*numbers: int) -> str:
-    """The name of a source, or of several side by side, in sweep.json and on the page."""
-    return "-".join(("source", *map(str, numbers)))
-
-
 class SweepFolder:
     """Where the results of one sweep go.
 
@@ -194,7 +189,7 @@ class SweepFolder:
         keys = [self.keys[lanes[number].name] for number in checkpoint.lanes]
         save_checkpoint(self.path / UNFINISHED, checkpoint, keys)
 
-    def unfinished(self, lanes: list[Lane], job: Job) -> Checkpoint | None:
+    def load_unfinished(self, lanes: list[Lane], job: Job) -> Checkpoint | None:
         """What `keep_unfinished` wrote, of these lanes; None where it is of no use."""
         if self.overwriting:
             return None
@@ -221,9 +216,9 @@ class SweepFolder:
         sheet, page = self.path / SHEET, self.path / PAGE
         io.save_image(make_sweep_sheet(self.grid, cells, sources), sheet)
         images = {self.file_of(lane).name: cells[lane.name].image for lane in self.grid.lanes}
-        images |= {source_key(number): image for number, image in enumerate(sources)}
+        images |= {_source_key(number): image for number, image in enumerate(sources)}
         for numbers in {lane.style for lane in self.grid.lanes if len(lane.style) > 1}:
-            images[source_key(*numbers)] = join_pictures([sources[number] for number in numbers])
+            images[_source_key(*numbers)] = join_pictures([sources[number] for number in numbers])
         own_size = min(io.long_side(self.grid.sources[0].file), MAX_SIZE_OFFERED)
         full_size = max(self.grid.lanes[0].settings.size, own_size)
         write_bytes(page, make_page(self._sweep() | {"full_size": full_size}, images).encode())
@@ -249,7 +244,7 @@ class SweepFolder:
                 for axis in self.grid.axes
             ],
             "sources": [
-                {"key": source_key(n), "role": each.role, "label": each.label, "file": each.file}
+                {"key": _source_key(n), "role": each.role, "label": each.label, "file": each.file}
                 for n, each in enumerate(self.grid.sources)
             ],
             "lanes": [self._records[n.name] for n in self.grid.lanes if n.name in self._records],
@@ -326,6 +321,11 @@ class SweepFolder:
                 return f"there {lane.name} has {_first_difference(then, now)}"
         foreign = sorted(set(earlier) - set(self.keys))
         return f"it has the lane {foreign[0]}" if foreign else None
+
+
+def _source_key(*numbers: int) -> str:
+    """The name of a source, or of several side by side, in sweep.json and on the page."""
+    return "-".join(("source", *map(str, numbers)))
 
 
 def _read_inputs(grid: Grid) -> dict[str, dict[str, dict[str, str]]]:
