@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import itertools
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +21,6 @@ from nst_jax.images.color_management import srgb_profile
 
 Text = Mapping[str, str]
 
-DEPTHS = (8, 16)
 MAX_DPI = 65535  # a JPEG's resolution has 16 bits (JFIF 1.02)
 JPEG_QUALITY = 95
 MAX_JPEG_TEXT = 60_000  # bytes of EXIF data and comment; for more, Pillow 10's buffer is too small
@@ -47,7 +47,7 @@ class SaveOptions:
     exif: bytes | None = None
 
     def __post_init__(self) -> None:
-        if self.bits not in DEPTHS:
+        if self.bits not in (8, 16):
             raise SettingsError(f"bits is {self.bits}; wanted 8 or 16")
         if self.dpi is not None and not (isinstance(self.dpi, int) and 1 <= self.dpi <= MAX_DPI):
             raise SettingsError(f"dpi is {self.dpi}; wanted a whole number, 1 to {MAX_DPI}")
@@ -109,11 +109,11 @@ def _write_png(stream: BinaryIO, pixels: np.ndarray, text: Text, options: SaveOp
         name = keyword.encode("latin-1", "replace")[:79]  # then: not compressed, of no language
         chunks.append((b"iTXt", name + bytes(5) + value.encode("utf-8", "backslashreplace")))
     if options.exif:
-        chunks.append(
-            (b"eXIf", exif.to_bytes(exif.describe(options.exif, pixels.shape, options.dpi)))
-        )
+        described = exif.describe(options.exif, pixels.shape, options.dpi)
+        chunks.append((b"eXIf", exif.to_bytes(described)))
     stream.write(b"\x89PNG\r\n\x1a\n")
-    for kind, data in (*chunks, *((b"IDAT", data) for data in _compress(pixels)), (b"IEND", b"")):
+    compressed = ((b"IDAT", data) for data in _compress(pixels) if data)
+    for kind, data in itertools.chain(chunks, compressed, [(b"IEND", b"")]):
         stream.write(struct.pack(">I", len(data)) + kind + data)
         stream.write(struct.pack(">I", zlib.crc32(data, zlib.crc32(kind))))
 
