@@ -139,7 +139,7 @@ def _plan(recorded: Recorded, options: argparse.Namespace, settings: Settings) -
     else:
         weights = find_recorded_weights(recorded)
     make_program(settings, weights)  # refuses layers that the network lacks
-    settings = with_files_found(settings, recorded, but=vars(options))
+    settings = with_files_found(settings, recorded, as_given=vars(options))
     stop = None if hasattr(options, "steps") else recorded.stopped_at
     return _Run(
         settings,

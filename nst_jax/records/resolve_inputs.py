@@ -14,6 +14,7 @@ from typing import Any
 from nst_jax.errors import ImageError, WeightsError
 from nst_jax.files import sha256_of
 from nst_jax.records.read import Recorded
+from nst_jax.records.write import file_metadata
 from nst_jax.settings.settings import Settings
 from nst_jax.weights.locate import available_weights, find_weights
 from nst_jax.weights.parameters import Weights
@@ -31,7 +32,7 @@ def find_input(recorded: Recorded, role: str) -> str | None:
     file, digest = (recorded.inputs[role][key] for key in ("file", "sha256"))
     folder, flag = recorded.path.parent, "--" + _kind(role).replace("_", "-")
     for path in (Path(file), folder / file, folder / Path(file).name):
-        if path.is_file() and _digest(path) == digest:
+        if path.is_file() and file_metadata(path)["sha256"] == digest:
             return str(path)
     if Path(file).exists():
         raise ImageError(
@@ -47,13 +48,13 @@ def find_styles(recorded: Recorded) -> tuple[str, ...]:
     return tuple(file for role in roles if (file := find_input(recorded, role)) is not None)
 
 
-def with_files_found(settings: Settings, recorded: Recorded, but: Container[str]) -> Settings:
+def with_files_found(settings: Settings, recorded: Recorded, as_given: Container[str]) -> Settings:
     """Settings in which the files that they share with the record's are where they are now.
 
     Args:
         settings: of the run to be.
         recorded: the other run.
-        but: names of the settings whose files are taken as they are.
+        as_given: names of the settings whose files are taken as they are.
 
     Raises:
         ImageError: one is gone, or another by now.
@@ -61,7 +62,7 @@ def with_files_found(settings: Settings, recorded: Recorded, but: Container[str]
     changes: dict[str, Any] = {}
     for name in _file_settings(recorded):
         value = getattr(settings, name)
-        if name in but or value != getattr(recorded.settings, name):
+        if name in as_given or value != getattr(recorded.settings, name):
             continue
         roles = [role for role in recorded.inputs if _kind(role) == name]
         found = {recorded.inputs[role]["file"]: find_input(recorded, role) for role in roles}
@@ -97,13 +98,6 @@ def _file_settings(recorded: Recorded) -> set[str]:
     """Names of the settings that are, or hold, files among the inputs."""
     fields = {field.name for field in dataclasses.fields(Settings)}
     return fields & {_kind(role) for role in recorded.inputs}
-
-
-def _digest(path: Path) -> str:
-    try:
-        return sha256_of(path)
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def find_recorded_weights(recorded: Recorded) -> Weights:

@@ -82,7 +82,7 @@ def test_settings_that_name_files(folder):
     (folder / "moved").mkdir()
     Path("start.png").rename("moved/start.png")
     recorded = read_recorded(write(record, "moved/out.json"))
-    found = with_files_found(recorded.settings, recorded, but=())
+    found = with_files_found(recorded.settings, recorded, as_given=())
     assert found == Settings(init="moved/start.png")
     inputs = inputs_of(init="moved/start.png")
     assert is_unchanged(found, inputs, recorded)
@@ -90,7 +90,7 @@ def test_settings_that_name_files(folder):
     assert not is_unchanged(Settings(), {}, recorded)
     assert not is_unchanged(Settings(init=found.init, seed=1), inputs, recorded)
     Path("moved/start.png").unlink()
-    assert with_files_found(Settings(init="noise"), recorded, but=()) == Settings(init="noise")
-    assert with_files_found(recorded.settings, recorded, but=("init",)) == recorded.settings
+    assert with_files_found(Settings(init="noise"), recorded, as_given=()) == Settings(init="noise")
+    assert with_files_found(recorded.settings, recorded, as_given=("init",)) == recorded.settings
     with pytest.raises(ImageError, match=r"start\.png: is not there any more.* --init FILE"):
-        with_files_found(recorded.settings, recorded, but=())
+        with_files_found(recorded.settings, recorded, as_given=())
