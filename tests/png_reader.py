@@ -1,4 +1,4 @@
-"""A reader of PNG files in colour, from the specification alone: chunks, filters, pixels.
+"""A reader of PNG files in color, from the specification alone: chunks, filters, pixels.
 
 Portable Network Graphics Specification (Third Edition); slow, and for small pictures.
 """

@@ -1,1 +1,1 @@
-"""Pictures as arrays: reading, writing, resizing, colours, masks."""
+"""Images as arrays: reading, writing, resizing, colors, masks."""

@@ -2,7 +2,7 @@
 
 A mask is float32 in [0, 1], (H, W): 1 inside the region, 0 outside. The masks of one image are
 (R, H, W). They come from gray pictures, one for each region, or from one picture in which each
-region has a color. Everything here is pure; `inputs` reads the files.
+region has a color. Everything here is pure; `engine.regions` reads the files.
 """
 
 import numpy as np
@@ -36,6 +36,9 @@ def gray_mask(picture: np.ndarray) -> np.ndarray:
 
     Args:
         picture: (H, W, 3), in [0, 1].
+
+    Returns:
+        (H, W) float32, in [0, 1].
     """
     noise = GRAY_NOISE / 255
     return ((picture.mean(axis=-1) - noise) / (1 - 2 * noise)).clip(0, 1).astype(np.float32)
@@ -51,7 +54,7 @@ def colors_of(picture: np.ndarray) -> np.ndarray:
         picture: (H, W, 3), in [0, 1].
 
     Returns:
-        (R, 3), in bytes.
+        (R, 3) integers, 0 to 255.
 
     Raises:
         ImageError: there is none, or there are more than `MAX_REGIONS`.
@@ -78,10 +81,10 @@ def split_colors(picture: np.ndarray, colors: np.ndarray) -> np.ndarray:
 
     Args:
         picture: (H, W, 3), in [0, 1].
-        colors: (R, 3), in bytes.
+        colors: (R, 3), 0 to 255.
 
     Returns:
-        (R, H, W), of 0 and 1.
+        (R, H, W) float32, of 0 and 1.
     """
     pixels = _as_bytes(picture)
     distances = np.stack([np.square(pixels - color).sum(axis=-1) for color in colors])
@@ -102,6 +105,9 @@ def fit(masks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     Args:
         masks: (R, H, W), in [0, 1].
         shape: (height, width) wanted.
+
+    Returns:
+        (R, height, width) float32, in [0, 1].
 
     Raises:
         ImageError: the masks' sides have another ratio.

@@ -20,7 +20,7 @@ from nst_jax.images.color_transfer import (
 
 EXACT = 1e-6  # of values about 1: float32
 STATISTICS = 1e-6  # of means and covariances, in float64 of float32 images
-CHROMA = 1e-6  # likewise
+CHROMA = 1e-6  # float32, too
 MATRICES = 1e-9  # relative; float64 throughout, covariances with conditions of 100
 
 # Y', I, Q of NTSC to three digits; and Cb, Cr of ITU-R BT.601.
@@ -49,7 +49,7 @@ def plain(color, height=20, width=30):
 
 
 def along(random, direction):
-    """Colours on a line through gray."""
+    """Colors on a line through gray."""
     values = random.uniform(-0.3, 0.3, (20, 30, 1))
     return (0.5 + values * np.array(direction)).astype(np.float32)
 

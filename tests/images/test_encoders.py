@@ -113,7 +113,7 @@ def test_16_bits_survive(tmp_path, name, shape):
 
 @pytest.mark.parametrize(("name", "bits"), FILES)
 def test_every_format_is_tagged_as_srgb(tmp_path, name, bits):
-    """The profile is there; a program that ignores it shows the same colours."""
+    """The profile is there; a program that ignores it shows the same colors."""
     pixels = picture(40, 64)
     save_image(pixels / 255, tmp_path / name, options=SaveOptions(bits))
     with Image.open(tmp_path / name) as saved:
