@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"  # scales begin otherwise than in 0.1
 
 if TYPE_CHECKING:
-    from nst_jax.engine.rounds import SweepProgress
-    from nst_jax.engine.sweep_api import sweep
-    from nst_jax.engine.transfer import Progress, Result, stylize
+    from nst_jax.engine.api import stylize, sweep
+    from nst_jax.engine.results import Progress, Result, SweepProgress
     from nst_jax.errors import ImageError, NSTError, SettingsError, WeightsError
     from nst_jax.images.encoders import SaveOptions
     from nst_jax.images.io import load_image, read_exif, save_image
@@ -24,12 +23,12 @@ _MODULES = {
     "ImageError": "errors",
     "NSTError": "errors",
     "PRESETS": "settings.settings",
-    "Progress": "engine.transfer",
-    "Result": "engine.transfer",
     "SaveOptions": "images.encoders",
+    "Progress": "engine.results",
+    "Result": "engine.results",
     "Settings": "settings.settings",
     "SettingsError": "errors",
-    "SweepProgress": "engine.rounds",
+    "SweepProgress": "engine.results",
     "Weights": "weights.parameters",
     "WeightsError": "errors",
     "find_weights": "weights.locate",
@@ -39,8 +38,8 @@ _MODULES = {
     "normalize": "weights.parameters",
     "read_exif": "images.io",
     "save_image": "images.io",
-    "stylize": "engine.transfer",
-    "sweep": "engine.sweep_api",
+    "stylize": "engine.api",
+    "sweep": "engine.api",
 }
 __all__ = [  # noqa: F822
     "PRESETS",

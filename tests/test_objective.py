@@ -12,7 +12,7 @@ from layouts import OXFORD_MEAN, random_network
 
 from nst_jax import Settings, stylize
 from nst_jax.engine.program import make_program, objective, prepare, style_grams
-from nst_jax.engine.transfer import compute_targets
+from nst_jax.engine.targets import compute_targets
 from nst_jax.losses import guidance
 from nst_jax.losses.terms import LossWeights, Targets
 from nst_jax.network.vgg import PRECISIONS

@@ -4,30 +4,24 @@ import argparse
 import contextlib
 import dataclasses
 import math
-import os
 import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
 
 from nst_jax.cli.output_flags import output_flags_of, save_options, with_exif
+from nst_jax.cli.picture import intermediate_path
 from nst_jax.cli.progress import Interruption, LanesBar, answer, say
+from nst_jax.cli.report import describe_network, say_scales_and_regions, without_impossible
 from nst_jax.cli.settings_flags import read_settings
-from nst_jax.cli.stylize import (
-    as_far_as_possible,
-    intermediate_path,
-    say_regions,
-    say_scales,
-)
 from nst_jax.engine import distributed
 from nst_jax.engine.device_memory import as_text
-from nst_jax.engine.inputs import choose_weights
-from nst_jax.engine.job import Job, prepare
-from nst_jax.engine.lanes import Plan as LanePlan
+from nst_jax.engine.problem import Problem, choose_weights, prepare_problem
 from nst_jax.engine.pyramid import enlarge
-from nst_jax.engine.rounds import Options, Round, Runner, SweepCallback, SweepProgress
+from nst_jax.engine.results import SweepCallback, SweepProgress
+from nst_jax.engine.runner import Round, Runner, RunOptions
 from nst_jax.errors import FailedLanesError, SettingsError
 from nst_jax.images import io
 from nst_jax.settings.settings import Settings
@@ -97,7 +91,7 @@ class Plan:
     output: Path
 
 
-def paint(plan: Plan, options: argparse.Namespace, arguments: Sequence[str]) -> bool:
+def paint_lanes(plan: Plan, options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     """Run a grid into a folder; return whether it went to its end.
 
     Of several processes the first alone looks at the folder, writes and answers.
@@ -107,12 +101,15 @@ def paint(plan: Plan, options: argparse.Namespace, arguments: Sequence[str]) -> 
     """
     if options.distributed:
         distributed.join()
-    how = Options(None, options.report_every, options.save_every, options.lanes, options.memory)
-    if how.save_every and jax.process_count() > 1:
+    run_options = RunOptions(
+        None, options.report_every, options.save_every, options.lanes, options.memory
+    )
+    if run_options.save_every and jax.process_count() > 1:
         raise SettingsError("--save-every works in one process only; leave out --distributed")
-    settings, saving = read_settings(options), save_options(options)
-    weights = load_weights(find_weights(settings.weights))
-    grid = plan.make_grid(as_far_as_possible(settings, weights))
+    wanted, saving = read_settings(options), save_options(options)
+    weights = load_weights(find_weights(wanted.weights))
+    grid = plan.make_grid(without_impossible(wanted, weights))
+    say(describe_network(weights, wanted))
     weights = choose_weights(grid.lanes[0].settings, weights)
     saving = with_exif(saving, options, grid.sources[0].file)
     again = {
@@ -126,9 +123,9 @@ def paint(plan: Plan, options: argparse.Namespace, arguments: Sequence[str]) -> 
     lanes = distributed.decided_by_first(lambda: folder.resume(options.overwrite))
     if len(lanes) < len(grid.lanes):
         say(f"{plan.output}: {len(grid.lanes) - len(lanes)} of {len(grid.lanes)} are finished")
-    with _created(folder), Interruption() as interruption:
-        job = _prepare(lanes, grid, weights) if lanes else None
-        completed = job is None or _run(folder, lanes, job, how, interruption)
+    created = folder.created() if distributed.is_first() else contextlib.nullcontext()
+    with created, Interruption() as interruption:
+        completed = not lanes or _run(folder, lanes, weights, run_options, interruption)
         interruption.saving = True
         failures = folder.failures()
         for failure in failures:
@@ -141,44 +138,34 @@ def paint(plan: Plan, options: argparse.Namespace, arguments: Sequence[str]) -> 
     return completed
 
 
-@contextlib.contextmanager
-def _created(folder: SweepFolder) -> Iterator[None]:
-    """The folder made, in the process that writes; and a watch kept on the others."""
-
-    def when_lost() -> None:
-        say(f"nst-jax: {distributed.LOST}; the finished ones are in {folder.path}")
-        os._exit(1)
-
-    with distributed.watching(when_lost):
-        with folder.created() if distributed.is_first() else contextlib.nullcontext():
-            yield
-
-
-def _prepare(lanes: Sequence[Lane], grid: Grid, weights: Weights) -> Job:
+def _prepare(lanes: Sequence[Lane], grid: Grid, weights: Weights) -> Problem:
     files = [source.file for source in grid.sources]
     contents = tuple(None if lane.content is None else files[lane.content] for lane in lanes)
     styles = tuple(tuple(files[number] for number in lane.style) for lane in lanes)
-    return prepare(contents, styles, [lane.settings for lane in lanes], weights)
+    return prepare_problem(contents, styles, [lane.settings for lane in lanes], weights)
 
 
 def _run(
-    folder: SweepFolder, lanes: list[Lane], job: Job, how: Options, interruption: Interruption
+    folder: SweepFolder,
+    lanes: list[Lane],
+    weights: Weights,
+    options: RunOptions,
+    interruption: Interruption,
 ) -> bool:
     """Run the lanes and write what comes of each round; return whether all of them ended."""
+    problem = _prepare(lanes, folder.grid, weights)
     resumed = None  # several processes might not see the same disk
     if jax.process_count() == 1:
-        resumed = folder.load_unfinished(lanes, job)
+        resumed = folder.load_unfinished(lanes, problem)
     if resumed:
         say(f"going on with {len(resumed.lanes)} of them at step {resumed.step}")
     finished = Round({})
     with LanesBar() as bar:
-        callback = _make_callback(folder, lanes, job, interruption, bar)
-        runner = Runner(job, dataclasses.replace(how, callback=callback), resumed)
+        callback = _make_callback(folder, lanes, problem, interruption, bar)
+        runner = Runner(problem, dataclasses.replace(options, callback=callback), resumed)
         if distributed.is_first():
-            say(describe_plan(runner.plan, len(lanes), len(runner.rounds())))
-            say_scales(job.settings[0], job.scales)
-            for regions in dict.fromkeys(job.regions):
-                say_regions(regions, job.weights, job.settings[0])
+            say(describe_rounds(runner, len(lanes)))
+            say_scales_and_regions(problem)
         del resumed  # the runner lets go of it after its rounds
         for finished in runner.run():
             interruption.saving = finished.stopped
@@ -190,13 +177,13 @@ def _run(
     return not finished.stopped
 
 
-def describe_plan(plan: LanePlan, lanes: int, rounds: int) -> str:
+def describe_rounds(runner: Runner, lanes: int) -> str:
     """One line on how many lanes run at once, and what that needs."""
-    at_once = plan.lanes * jax.process_count()
+    at_once, rounds = runner.executor.lanes * jax.process_count(), len(runner.rounds())
     devices = jax.devices()
     return (
         f"{min(at_once, lanes)} of {lanes} lanes at once on {len(devices)} {devices[0].platform} "
-        f"device{'s' if len(devices) > 1 else ''}, {as_text(plan.bytes)} of memory"
+        f"device{'s' if len(devices) > 1 else ''}, {as_text(runner.needed_bytes)} of memory"
         + (" on each" if len(devices) > 1 else "")
         + (f", in {rounds} rounds" if rounds > 1 else "")
     )
@@ -217,14 +204,18 @@ def _keep(folder: SweepFolder, last: Round, lanes: list[Lane]) -> None:
 
 
 def _make_callback(
-    folder: SweepFolder, lanes: list[Lane], job: Job, interruption: Interruption, bar: LanesBar
+    folder: SweepFolder,
+    lanes: list[Lane],
+    problem: Problem,
+    interruption: Interruption,
+    bar: LanesBar,
 ) -> SweepCallback:
     def callback(progress: SweepProgress) -> None:
         interruption.stoppable = True
         if distributed.is_first():
             bar.show(progress)
         if progress.images is not None and 0 < progress.step < progress.steps:
-            pictures = enlarge(progress.images, job.scales[-1].shape)
+            pictures = enlarge(progress.images, problem.scales[-1].shape)
             for number, image in zip(progress.lanes, pictures, strict=True):
                 path = intermediate_path(folder.file_of(lanes[number]), progress.step)
                 io.save_image(image, path, options=folder.saving)

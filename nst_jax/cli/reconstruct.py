@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nst_jax.cli.lanes import Plan, add_folder_flag, add_lane_flags, paint
+from nst_jax.cli.lanes import Plan, add_folder_flag, add_lane_flags, paint_lanes
+from nst_jax.cli.picture import add_output_flags
 from nst_jax.cli.settings_flags import add_settings_flags, flags_of, names, settings_asked
-from nst_jax.cli.stylize import add_output_flags
 from nst_jax.errors import SettingsError
 from nst_jax.settings.settings import Settings, without_idle_layers
 from nst_jax.sweeps import grid
@@ -70,7 +70,7 @@ def run_command(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
         return ["reconstruct", kind, image, "-o", lane.name, *_flags_of(lane.settings)]
 
     output = options.output or Path(f"{Path(image).stem}-{kind}")
-    return paint(Plan(make_grid, command_for_one, output), options, arguments)
+    return paint_lanes(Plan(make_grid, command_for_one, output), options, arguments)
 
 
 def _flags_of(settings: Settings) -> list[str]:

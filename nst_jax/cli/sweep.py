@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nst_jax.cli.lanes import Plan, add_folder_flag, add_lane_flags, paint
+from nst_jax.cli.lanes import Plan, add_folder_flag, add_lane_flags, paint_lanes
+from nst_jax.cli.picture import add_output_flags
 from nst_jax.cli.settings_flags import (
     add_settings_flags,
     flags_of,
@@ -15,8 +16,8 @@ from nst_jax.cli.settings_flags import (
     numbers,
     whole_numbers,
 )
-from nst_jax.cli.stylize import add_output_flags, check_transfer
-from nst_jax.engine.style_images import files_of
+from nst_jax.cli.stylize import check_transfer
+from nst_jax.engine.style_images import list_files
 from nst_jax.errors import SettingsError
 from nst_jax.images.color_transfer import COLOR_MAPS
 from nst_jax.settings.settings import COLORS, INITS, Settings
@@ -93,11 +94,11 @@ def run_command(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     output = options.output or Path(f"{Path(options.content).stem}-sweep")
 
     def make_grid(settings: Settings) -> Grid:
-        styles = tuple(Source("style", style) for style in files_of(options.styles))
+        styles = tuple(Source("style", style) for style in list_files(options.styles))
         sources = (Source("content", options.content), *styles)
         return grid.make_grid(settings, sources, _axes(options, settings, sources))
 
-    return paint(Plan(make_grid, _command_for_one, output), options, arguments)
+    return paint_lanes(Plan(make_grid, _command_for_one, output), options, arguments)
 
 
 def _axes(

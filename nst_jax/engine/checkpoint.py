@@ -16,10 +16,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 import nst_jax
-from nst_jax.engine import lanes
+from nst_jax.engine.executors import take_lanes
 from nst_jax.engine.program import Carry, Program, lane_axes, start
 from nst_jax.engine.pyramid import Scale, scale_at
-from nst_jax.engine.rounds import Checkpoint, History
+from nst_jax.engine.results import History
+from nst_jax.engine.runner import Checkpoint
 from nst_jax.files import replacing
 from nst_jax.losses.terms import Losses
 
@@ -37,7 +38,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, keys: Sequence[str]) -> 
     Raises:
         OSError: the disk is full, or the folder cannot be written.
     """
-    facts = {
+    metadata = {
         "keys": list(keys),
         "step": checkpoint.step,
         "seconds": checkpoint.seconds,
@@ -51,7 +52,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, keys: Sequence[str]) -> 
     arrays = {name: np.asarray(leaf, order="C") for name, leaf in _named(checkpoint.carry)}
     with replacing(path) as temporary:
         try:
-            save_file(arrays, temporary, {METADATA: json.dumps(facts)})
+            save_file(arrays, temporary, {METADATA: json.dumps(metadata)})
         except SafetensorError as error:  # how it reports what the system says
             raise OSError(str(error)) from error
 
@@ -73,19 +74,19 @@ def load_checkpoint(
     """
     try:
         with safe_open(path, "np") as file:
-            facts = json.loads(file.metadata()[METADATA])
+            metadata = json.loads(file.metadata()[METADATA])
             arrays = {name: file.get_tensor(name) for name in file.keys()}
-        kept = [at for at, key in enumerate(facts["keys"]) if key in numbers]
-        if not kept or facts["versions"] != _versions():
+        kept = [at for at, key in enumerate(metadata["keys"]) if key in numbers]
+        if not kept or metadata["versions"] != _versions():
             return None
-        shape = (*scale_at(scales, facts["step"] - 1).shape, 3)
-        carry = _as_carry(program, shape, len(facts["keys"]), arrays)
+        shape = (*scale_at(scales, metadata["step"] - 1).shape, 3)
+        carry = _as_carry(program, shape, len(metadata["keys"]), arrays)
         return Checkpoint(
-            lanes=tuple(numbers[facts["keys"][at]] for at in kept),
-            step=facts["step"],
-            carry=lanes.take_lanes(carry, lane_axes(program), kept),
-            histories=[_as_history(facts["histories"][at]) for at in kept],
-            seconds=facts["seconds"],
+            lanes=tuple(numbers[metadata["keys"][at]] for at in kept),
+            step=metadata["step"],
+            carry=take_lanes(carry, lane_axes(program), kept),
+            histories=[_as_history(metadata["histories"][at]) for at in kept],
+            seconds=metadata["seconds"],
         )
     except (OSError, SafetensorError, LookupError, TypeError, ValueError):
         return None

@@ -4,13 +4,10 @@ Lanes do not depend on each other, so processes meet only between rounds, to gat
 are joined with JAX's own `jax.distributed`.
 """
 
-import contextlib
 import os
 import pickle
-import socket
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar
 
 import jax
@@ -23,9 +20,8 @@ T = TypeVar("T")
 
 # What to pass to `jax.distributed.initialize` where no cluster's scheduler tells it.
 ADDRESS, COUNT, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
-HEARTBEAT_SECONDS = 30  # also that a process which ends waits for the others; JAX: 100 and 300
-PATIENCE_SECONDS = 5.0  # for a connection between two processes
-FAREWELL = b"."
+# After which a process that is gone ends the others; also that one which ends waits for them.
+HEARTBEAT_SECONDS = 30  # JAX: 100 and 300
 LOST = "another process of this run is gone; run the same command again in all of them to go on"
 
 
@@ -105,57 +101,3 @@ def decided_by_first(decide: Callable[[], T]) -> T:
     if isinstance(first, NSTError):
         raise first
     return first  # type: ignore[return-value]
-
-
-@contextlib.contextmanager
-def watching(when_lost: Callable[[], None]) -> Iterator[None]:
-    """Call `when_lost` in a thread as soon as another process dies, not at the next `gather`.
-
-    Each process keeps a connection to the first. Where none can be made, JAX's own heartbeat ends
-    the run after `HEARTBEAT_SECONDS`.
-    """
-    connections = _connect() if jax.process_count() > 1 else []
-    ending = threading.Event()
-    for one in connections:
-        watcher = threading.Thread(target=_wait_for_end, args=(one, ending, when_lost), daemon=True)
-        watcher.start()
-    try:
-        yield
-        for one in connections:
-            with contextlib.suppress(OSError):  # that process has ended as well
-                one.sendall(FAREWELL)
-    finally:  # after an error without a farewell: the others are not to wait for this process
-        ending.set()
-        for one in connections:
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_WR)
-
-
-def _connect() -> list[socket.socket]:
-    """Connections to the first process, or from the first to all others; or none."""
-    listener = socket.create_server(("", 0)) if is_first() else None
-    address = (socket.gethostname(), listener.getsockname()[1]) if listener else ("", 0)
-    host, port = gather(address)[0]
-    connections = []
-    with contextlib.suppress(OSError), listener or contextlib.nullcontext():
-        if listener is None:
-            connections.append(socket.create_connection((host, port), PATIENCE_SECONDS))
-        else:
-            listener.settimeout(PATIENCE_SECONDS)
-            while len(connections) < jax.process_count() - 1:
-                connections.append(listener.accept()[0])
-    for one in connections:
-        one.settimeout(None)
-    return connections
-
-
-def _wait_for_end(
-    connection: socket.socket, ending: threading.Event, when_lost: Callable[[], None]
-) -> None:
-    """Wait until the other side closes; a farewell before that says that all is well."""
-    try:
-        last = connection.recv(1)
-    except OSError:
-        last = b""
-    if last != FAREWELL and not ending.is_set():
-        when_lost()

@@ -4,63 +4,127 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from nst_jax.engine.inputs import first_image, initial_image
-from nst_jax.engine.pyramid import Scale, enlarge, image_at, images_at
+from nst_jax.engine.pyramid import Scale, enlarge, image_at
 from nst_jax.engine.regions import Regions, restore
-from nst_jax.engine.style_images import Painting
-from nst_jax.images.resize import resize
+from nst_jax.engine.style_images import StyleImage
+from nst_jax.images import resize
+from nst_jax.images.color_transfer import to_gray
 from nst_jax.settings.settings import Settings
 
 
-class Starts(NamedTuple):
-    """Where one run, or one lane, begins each scale.
+class InitialImages(NamedTuple):
+    """Where one lane begins each scale.
 
     Attributes:
-        settings: of the run.
-        content: (H, W, 3), the photograph as the losses see it, at full size; or None.
-        paintings: at full size.
-        regions: likewise, or None.
+        settings: of the lane.
+        content: (H, W, 3), the content image as the losses see it, at full size; or None.
+        style_images: at full size.
+        regions: at full size, or None.
+        file: (H', W', 3), the image that `settings.init` names, of any size; None where it names
+            no file.
     """
 
     settings: Settings
     content: np.ndarray | None
-    paintings: Sequence[Painting]
-    regions: Regions | None
+    style_images: Sequence[StyleImage]
+    regions: Regions | None = None
+    file: np.ndarray | None = None
 
-    def first(self, scale: Scale) -> np.ndarray:
-        """(H, W, 3), the initial image of a run that begins at this scale."""
+    def coarsest_image(self, scale: Scale) -> np.ndarray:
+        """(H, W, 3), float32, the initial image of a run that begins at this scale."""
         return self._restored(self._initial(scale, self.settings.init_noise), scale)
 
-    def following(self, coarse: np.ndarray, scale: Scale) -> np.ndarray:
-        """(H, W, 3), the image with which this scale begins, from what the one before has come to.
+    def refine(self, coarse: np.ndarray, scale: Scale) -> np.ndarray:
+        """The image with which this scale begins, from what the one before has come to.
 
-        That image, enlarged, has no detail, and what a photograph had of it would have to be found
-        again. So the detail is that of the initial image: it keeps its own, and takes over what the
-        coarse steps have changed. Noise gives none, since what is sharp in noise is not wanted.
+        That image, enlarged, has no detail, and what a content image had of it would have to be
+        found again. So the detail is that of the initial image: it keeps its own, and takes over
+        what the coarse steps have changed. Noise gives none, since what is sharp in noise is not
+        wanted.
 
         Args:
             coarse: (h, w, 3), the outcome of the scale before.
             scale: which begins.
+
+        Returns:
+            (H, W, 3), float32.
         """
         enlarged = enlarge(coarse, scale.shape)
         share = 0.0 if self.settings.init == "noise" else 1.0 - self.settings.init_noise
         if share:
             initial = self._initial(scale)
-            smooth = enlarge(resize(initial, (coarse.shape[0], coarse.shape[1])), scale.shape)
-            enlarged = enlarged + np.float32(share) * (initial - smooth)
+            smooth = resize.resize(initial, (coarse.shape[0], coarse.shape[1]))
+            enlarged = enlarged + np.float32(share) * (initial - enlarge(smooth, scale.shape))
         return self._restored(enlarged, scale)
-
-    def regions_at(self, scale: Scale) -> Regions | None:
-        """The regions of the image at this scale."""
-        return None if self.regions is None else self.regions.at(scale.shape)
 
     def _initial(self, scale: Scale, noise: float = 0.0) -> np.ndarray:
         settings = self.settings
-        images = images_at(scale, self.content, first_image(self.paintings))
-        grey, key = settings.colors == "luminance", jax.random.key(settings.seed)
-        return np.asarray(initial_image(key, settings.init, *images, noise, grey), np.float32)
+        first_style = self.style_images[0].image if self.style_images else None
+        image = initial_image(
+            jax.random.key(settings.seed),
+            settings.init,
+            image_at(scale, self.content),
+            image_at(scale, first_style),
+            file=self.file,
+            noise=noise,
+            gray=settings.colors == "luminance",
+        )
+        return np.asarray(image, np.float32)
 
     def _restored(self, image: np.ndarray, scale: Scale) -> np.ndarray:
-        return restore(self.regions_at(scale), image, image_at(scale, self.content))
+        regions = None if self.regions is None else self.regions.at(scale.shape)
+        return restore(regions, image, image_at(scale, self.content))
+
+
+def output_shape(content: np.ndarray | None, style: np.ndarray | None) -> tuple[int, int, int]:
+    """(H, W, 3) of the generated image: that of the content image, or of the only one there is."""
+    image = style if content is None else content
+    assert image is not None  # `check_given` has seen to it
+    return image.shape[0], image.shape[1], 3
+
+
+def initial_image(
+    key: jax.Array,
+    init: str,
+    content: np.ndarray | None,
+    style: np.ndarray | None,
+    *,
+    file: np.ndarray | None = None,
+    noise: float = 0.0,
+    gray: bool = False,
+) -> np.ndarray | jax.Array:
+    """The image that the optimization starts from.
+
+    Args:
+        key: of the noise.
+        init: "content"; "noise": white, uniform over [0, 1]; "style": the style image, cut to the
+            content image's shape; anything else: `file`, cut to that shape.
+        content: (H, W, 3) in [0, 1]; None where the style alone is reconstructed.
+        style: (H', W', 3) in [0, 1]; None where the content alone is.
+        file: (H', W', 3) in [0, 1], of any size.
+        noise: f, how much of that image is replaced by noise: (1 − f) · image + f · noise.
+        gray: whether noise, and the image of a file, are to be gray; the other two are as they are.
+
+    Returns:
+        (H, W, 3), float32.
+    """
+    shape = output_shape(content, style)
+    if init == "noise" or noise == 1:
+        return _white_noise(key, shape, gray)
+    source = {"content": content, "style": style}.get(init)
+    if source is None:
+        assert file is not None  # `prepare_problem` has read it
+        source = to_gray(file) if gray else file
+    image = source if source.shape == shape else resize.cover(source, shape[:2])
+    if not noise:
+        return image
+    return (1 - noise) * image + noise * _white_noise(key, shape, gray)
+
+
+def _white_noise(key: jax.Array, shape: tuple[int, int, int], gray: bool) -> jax.Array:
+    """(H, W, 3), uniform over [0, 1]; in gray, the same in all channels."""
+    values = jax.random.uniform(key, (*shape[:2], 1) if gray else shape, jnp.float32)
+    return jnp.broadcast_to(values, shape)

@@ -1,4 +1,4 @@
-"""The programs that are compiled: the targets, and one step of the optimisation.
+"""The programs that are compiled: the targets, and one step of the optimization.
 
 Everything static stands in `Program`; loss weights, targets and parameters are arguments, so that
 another ratio or another image of the same size needs no compilation.
@@ -55,13 +55,25 @@ class Program:
     def network(self, layers: tuple[str, ...]) -> VGG:
         """The network that returns the features of these layers."""
         dtype, precision = PRECISIONS[self.precision]
-        how = (self.pooling, dtype, precision, self.padding)
-        return VGG(self.architecture, layers, self.mean, *how)
+        return VGG(
+            self.architecture,
+            layers,
+            self.mean,
+            pooling=self.pooling,
+            dtype=dtype,
+            precision=precision,
+            padding=self.padding,
+        )
 
     def make_optimizer(self) -> Optimizer:
-        """The optimiser."""
-        how = self.learning_rate, self.lbfgs_memory, self.precondition, self.lbfgs_history
-        return make_optimizer(self.optimizer, *how)
+        """The optimizer."""
+        return make_optimizer(
+            self.optimizer,
+            self.learning_rate,
+            self.lbfgs_memory,
+            self.precondition,
+            self.lbfgs_history,
+        )
 
 
 def make_program(settings: Settings, weights: Weights) -> Program:
@@ -95,7 +107,7 @@ def make_program(settings: Settings, weights: Weights) -> Program:
 class Best(NamedTuple):
     """The image with the least loss so far, (H, W, 3), and its losses, scalars.
 
-    With normalised gradients it is the newest instead that is finite: they are not the gradient of
+    With normalized gradients it is the newest instead that is finite: they are not the gradient of
     the loss, which need not fall.
     """
 
@@ -112,11 +124,11 @@ class Average(NamedTuple):
 
     Attributes:
         image: (H, W, 3).
-        filled: scalar, the sum of the weights, from 0 up to 1.
+        weight_sum: scalar, the sum of the weights, from 0 up to 1.
     """
 
     image: jax.Array
-    filled: jax.Array
+    weight_sum: jax.Array
 
 
 class Carry(NamedTuple):
@@ -124,10 +136,10 @@ class Carry(NamedTuple):
 
     Attributes:
         image: (H, W, 3), where the next gradient is taken.
-        optimizer: state of the optimiser.
+        optimizer: state of the optimizer.
         best: so far.
-        restarts: int32 scalar, how often the optimiser had to begin again.
-        shrink: scalar, what the optimiser's updates are multiplied with; 1 but after a restart.
+        restarts: int32 scalar, how often the optimizer had to begin again.
+        shrink: scalar, what the optimizer's updates are multiplied with; 1 but after a restart.
         average: where the program asks for one.
     """
 
@@ -144,7 +156,7 @@ class Carry(NamedTuple):
         return self.best.image if self.average is None else self.average.image
 
 
-def prepare(program: Program, params: Parameters) -> Parameters:
+def prepare_parameters(program: Program, params: Parameters) -> Parameters:
     """The parameters that the steps of a program read, on the device, in the form fastest there.
 
     Only those of the layers that are needed. On a CPU convolutions of many channels get their
@@ -213,8 +225,9 @@ def objective(
     normalizing = program.normalize_gradients
     observers = gram_observers(targets, weights, normalizing)
     features, grams = _observe(program, tuple(targets.content), params, image, observers)
-    how = (program.convention, grams, normalizing)
-    losses = total_loss(image[None], features, targets, weights, *how)
+    losses = total_loss(
+        image[None], features, targets, weights, program.convention, grams, normalizing
+    )
     losses = jax.tree.map(lambda per_image: per_image[0], losses)
     return losses.total, losses
 
@@ -237,7 +250,7 @@ def step(
     """Evaluate the loss and its gradient once, and update the image.
 
     Where the loss or its gradient is not finite, or the loss has exploded, the image goes back to
-    the best one and the optimiser begins again with an empty history and shorter steps.
+    the best one and the optimizer begins again with an empty history and shorter steps.
 
     Returns:
         The next carry, and the losses of the image that came in.
@@ -271,9 +284,9 @@ def _averaged(span: int, carry: Carry, failed: jax.Array) -> Average | None:
     if before is None:
         return None
     share = 2 / (span + 1)
-    filled = before.filled + share * (1 - before.filled)
-    image = before.image + share / filled * (carry.image - before.image)
-    return _select(failed, before, Average(image, filled))
+    weight_sum = before.weight_sum + share * (1 - before.weight_sum)
+    image = before.image + share / weight_sum * (carry.image - before.image)
+    return _select(failed, before, Average(image, weight_sum))
 
 
 def _select(condition, if_true, if_false):

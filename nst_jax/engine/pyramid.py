@@ -1,21 +1,19 @@
 """From coarse to fine: at which sizes a picture is optimised, and for how many steps at each.
 
-Large shapes and colours settle at a small size, where a step costs little; the full size adds the
-detail (`starts` says with which image). The losses of different sizes are not comparable.
+Large shapes and colors settle at a small size, where a step costs little; the full size adds the
+detail (`initial_images` says with which image). The losses of different sizes are not comparable.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
-from nst_jax.engine.program import Carry
-from nst_jax.engine.style_images import Painting
+from nst_jax.engine.style_images import StyleImage
 from nst_jax.images.resize import fit_size, resample, resize
 from nst_jax.settings.settings import Settings
 
-LEAST_SIDE = 32  # px, the short side of the coarsest image; the network itself permits 16
+MIN_SIDE = 32  # px, the short side of the coarsest image; the network itself permits 16
 # What the scales get of the steps, the coarsest first, by the number of scales; only the
 # proportions matter. What rounding leaves over goes to the full size. Those of two and
 # three were picked from eleven by what it cost to come to a loss, on one photograph and painting at
@@ -54,7 +52,7 @@ class Scale(NamedTuple):
 def schedule(settings: Settings, shape: Sequence[int]) -> tuple[Scale, ...]:
     """The scales of a run, the coarsest first; their steps add up to those of the settings.
 
-    Those whose short side would be less than `LEAST_SIDE`, or that would have no steps, are left
+    Those whose short side would be less than `MIN_SIDE`, or that would have no steps, are left
     out; never the full size.
 
     Args:
@@ -63,7 +61,7 @@ def schedule(settings: Settings, shape: Sequence[int]) -> tuple[Scale, ...]:
     """
     full = (shape[0], shape[1])
     divisors = [2**halvings for halvings in reversed(range(settings.scales))]
-    large = [d for d in divisors if d == 1 or min(_divided(full, d)) >= LEAST_SIDE]
+    large = [d for d in divisors if d == 1 or min(_divided(full, d)) >= MIN_SIDE]
     shares = SHARES[len(large)]
     steps = [int(settings.steps * share / sum(shares)) for share in shares[:-1]]
     steps.append(settings.steps - sum(steps))
@@ -102,28 +100,25 @@ def work_done(scales: Sequence[Scale], step: int) -> float:
     return done / whole if whole else 1.0
 
 
-def images_at(scale: Scale, content: Image, style: Image) -> tuple[Image, Image]:
-    """The content and the style image of a scale, made from those of the full size.
+def image_at(scale: Scale, image: Image) -> Image:
+    """An image of a scale, made from that of the full size.
 
-    Both get smaller by the same factor, so that strokes keep their size in the picture; but a style
-    image not so small that its short side is less than `LEAST_SIDE`.
+    Content and style images get smaller by the same factor, so that strokes keep their size in the
+    picture; but none so small that its short side is less than `MIN_SIDE`.
 
     Args:
         scale: which.
-        content: (H, W, 3) in [0, 1], or None.
-        style: (H', W', 3), or None.
+        image: (H, W, 3) in [0, 1], or None.
+
+    Returns:
+        (h, w, 3) in [0, 1], or None.
     """
-    return image_at(scale, content), image_at(scale, style)
-
-
-def image_at(scale: Scale, image: Image) -> Image:
-    """One image of a scale, likewise."""
     return None if image is None else _shrunk(image, scale.divisor)
 
 
-def paintings_at(scale: Scale, paintings: Sequence[Painting]) -> list[list[np.ndarray]]:
-    """The images of each painting at a scale, likewise."""
-    return [[_shrunk(image, scale.divisor) for image in each.scaled] for each in paintings]
+def style_images_at(scale: Scale, style_images: Sequence[StyleImage]) -> list[list[np.ndarray]]:
+    """For each style image its sizes (h, w, 3) at this scale."""
+    return [[_shrunk(image, scale.divisor) for image in each.scaled] for each in style_images]
 
 
 def enlarge(images: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -135,18 +130,6 @@ def enlarge(images: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.stack([resample(image, shape) for image in images])
 
 
-def carry_up(begin: Callable[[np.ndarray], Carry], carry: Carry) -> Carry:
-    """The first carry of a scale, from the last one of the scale before.
-
-    The image is the best one, or the average. The optimiser begins anew.
-
-    Args:
-        begin: outcomes of the scale before → the first carry of the next.
-        carry: of one image, or of lanes.
-    """
-    return begin(jax.device_get(carry.outcome))._replace(restarts=carry.restarts)
-
-
 def _divided(shape: tuple[int, int], divisor: int) -> tuple[int, int]:
     """A shape with its long side divided, halves up, and the other side in proportion."""
     return fit_size(*shape, max(1, (2 * max(shape) + divisor) // (2 * divisor)))
@@ -154,6 +137,6 @@ def _divided(shape: tuple[int, int], divisor: int) -> tuple[int, int]:
 
 def _shrunk(image: np.ndarray, divisor: int) -> np.ndarray:
     full = (image.shape[0], image.shape[1])
-    while divisor > 1 and min(_divided(full, divisor)) < LEAST_SIDE:
+    while divisor > 1 and min(_divided(full, divisor)) < MIN_SIDE:
         divisor //= 2
     return image if divisor == 1 else resize(image, _divided(full, divisor))

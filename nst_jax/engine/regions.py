@@ -1,8 +1,8 @@
-"""The regions of a run: their masks, read and checked, and the painting that each takes.
+"""The regions of a run: their masks, read and checked, and the style image that each takes.
 
-A region without a painting stays as it was photographed, as does what is in no region. Matching the
-content alone would not do that: within 76 px of its edge conv4_2 sees the painted region, too, and
-pulls at both. So these pixels begin as the photograph's, and have no gradient.
+A region without a style image stays as the content image, as does what is in no region. Matching
+the content alone would not do that: within 76 px of its edge conv4_2 sees the painted region, too,
+and pulls at both. So these pixels begin as the content image's, and have no gradient.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nst_jax.engine.style_images import Painting
+from nst_jax.engine.style_images import StyleImage
 from nst_jax.errors import ImageError, SettingsError
 from nst_jax.images import io, masks
 from nst_jax.images.resize import interpolate
@@ -27,14 +27,14 @@ class Regions:
 
     Attributes:
         masks: (R, H, W), float32, of the generated image; their sum is 1 at most.
-        paintings: number of each region's painting, from 0; None for one without style.
-        style_masks: (H', W') of the region's painting, the part that gives the texture; None for
+        styles: number of each region's style image, from 0; None for one without style.
+        style_masks: (H', W') of the region's style image, the part that gives the texture; None for
             the whole.
         facts: what a user should know of the masks, a line each.
     """
 
     masks: np.ndarray
-    paintings: tuple[int | None, ...]
+    styles: tuple[int | None, ...]
     style_masks: tuple[np.ndarray | None, ...]
     facts: tuple[str, ...] = ()
 
@@ -45,32 +45,32 @@ class Regions:
 
     @property
     def free(self) -> np.ndarray:
-        """Whether style goes to a pixel, (H, W, 1); the others stay as they were photographed."""
-        painted = np.array([number is not None for number in self.paintings])
+        """Whether style goes to a pixel, (H, W, 1); the others stay as the content image."""
+        painted = np.array([number is not None for number in self.styles])
         return self.masks[painted].any(axis=0)[..., None]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Picture:
-    """What one file says: its masks (R, H, W), and the regions' colours where it has colours."""
+    """What one file says: its masks (R, H, W), and the regions' colors where it has colors."""
 
     masks: np.ndarray
     colors: np.ndarray | None
 
 
 def read_regions(
-    settings: Settings, shape: Sequence[int], paintings: Sequence[Painting]
+    settings: Settings, shape: Sequence[int], style_images: Sequence[StyleImage]
 ) -> Regions | None:
     """Read the masks that the settings name; None where they name none.
 
     Args:
         settings: content_mask, style_mask and region_styles.
         shape: (H, W, …) of the generated image.
-        paintings: those that were given.
+        style_images: those that were given.
 
     Raises:
         ImageError: a mask cannot be read, has another aspect than its image, is empty, or is
-            coloured where it may not be.
+            colored where it may not be.
         SettingsError: there are not as many regions, style masks or paintings as the others want.
     """
     if not settings.content_mask:
@@ -81,25 +81,23 @@ def read_regions(
         _refuse_colors(files, given)
     whole = [_fitted(file, each.masks, shape) for file, each in zip(files, given, strict=True)]
     parts = np.concatenate(whole)
-    chosen = _choose_paintings(settings, len(parts), len(paintings))
-    style_masks = _read_style_masks(settings.style_mask, given[0].colors, chosen, paintings)
-    facts = (_describe(files, given[0].colors, parts), *_idle(chosen, len(paintings)))
+    chosen = _choose_styles(settings, len(parts), len(style_images))
+    style_masks = _read_style_masks(settings.style_mask, given[0].colors, chosen, style_images)
+    facts = (_describe(files, given[0].colors, parts), *_idle(chosen, len(style_images)))
     return Regions(masks.share_out(parts), chosen, style_masks, facts)
 
 
-def restore(
-    regions: Regions | None, image: np.ndarray, photograph: np.ndarray | None
-) -> np.ndarray:
-    """Give an image the photograph's pixels where no style goes: they do not change from there.
+def restore(regions: Regions | None, image: np.ndarray, content: np.ndarray | None) -> np.ndarray:
+    """Give an image the content image's pixels where no style goes: they do not change from there.
 
     Args:
         regions: at this size; None leaves the image as it is.
         image: (H, W, 3), with which a run or a scale is to begin.
-        photograph: (H, W, 3); None leaves the image as it is.
+        content: (H, W, 3); None leaves the image as it is.
     """
-    if regions is None or photograph is None:
+    if regions is None or content is None:
         return image
-    return np.where(regions.free, image, photograph).astype(np.float32)
+    return np.where(regions.free, image, content).astype(np.float32)
 
 
 def describe(regions: Regions, architecture: str, layers: Sequence[str]) -> list[str]:
@@ -112,7 +110,7 @@ def describe(regions: Regions, architecture: str, layers: Sequence[str]) -> list
     """
     lines = list(regions.facts)
     for region, part in enumerate(regions.masks):
-        if regions.paintings[region] is None:
+        if regions.styles[region] is None:
             continue
         lines += _small(part, f"region {region + 1}", architecture, layers)
         style_mask = regions.style_masks[region]
@@ -145,8 +143,8 @@ def _refuse_colors(files: Sequence[str], given: Sequence[_Picture]) -> None:
     for file, each in zip(files, given, strict=True):
         if each.colors is not None:
             raise ImageError(
-                f"{file}: has colours, and is one of {len(files)} content masks; give one "
-                f"colour-coded picture alone, or a grey one for each region"
+                f"{file}: has colors, and is one of {len(files)} content masks; give one "
+                f"color-coded picture alone, or a gray one for each region"
             )
 
 
@@ -161,13 +159,13 @@ def _fitted(file: str, parts: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     return fitted
 
 
-def _choose_paintings(settings: Settings, count: int, paintings: int) -> tuple[int | None, ...]:
-    """The number of each region's painting, from 0, or None."""
+def _choose_styles(settings: Settings, count: int, given: int) -> tuple[int | None, ...]:
+    """The number of each region's style image, from 0, or None."""
     numbers = settings.region_styles
     if numbers is None:
-        if count != paintings:
+        if count != given:
             raise SettingsError(
-                f"there are {_number(count, 'region')} for {_number(paintings, 'painting')}; give "
+                f"there are {_number(count, 'region')} for {_number(given, 'painting')}; give "
                 f"one painting each, or say which with region_styles, such as 1,none"
             )
         return tuple(range(count))
@@ -176,9 +174,9 @@ def _choose_paintings(settings: Settings, count: int, paintings: int) -> tuple[i
             f"region_styles has {len(numbers)} entries for {_number(count, 'region')}; wanted one "
             f"each"
         )
-    if max(numbers) > paintings:
+    if max(numbers) > given:
         raise SettingsError(
-            f"region_styles names painting {max(numbers)}, and there are {paintings}; count from 1"
+            f"region_styles names painting {max(numbers)}, and there are {given}; count from 1"
         )
     return tuple(number - 1 if number else None for number in numbers)
 
@@ -187,9 +185,9 @@ def _read_style_masks(
     files: Sequence[str],
     colors: np.ndarray | None,
     chosen: Sequence[int | None],
-    paintings: Sequence[Painting],
+    style_images: Sequence[StyleImage],
 ) -> tuple[np.ndarray | None, ...]:
-    """The part of its painting that each region takes, or None for the whole."""
+    """The part of its style image that each region takes, or None for the whole."""
     if not files:
         return (None,) * len(chosen)
     if len(files) != len(chosen):
@@ -204,22 +202,22 @@ def _read_style_masks(
             found.append(None)
             continue
         part = _part_of(file, read[file], None if colors is None else colors[region])
-        found.append(_fitted(file, part[None], paintings[number].image.shape)[0])
+        found.append(_fitted(file, part[None], style_images[number].image.shape)[0])
     return tuple(found)
 
 
 def _part_of(file: str, picture: _Picture, color: np.ndarray | None) -> np.ndarray:
-    """The mask (H, W) of a grey picture, or of a region's own colour in one that has colours."""
+    """The mask (H, W) of a gray picture, or of a region's own color in one that has colors."""
     if picture.colors is None:
         return picture.masks[0]
     if color is None:
         raise ImageError(
-            f"{file}: has colours, and the content mask has none to match; give a grey picture"
+            f"{file}: has colors, and the content mask has none to match; give a gray picture"
         )
     place = masks.match_color(picture.colors, color)
     if place is None:
         raise ImageError(
-            f"{file}: has no area of #{masks.hexadecimal(color)}, a colour of the content mask; "
+            f"{file}: has no area of #{masks.hexadecimal(color)}, a color of the content mask; "
             f"paint one, or give none in its place"
         )
     return picture.masks[place]
@@ -237,13 +235,17 @@ def _describe(files: Sequence[str], colors: np.ndarray | None, parts: np.ndarray
     gaps, overlaps = (100 * share for share in masks.coverage(parts))
     return (
         f"regions: {', '.join(shares)}"
-        + (f"; {gaps:.1f} % of the pixels are in none and stay as they are" * (gaps >= WORTH))
-        + (f"; {overlaps:.1f} % are in several, which share them" * (overlaps >= WORTH))
+        + (
+            f"; {gaps:.1f} % of the pixels are in none and stay as they are"
+            if gaps >= WORTH
+            else ""
+        )
+        + (f"; {overlaps:.1f} % are in several, which share them" if overlaps >= WORTH else "")
     )
 
 
-def _idle(chosen: Sequence[int | None], paintings: int) -> list[str]:
-    unused = [str(number + 1) for number in range(paintings) if number not in chosen]
+def _idle(chosen: Sequence[int | None], given: int) -> list[str]:
+    unused = [str(number + 1) for number in range(given) if number not in chosen]
     return [f"regions: no region takes painting {', '.join(unused)}"] if unused else []
 
 

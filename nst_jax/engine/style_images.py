@@ -1,4 +1,4 @@
-"""The images that a run is given: files or arrays, one painting or several, at their sizes."""
+"""The images that a run is given: files or arrays, one style image or several, at their sizes."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,6 @@ import numpy as np
 
 from nst_jax.errors import ImageError
 from nst_jax.images import io, resize
-from nst_jax.settings.settings import Settings
 
 ImageLike = np.ndarray | jax.Array | str | Path
 
@@ -19,7 +18,7 @@ OVERSHOOT = 0.5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Painting:
+class StyleImage:
     """A style image, read.
 
     Attributes:
@@ -31,15 +30,15 @@ class Painting:
     scaled: tuple[np.ndarray, ...]
 
 
-StyleLike = ImageLike | Painting | Sequence[ImageLike | Painting]
+StyleLike = ImageLike | StyleImage | Sequence[ImageLike | StyleImage]
 
 
 @overload
-def as_image(name: str, image: None, size: int) -> None: ...
+def read_image(name: str, image: None, size: int) -> None: ...
 @overload
-def as_image(name: str, image: ImageLike, size: int) -> np.ndarray: ...
-def as_image(name: str, image: ImageLike | None, size: int) -> np.ndarray | None:
-    """Read a file at a long side of `size`, or check an array.
+def read_image(name: str, image: ImageLike, size: int) -> np.ndarray: ...
+def read_image(name: str, image: ImageLike | None, size: int) -> np.ndarray | None:
+    """Read a file at a long side of `size` pixels, or check an array.
 
     Returns:
         (H, W, 3), float32; None where there is no image.
@@ -62,8 +61,8 @@ def as_image(name: str, image: ImageLike | None, size: int) -> np.ndarray | None
     return image
 
 
-def one_by_one(style: StyleLike | None) -> tuple[ImageLike | Painting, ...]:
-    """The paintings that were given: None is none of them, a folder is its images, sorted.
+def list_style_images(style: StyleLike | None) -> tuple[ImageLike | StyleImage, ...]:
+    """The style images that were given: None is none of them, a folder is its images, sorted.
 
     Raises:
         ImageError: a folder has no images.
@@ -74,7 +73,7 @@ def one_by_one(style: StyleLike | None) -> tuple[ImageLike | Painting, ...]:
     return tuple(image for each in given for image in _unfolded(each))
 
 
-def files_of(names: Iterable[str]) -> list[str]:
+def list_files(names: Iterable[str]) -> list[str]:
     """Names of files and folders, each folder replaced by its images.
 
     Raises:
@@ -88,22 +87,22 @@ def _unfolded(given: Any) -> Sequence:
     return io.images_in(given) if is_folder else (given,)
 
 
-class PaintingReader:
+class StyleImageReader:
     """Reads style images; what it has read once, it need not read again."""
 
-    def __init__(self, settings: Settings):
-        """Take the style size from these settings."""
-        self._size = settings.style_size or settings.size
+    def __init__(self, size: int):
+        """Take the long side, in pixels, that files are read at where the scale is 1."""
+        self._size = size
         self._read: dict[tuple[str | int, float], np.ndarray] = {}
 
     def read(
-        self, given: Sequence[ImageLike | Painting], scales: Sequence[float]
-    ) -> tuple[Painting, ...]:
-        """Each painting at these scales. Files are read at every size, arrays resampled.
+        self, given: Sequence[ImageLike | StyleImage], scales: Sequence[float]
+    ) -> tuple[StyleImage, ...]:
+        """Each style image at these scales. Files are read at every size, arrays resampled.
 
         Args:
-            given: from `one_by_one`; kept alive by the caller while this reader is. What has been
-                read already is taken as it is.
+            given: from `list_style_images`; kept alive by the caller while this reader is. What has
+                been read already is taken as it is.
             scales: the settings' style_scale.
 
         Raises:
@@ -111,8 +110,8 @@ class PaintingReader:
         """
         return tuple(
             image
-            if isinstance(image, Painting)
-            else Painting(self._at(image, 1.0), tuple(self._at(image, scale) for scale in scales))
+            if isinstance(image, StyleImage)
+            else StyleImage(self._at(image, 1.0), tuple(self._at(image, scale) for scale in scales))
             for image in given
         )
 
@@ -125,7 +124,7 @@ class PaintingReader:
     def _read_at(self, given: ImageLike, scale: float) -> np.ndarray:
         if isinstance(given, str | Path):
             return io.load_image(given, _scaled(self._size, scale))
-        image = as_image("style", given, self._size)
+        image = read_image("style", given, self._size)
         return image if scale == 1 else _resampled(image, scale)
 
 

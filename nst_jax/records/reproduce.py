@@ -8,69 +8,46 @@ of itself. A run that was interrupted ends after as many evaluations again.
 
 import dataclasses
 import math
-from collections.abc import Callable
 
-import jax
-import numpy as np
-
-from nst_jax.engine.job import prepare
-from nst_jax.engine.rounds import Options, Runner, SweepProgress
-from nst_jax.engine.style_images import Painting
-from nst_jax.engine.transfer import Callback, Progress, Result, stylize
-from nst_jax.settings.settings import Settings
-from nst_jax.weights.parameters import Weights
-
-Images = tuple[np.ndarray | None, tuple[Painting, ...]]
+from nst_jax.engine.api import told_of_first_lane
+from nst_jax.engine.problem import Problem
+from nst_jax.engine.results import Callback, Progress, Result
+from nst_jax.engine.runner import Runner, RunOptions
 
 
-def repeat(
-    images: Images,
-    settings: Settings,
-    weights: Weights,
+def run_again(
+    problem: Problem,
     callback: Callback,
     *,
-    lanes: int = 0,
     stop: int | None = None,
     report_every: int = 10,
     save_every: int | None = None,
 ) -> Result:
-    """Run settings as they were run before.
+    """Run a problem as it was run before, and tell of its first lane.
 
     Args:
-        images: the content image and the paintings, from `read_images`.
-        settings: of the run.
-        weights: of the network.
-        callback: as of `stylize`.
-        lanes: of the program; 0 is one without lanes. Where not as many fit into memory, there are
-            fewer (`Result.compiled_lanes`), and the result may round otherwise.
+        problem: of one lane, or of as many copies of it as the program had lanes. Where not as many
+            fit into memory, there are fewer (`Result.compiled_lanes`), and the result may round
+            otherwise.
+        callback: told of every step; may raise StopIteration.
         stop: number of the last step to be evaluated; None goes to the end.
-        report_every: as of `stylize`.
-        save_every: as of `stylize`.
+        report_every: steps between entries of the history.
+        save_every: steps between calls of the callback that carry the image.
 
     Raises:
         NSTError: as from `stylize`.
     """
-    content, paintings = images
-    callback = _stopping(callback, stop, save_every)
-    every = _save_every(stop, save_every)
-    if not lanes:
-        return stylize(
-            content,
-            paintings,
-            settings,
-            weights=weights,
-            callback=callback,
-            report_every=report_every,
-            save_every=every,
-        )
-    job = prepare((content,) * lanes, (paintings,) * lanes, [settings] * lanes, weights)
-    runner = Runner(job, Options(_of_first_lane(callback), report_every, every, lanes))
-    return next(iter(runner.run())).results[0]
-
-
-def _save_every(stop: int | None, asked: int | None) -> int | None:
-    """Intervals of saving that meet `stop`: there, no later step runs ahead of the callback."""
-    return asked if stop is None else math.gcd(stop, asked or 0) or 1
+    copies = len(problem.settings)
+    options = RunOptions(
+        told_of_first_lane(_stopping(callback, stop, save_every)),
+        report_every,
+        # At an interval that meets `stop`, no later step runs ahead of the callback.
+        save_every if stop is None else math.gcd(stop, save_every or 0) or 1,
+        lanes_at_once=copies,
+        within_memory=copies > 1,
+        must_be_finite=copies == 1,
+    )
+    return next(Runner(problem, options).run()).results[0]
 
 
 def _stopping(tell: Callback, stop: int | None, save_every: int | None) -> Callback:
@@ -83,22 +60,3 @@ def _stopping(tell: Callback, stop: int | None, save_every: int | None) -> Callb
             raise StopIteration
 
     return callback
-
-
-def _of_first_lane(callback: Callback) -> Callable[[SweepProgress], None]:
-    """A sweep's callback that tells another of the first lane."""
-
-    def tell(progress: SweepProgress) -> None:
-        callback(
-            Progress(
-                progress.step,
-                progress.steps,
-                jax.tree.map(lambda each: float(each[0]), progress.losses),
-                progress.seconds,
-                progress.size,
-                progress.work,
-                None if progress.images is None else progress.images[0],
-            )
-        )
-
-    return tell

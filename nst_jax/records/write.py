@@ -13,7 +13,7 @@ import jax
 
 import nst_jax
 from nst_jax.engine.pyramid import scale_at
-from nst_jax.engine.transfer import Result
+from nst_jax.engine.results import Result
 from nst_jax.errors import ImageError
 from nst_jax.files import sha256_of, write_bytes
 from nst_jax.images import io

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from nst_jax.engine.checkpoint import load_checkpoint, save_checkpoint
-from nst_jax.engine.job import Job
-from nst_jax.engine.rounds import Checkpoint, Round
-from nst_jax.engine.transfer import Result, why_not_finite
+from nst_jax.engine.problem import Problem
+from nst_jax.engine.results import Result, why_not_finite
+from nst_jax.engine.runner import Checkpoint, Round
 from nst_jax.errors import ImageError, SettingsError
 from nst_jax.files import write_bytes
 from nst_jax.images import io
@@ -189,12 +189,12 @@ class SweepFolder:
         keys = [self.keys[lanes[number].name] for number in checkpoint.lanes]
         save_checkpoint(self.path / UNFINISHED, checkpoint, keys)
 
-    def load_unfinished(self, lanes: list[Lane], job: Job) -> Checkpoint | None:
+    def load_unfinished(self, lanes: list[Lane], problem: Problem) -> Checkpoint | None:
         """What `keep_unfinished` wrote, of these lanes; None where it is of no use."""
         if self.overwriting:
             return None
         numbers = {self.keys[lane.name]: number for number, lane in enumerate(lanes)}
-        return load_checkpoint(self.path / UNFINISHED, job.program, job.scales, numbers)
+        return load_checkpoint(self.path / UNFINISHED, problem.program, problem.scales, numbers)
 
     def forget_unfinished(self) -> None:
         """Remove what `keep_unfinished` wrote."""

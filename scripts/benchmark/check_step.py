@@ -24,9 +24,9 @@ from nst_jax.engine.program import (
     jitted,
     make_program,
     objective,
-    prepare,
+    prepare_parameters,
 )
-from nst_jax.engine.transfer import compute_targets
+from nst_jax.engine.targets import compute_targets
 from nst_jax.losses.terms import LossWeights
 from nst_jax.records.write import device_metadata, versions
 
@@ -58,7 +58,7 @@ class Measurements:
         self.image = jnp.asarray(random.random((size * 2 // 3, size, 3), np.float32))
         style = random.random((size, size, 3), np.float32)
         self.program = make_program(self.settings, self.weights)
-        params = prepare(self.program, self.weights.params)
+        params = prepare_parameters(self.program, self.weights.params)
         targets = compute_targets(self.program, self.weights.params, np.array(self.image), style)
         self.arguments = jax.device_put((params, targets, LossWeights.from_settings(self.settings)))
 

@@ -24,8 +24,8 @@ import numpy as np
 
 from nst_jax import Settings, load_image, load_weights, normalize, stylize, sweep
 from nst_jax.cli.settings_flags import flags_of
-from nst_jax.engine.job import prepare
-from nst_jax.engine.rounds import Options, Runner
+from nst_jax.engine.problem import prepare_problem
+from nst_jax.engine.runner import Runner
 from nst_jax.records.write import device_metadata, versions
 from nst_jax.sweeps.grid import Source, cumulative, make_grid, ratio_axis, style_layers_axis
 from nst_jax.weights.locate import embedded_path
@@ -121,19 +121,20 @@ def check_memory(options: argparse.Namespace) -> None:
     weights = normalize(load_weights(embedded_path()))
     content, style = read_images(options)
     settings = figure_3(Settings(size=options.size, steps=3, init="noise"))
-    job = prepare(content, style, settings, weights)
+    problem = prepare_problem(content, style, settings, weights)
     params = sum(leaf.nbytes for leaf in jax.tree.leaves(weights.params))
     for _ in range(2):  # the first run compiles, which takes memory of its own
-        runner = Runner(job, Options())
+        runner = Runner(problem)
         ctypes.CDLL(None).malloc_trim(0)
         before = resident("VmRSS") - params  # they are there, and the prediction counts them
         Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
         for _ in runner.run():
             pass
     measured = resident("VmHWM") - before
+    predicted = runner.needed_bytes
     print(
-        f"{runner.plan.lanes} lanes at once: predicted {runner.plan.bytes / 1e6:.0f} MB, measured "
-        f"{measured / 1e6:.0f} MB ({measured / runner.plan.bytes:.3f} ×)"
+        f"{runner.executor.lanes} lanes at once: predicted {predicted / 1e6:.0f} MB, measured "
+        f"{measured / 1e6:.0f} MB ({measured / predicted:.3f} ×)"
     )
 
 

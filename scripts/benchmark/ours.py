@@ -9,7 +9,7 @@ import jax
 
 import nst_jax
 from nst_jax.engine.program import jitted
-from nst_jax.engine.transfer import Progress
+from nst_jax.engine.results import Progress
 from scripts.benchmark import gpu_check_tasks, steps
 from scripts.benchmark.problem import Problem, Spec, make_problem, sweep_settings
 

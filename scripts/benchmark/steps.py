@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from nst_jax.engine import device_memory
-from nst_jax.engine.inputs import compute_targets
 from nst_jax.engine.program import (
     Carry,
     Program,
@@ -18,8 +17,9 @@ from nst_jax.engine.program import (
     jitted,
     make_program,
     objective,
-    prepare,
+    prepare_parameters,
 )
+from nst_jax.engine.targets import compute_targets
 from nst_jax.losses.terms import LossWeights
 from scripts.benchmark.problem import Problem
 
@@ -45,7 +45,7 @@ def place(problem: Problem, precision: str | None = None) -> Placed:
     """Put a problem on the device, and compute its targets; in the settings' precision, or this."""
     program = make_program(problem.settings, problem.weights)
     program = dataclasses.replace(program, precision=precision or program.precision)
-    params = prepare(program, problem.weights.params)
+    params = prepare_parameters(program, problem.weights.params)
     targets = compute_targets(program, problem.weights.params, problem.content, problem.style)
     arguments = (params, targets, LossWeights.from_settings(problem.settings))
     return Placed(program, jnp.asarray(problem.content), jax.device_put(arguments))

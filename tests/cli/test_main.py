@@ -12,7 +12,7 @@ from command import draw, launch, listing, nst, refused
 from PIL import Image
 
 import nst_jax
-from nst_jax.cli import main, stylize
+from nst_jax.cli import main, picture
 
 COLUMNS, LINES = 80, 112  # of a terminal, and of two of its screens
 PATIENCE = 120  # seconds until a process of a few seconds counts as stuck
@@ -118,7 +118,7 @@ class Raise:
     ],
 )
 def test_what_the_machine_lacks_is_one_line_and_code_1(folder, monkeypatch, error, words):
-    monkeypatch.setattr(stylize, "stylize", Raise(error))
+    monkeypatch.setattr(picture, "run_again", Raise(error))
     before = listing()
     code, out, err = nst(*STYLIZE)
     assert code == 1 and out == "" and listing() == before
@@ -127,13 +127,13 @@ def test_what_the_machine_lacks_is_one_line_and_code_1(folder, monkeypatch, erro
 
 
 def test_a_bug_keeps_its_traceback(folder, monkeypatch):
-    monkeypatch.setattr(stylize, "stylize", Raise(RuntimeError("a bug")))
+    monkeypatch.setattr(picture, "run_again", Raise(RuntimeError("a bug")))
     with pytest.raises(RuntimeError, match="a bug"):
         nst(*STYLIZE)
 
 
 def test_interrupted_before_there_is_an_image(folder, monkeypatch):
-    monkeypatch.setattr(stylize, "stylize", Raise(KeyboardInterrupt()))
+    monkeypatch.setattr(picture, "run_again", Raise(KeyboardInterrupt()))
     before = listing()
     code, out, err = nst(*STYLIZE)
     assert code == 130 and out == "" and listing() == before

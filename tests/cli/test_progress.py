@@ -19,8 +19,7 @@ from nst_jax.cli.progress import (
     make_bar,
     say,
 )
-from nst_jax.engine.rounds import SweepProgress
-from nst_jax.engine.transfer import Progress
+from nst_jax.engine.results import Progress, SweepProgress
 from nst_jax.losses.terms import Losses
 
 

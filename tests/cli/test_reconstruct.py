@@ -130,7 +130,7 @@ def test_default_folder_and_layers(monkeypatch):
         asked.append((str(plan.output), options.layers))
         return True
 
-    monkeypatch.setattr("nst_jax.cli.reconstruct.paint", paint)
+    monkeypatch.setattr("nst_jax.cli.reconstruct.paint_lanes", paint)
     assert nst("reconstruct", "content", "a/photo.png").code == 0
     assert nst("reconstruct", "style", "b/painting.jpg").code == 0
     layers = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")

@@ -496,22 +496,22 @@ def test_paper_preset(folder):
 
 
 class ReachedError(Exception):
-    """Carries the settings that `stylize` was called with."""
+    """Carries the settings that a problem was prepared with."""
 
 
 @pytest.fixture
 def settings_of(visit, monkeypatch):
     """The settings that flags mean."""
 
-    def reach(content, style, settings, **_):
-        raise ReachedError(settings)
+    def reach(content, style, settings, weights):
+        raise ReachedError(settings[0])
 
     def settings_of(*flags):
         with pytest.raises(ReachedError) as reached:
             nst("stylize", "photo.png", "painting.png", *flags)
         return reached.value.args[0]
 
-    monkeypatch.setattr(stylize, "stylize", reach)
+    monkeypatch.setattr(stylize, "prepare_problem", reach)
     return settings_of
 
 

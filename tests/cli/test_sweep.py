@@ -331,7 +331,11 @@ def test_how_many_at_once_changes_nothing():
 def test_memory_decides_how_many_at_once(monkeypatch):
     """What fits is asked of the compiler; that all lanes were asked for does not matter."""
     asked = []
-    monkeypatch.setattr(cli_lanes, "_run", lambda folder, lanes, job, how, _: asked.append(how))
+
+    def run(folder, lanes, weights, options, interruption):
+        asked.append(options)
+
+    monkeypatch.setattr(cli_lanes, "_run", run)
     nst(*TWO, "--memory", "1.5GB", "--lanes", 7)
     assert (asked[0].memory, asked[0].lanes_at_once) == (1_500_000_000, 7)
 

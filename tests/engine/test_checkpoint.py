@@ -16,7 +16,7 @@ from nst_jax.engine import checkpoint
 from nst_jax.engine.checkpoint import METADATA, load_checkpoint, save_checkpoint
 from nst_jax.engine.program import lane_axes, make_program, start
 from nst_jax.engine.pyramid import Scale
-from nst_jax.engine.rounds import Checkpoint
+from nst_jax.engine.runner import Checkpoint
 from nst_jax.losses.terms import Losses
 
 SHAPE = (6, 8, 3)

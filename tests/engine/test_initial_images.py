@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from nst_jax import Settings
-from nst_jax.engine.initial_images import Starts
+from nst_jax.engine.initial_images import InitialImages
 from nst_jax.engine.pyramid import Scale
 from nst_jax.engine.regions import Regions
-from nst_jax.engine.style_images import Painting
+from nst_jax.engine.style_images import StyleImage
 from nst_jax.images.resize import resample, resize
 
 COARSE, FULL = Scale((32, 48), 5, 2), Scale((64, 96), 5, 1)
@@ -17,16 +17,18 @@ SAME = 1e-6  # float32, of numbers up to 1
 @pytest.fixture
 def starts(photograph, painting):
     def make(regions=None, **settings):
-        return Starts(Settings(**settings), photograph, [Painting(painting, (painting,))], regions)
+        return InitialImages(
+            Settings(**settings), photograph, [StyleImage(painting, (painting,))], regions
+        )
 
     return make
 
 
 def test_what_the_coarse_steps_left_alone_is_as_sharp_as_ever(starts, photograph):
     ours = starts()
-    untouched = ours.following(ours.first(COARSE), FULL)
+    untouched = ours.refine(ours.coarsest_image(COARSE), FULL)
     assert np.abs(untouched - photograph).max() < SAME
-    blurred = resample(ours.first(COARSE), FULL.shape)
+    blurred = resample(ours.coarsest_image(COARSE), FULL.shape)
     assert np.abs(blurred - photograph).max() > 0.2
 
 
@@ -35,13 +37,13 @@ def test_what_they_changed_is_enlarged(starts, photograph, random, settings, sha
     coarse = random.uniform(-0.5, 1.5, (32, 48, 3)).astype(np.float32)
     detail = photograph - resample(resize(photograph, (32, 48)), FULL.shape)
     wanted = resample(coarse, FULL.shape) + share * detail
-    assert np.abs(starts(**settings).following(coarse, FULL) - wanted).max() < SAME
+    assert np.abs(starts(**settings).refine(coarse, FULL) - wanted).max() < SAME
 
 
 @pytest.mark.parametrize("settings", [{"init": "noise"}, {"init_noise": 1.0}])
 def test_noise_has_no_detail_that_is_wanted(starts, random, settings):
     coarse = random.random((32, 48, 3), np.float32)
-    got = starts(**settings).following(coarse, FULL)
+    got = starts(**settings).refine(coarse, FULL)
     assert np.array_equal(got, resample(coarse, FULL.shape))
 
 
@@ -49,6 +51,9 @@ def test_where_no_style_goes_is_the_photograph(starts, photograph, random):
     masks = np.zeros((2, 64, 96), np.float32)
     masks[0, :, :40], masks[1, :, 40:] = 1, 1
     ours = starts(Regions(masks, (0, None), (None, None)), init="noise")
-    for image in (ours.first(FULL), ours.following(random.random((32, 48, 3), np.float32), FULL)):
+    for image in (
+        ours.coarsest_image(FULL),
+        ours.refine(random.random((32, 48, 3), np.float32), FULL),
+    ):
         assert np.array_equal(image[:, 40:], photograph[:, 40:])
         assert np.abs(image[:, :40] - photograph[:, :40]).max() > 0.1

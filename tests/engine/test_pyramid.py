@@ -2,21 +2,17 @@
 
 import itertools
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from nst_jax import Settings
-from nst_jax.engine.program import jitted, make_program
 from nst_jax.engine.pyramid import (
-    LEAST_SIDE,
+    MIN_SIDE,
     SHARES,
     Scale,
-    carry_up,
     enlarge,
-    images_at,
+    image_at,
     numbered,
     scale_at,
     schedule,
@@ -42,7 +38,7 @@ def test_every_schedule(shape, count, steps):
     assert sum(scale.steps for scale in found) == steps
     assert 1 <= len(found) <= count
     assert found[-1] == Scale(shape, found[-1].steps, 1)
-    assert all(scale.steps > 0 and min(scale.shape) >= LEAST_SIDE for scale in found[:-1])
+    assert all(scale.steps > 0 and min(scale.shape) >= MIN_SIDE for scale in found[:-1])
     for coarse, fine in itertools.pairwise(found):
         assert fine.divisor == coarse.divisor / 2
         assert coarse.size == pytest.approx(fine.size / 2, abs=0.5)
@@ -110,19 +106,19 @@ def test_work_counts_pixels():
 def test_images_of_a_scale(photograph, painting):
     """Both get smaller by the same factor."""
     half, full = schedule(Settings(scales=2), photograph.shape)
-    content, style = images_at(half, photograph, painting)
+    content, style = image_at(half, photograph), image_at(half, painting)
     assert np.abs(content - resized(photograph, 48, 32).clip(0, 1)).max() < SAME
     height, width = (side // 2 for side in painting.shape[:2])
     assert np.abs(style - resized(painting, width, height).clip(0, 1)).max() < SAME
-    content, style = images_at(full, photograph, painting)
+    content, style = image_at(full, photograph), image_at(full, painting)
     assert content is photograph and style is painting
-    assert images_at(half, None, painting)[0] is images_at(half, photograph, None)[1] is None
+    assert image_at(half, None) is None
 
 
-def test_a_narrow_painting_does_not_vanish(photograph):
+def test_a_narrow_painting_does_not_vanish():
     quarter = Scale((16, 24), 5, 4)
     styles = [np.full(shape, 0.5, np.float32) for shape in ((200, 100, 3), (300, 40, 3))]
-    shapes = [images_at(quarter, photograph, style)[1].shape for style in styles]
+    shapes = [image_at(quarter, style).shape for style in styles]
     assert shapes == [(100, 50, 3), (300, 40, 3)]  # 25 and 20 px would be too few
 
 
@@ -135,21 +131,3 @@ def test_enlarging_does_not_clip(random):
     lanes = enlarge(np.stack([image, -image]), (17, 25))
     assert np.abs(lanes - [wanted, -wanted]).max() < SAME
     assert enlarge(image, (8, 12)) is image
-
-
-def test_what_is_carried_up(narrow, random):
-    """The best image, and how many restarts there were; the optimiser begins anew."""
-    settings = Settings(content_layers=("conv2_1",), style_layers=("conv1_1",), lbfgs_memory=3)
-    start = jitted(make_program(settings, narrow)).start
-    best, other = random.uniform(-0.5, 1.5, (2, 8, 12, 3)).astype(np.float32)
-    carry = start(best)
-    carry = carry._replace(image=jnp.asarray(other), restarts=jnp.int32(3), shrink=jnp.float32(0.5))
-    above = carry_up(lambda image: start(enlarge(image, (16, 24))), carry)
-    fresh = start(resized(best, 24, 16))
-    assert np.abs(above.image - fresh.image).max() < SAME
-    assert int(above.restarts) == 3 and float(above.shrink) == 1
-    assert float(above.best.losses.total) == np.inf
-    for found, wanted in zip(
-        *map(jax.tree.leaves, (above.optimizer, fresh.optimizer)), strict=True
-    ):
-        assert np.array_equal(found, wanted)

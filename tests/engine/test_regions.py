@@ -9,9 +9,9 @@ from PIL import Image
 
 from nst_jax import ImageError, Settings, SettingsError, stylize, sweep
 from nst_jax.engine import regions
-from nst_jax.engine.inputs import compute_targets
 from nst_jax.engine.program import make_program
-from nst_jax.engine.style_images import Painting
+from nst_jax.engine.style_images import StyleImage
+from nst_jax.engine.targets import compute_targets
 
 # The first blocks only, which compile sooner.
 LAYERS = ("conv1_1", "conv2_1")
@@ -51,7 +51,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def paintings(painting):
-    return (Painting(painting, (painting,)), Painting(1 - painting, (1 - painting,)))
+    return (StyleImage(painting, (painting,)), StyleImage(1 - painting, (1 - painting,)))
 
 
 def of(settings, paintings):
@@ -68,7 +68,7 @@ def test_no_masks_are_no_regions(paintings):
 
 def test_grey_masks_in_order(paintings):
     got = of(with_masks("third.png", "left.png"), paintings)
-    assert got.paintings == (0, 1) and got.style_masks == (None, None)
+    assert got.styles == (0, 1) and got.style_masks == (None, None)
     assert np.all(got.masks[0, :, 64:] == 1) and np.all(got.masks[1, :, :48] == 1)
     assert got.masks.sum() == 64 * 80
     (fact,) = got.facts
@@ -87,7 +87,7 @@ def test_overlaps_are_shared_and_told(paintings):
 def test_a_colour_coded_mask(paintings):
     got = of(with_masks("coded.png", region_styles=("2", "none")), paintings)
     assert np.all(got.masks[0, :, :24] == 1) and np.all(got.masks[1, :, 24:] == 1)
-    assert got.paintings == (1, None)
+    assert got.styles == (1, None)
     assert got.facts == (
         "regions: 1 #0000ff 25.0 %, 2 #ff0000 75.0 %",
         "regions: no region takes painting 1",
@@ -118,11 +118,11 @@ BAD = {
     "missing": ({"content_mask": ("left.png", "missing.png")}, "missing.png: there is no such"),
     "coded beside grey": (
         {"content_mask": ("left.png", "coded.png")},
-        "coded.png: has colours, and is one of 2 content masks",
+        "coded.png: has colors, and is one of 2 content masks",
     ),
     "colour for grey": (
         {"content_mask": ("left.png", "right.png"), "style_mask": ("coded-part.png", "none")},
-        "coded-part.png: has colours, and the content mask has none",
+        "coded-part.png: has colors, and the content mask has none",
     ),
     "colour not there": (
         {"content_mask": "coded.png", "style_mask": ("none", "strange-part.png")},

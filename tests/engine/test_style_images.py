@@ -7,8 +7,8 @@ import pytest
 from command import draw
 from PIL import Image
 
-from nst_jax import ImageError, Settings
-from nst_jax.engine.style_images import PaintingReader, files_of, one_by_one
+from nst_jax import ImageError
+from nst_jax.engine.style_images import StyleImageReader, list_files, list_style_images
 from nst_jax.images import io
 
 ROUNDING = 1 / 255  # files are resized in 8 bits, arrays in floats
@@ -30,25 +30,25 @@ def home(tmp_path, monkeypatch):
 def test_a_folder_counts_as_its_images():
     wanted = [Path("museum", name) for name in ("a.JPG", "b.png", "c.webp")]
     assert io.images_in("museum") == wanted
-    assert files_of(["alone.png", "museum", "missing.png"]) == (
+    assert list_files(["alone.png", "museum", "missing.png"]) == (
         ["alone.png", *map(str, wanted), "missing.png"]
     )
-    assert one_by_one("museum") == one_by_one(Path("museum")) == tuple(wanted)
-    assert one_by_one(["alone.png", Path("museum")]) == ("alone.png", *wanted)
+    assert list_style_images("museum") == list_style_images(Path("museum")) == tuple(wanted)
+    assert list_style_images(["alone.png", Path("museum")]) == ("alone.png", *wanted)
 
 
 @pytest.mark.parametrize("name", ["empty", "museum/cellar.png"])
 def test_a_folder_without_images(name):
     with pytest.raises(ImageError, match=f"{name}: is a folder without images; give an image"):
-        files_of([name])
+        list_files([name])
 
 
 def test_one_or_several():
     image = np.zeros((20, 20, 3), np.float32)
-    assert one_by_one(None) == ()
-    assert one_by_one("alone.png") == ("alone.png",)
-    assert [each is image for each in one_by_one([image, image])] == [True, True]
-    (only,) = one_by_one(image)
+    assert list_style_images(None) == ()
+    assert list_style_images("alone.png") == ("alone.png",)
+    assert [each is image for each in list_style_images([image, image])] == [True, True]
+    (only,) = list_style_images(image)
     assert only is image
 
 
@@ -56,7 +56,7 @@ def test_files_are_read_at_every_size():
     """From the file: enlarging a small copy of it would show."""
     noise = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
     Image.fromarray(noise).save("noise.png")
-    reader = PaintingReader(Settings(size=300, style_size=32))
+    reader = StyleImageReader(32)
     (painting,) = reader.read(("noise.png",), (1.0, 0.75, 4.0))
     assert painting.image.shape == (24, 32, 3)
     shapes = [image.shape for image in painting.scaled]
@@ -67,7 +67,7 @@ def test_files_are_read_at_every_size():
 
 def test_arrays_are_resampled():
     image = io.load_image("alone.png")
-    reader = PaintingReader(Settings())
+    reader = StyleImageReader(512)
     (painting,) = reader.read((image,), (0.5, 1.5))
     assert painting.image is image
     assert [each.shape for each in painting.scaled] == [(30, 20, 3), (90, 60, 3)]
@@ -79,7 +79,7 @@ def test_what_lanes_share_is_read_once(monkeypatch):
     read = []
     load = io.load_image
     monkeypatch.setattr(io, "load_image", lambda path, size: read.append(size) or load(path))
-    reader = PaintingReader(Settings(size=64))
+    reader = StyleImageReader(64)
     array = load("alone.png")
     first = reader.read(("alone.png", array), (0.5, 1.0))
     second = reader.read((Path("alone.png"), array), (2.0, 0.5))
@@ -99,4 +99,4 @@ def test_sizes_that_cannot_be(as_array, scale, words):
     given = io.load_image("alone.png", size) if as_array else "alone.png"
     who = "the style image at" if as_array else "alone.png: at"
     with pytest.raises(ImageError, match=f"{who} {words}"):
-        PaintingReader(Settings(size=size)).read((given,), (scale,))
+        StyleImageReader(size).read((given,), (scale,))

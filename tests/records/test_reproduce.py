@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from nst_jax import Settings, stylize, sweep
-from nst_jax.engine.inputs import read_images
-from nst_jax.records.reproduce import repeat
+from nst_jax.engine.problem import prepare_problem
+from nst_jax.records.reproduce import run_again
 
 LAYERS = {"content_layers": ("conv2_1",), "style_layers": ("conv1_1", "conv2_1")}
 SETTINGS = Settings(size=32, steps=5, lbfgs_memory=4, init="noise", **LAYERS)
@@ -15,7 +15,13 @@ SETTINGS = Settings(size=32, steps=5, lbfgs_memory=4, init="noise", **LAYERS)
 def images(random):
     """A content and a style image of small and unlike shapes."""
     content, style = (random.random(shape, np.float32) for shape in ((24, 32, 3), (20, 28, 3)))
-    return read_images(SETTINGS, content, style)
+    return content, style
+
+
+def repeat(images, settings, weights, callback, lanes=0, **options):
+    copies = max(lanes, 1)
+    problem = prepare_problem(*images, [settings] * copies, weights)
+    return run_again(problem, callback, **options)
 
 
 def ignore(progress):
@@ -37,8 +43,7 @@ def test_alone(images, normalized):
 def test_a_lane_among_copies(images, normalized, number):
     """Each lane is what three of it make, whatever the others were."""
     lanes = [Settings(**(vars(SETTINGS) | {"seed": n, "ratio": 10.0**-n})) for n in (1, 2, 3)]
-    content, (painting,) = images
-    first = sweep(content, painting.image, lanes, weights=normalized)[number]
+    first = sweep(*images, lanes, weights=normalized)[number]
     again = repeat(images, lanes[number], normalized, ignore, lanes=3)
     assert np.array_equal(first.image, again.image) and first.losses == again.losses
     assert first.compiled_lanes == again.compiled_lanes == 3 and again.settings == lanes[number]

@@ -13,8 +13,8 @@ from PIL import Image
 from reference import SAMPLES
 
 from nst_jax import ImageError, Settings, SettingsError
-from nst_jax.engine.rounds import Round
-from nst_jax.engine.transfer import Result
+from nst_jax.engine.results import Result
+from nst_jax.engine.runner import Round
 from nst_jax.images import io
 from nst_jax.images.encoders import PLAIN, SaveOptions
 from nst_jax.losses.terms import Losses

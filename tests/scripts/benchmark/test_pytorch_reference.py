@@ -18,7 +18,7 @@ from layouts import OXFORD_MEAN, random_network
 
 from nst_jax import Settings, load_image, stylize
 from nst_jax.engine.program import make_program, objective
-from nst_jax.engine.transfer import compute_targets
+from nst_jax.engine.targets import compute_targets
 from nst_jax.losses.terms import CONVENTIONS, LossWeights
 from nst_jax.network.vgg import POOLINGS, PRECISIONS
 from nst_jax.weights.parameters import Weights

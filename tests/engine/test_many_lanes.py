@@ -12,9 +12,10 @@ import pytest
 from reference import SAMPLES
 
 from nst_jax import ImageError, Settings, SettingsError, load_image, stylize, sweep
-from nst_jax.engine import rounds
-from nst_jax.engine.job import prepare
-from nst_jax.engine.rounds import Options, Runner, run
+from nst_jax.engine import problem as problem_module
+from nst_jax.engine.executors import SingleExecutor
+from nst_jax.engine.problem import prepare_problem
+from nst_jax.engine.runner import Runner, RunOptions
 
 pytestmark = pytest.mark.usefixtures("equal_shares")
 
@@ -166,20 +167,20 @@ def test_what_lanes_share_is_computed_once(normalized, photograph, painting, mon
     counts = {"content_targets": 0, "style_targets": 0}
 
     def count(name):
-        compute = getattr(rounds, name)
+        compute = getattr(problem_module, name)
 
         def counted(*arguments):
             counts[name] += 1
             return compute(*arguments)
 
-        monkeypatch.setattr(rounds, name, counted)
+        monkeypatch.setattr(problem_module, name, counted)
 
     for name in counts:
         count(name)
     blends = [(1, 0), (1, 1), (0, 1), (2, 2), (1, 1)]
     settings = [dataclasses.replace(MIXED, style_blend=blend, steps=0) for blend in blends]
-    job = prepare(photograph, [(painting, photograph)] * 5, settings, normalized)
-    list(run(job, Options(lanes_at_once=2)))
+    problem = prepare_problem(photograph, [(painting, photograph)] * 5, settings, normalized)
+    list(Runner(problem, RunOptions(lanes_at_once=2)).run())
     assert counts == {"content_targets": 1, "style_targets": 3}
 
 
@@ -253,10 +254,11 @@ def test_colours_are_lanes(together, normalized, photograph, painting):
 
 
 def test_lanes_of_the_same_colours_share_their_images(normalized, photograph, painting):
-    job = prepare(photograph, painting, [*COLORS, *COLORS], normalized)
-    assert len({id(image) for image in job.contents}) == 2
-    assert len({id(lane[0].image) for lane in job.styles}) == 4
-    assert all(image is photograph for image in job.photographs)
+    problem = prepare_problem(photograph, painting, [*COLORS, *COLORS], normalized)
+    lanes = problem.initial_images
+    assert len({id(lane.content) for lane in lanes}) == 2
+    assert len({id(lane.style_images[0].image) for lane in lanes}) == 4
+    assert all(image is photograph for image in problem.originals)
 
 
 def stop_at(step):
@@ -284,17 +286,17 @@ def test_ending_with_a_round(together):
 @pytest.mark.parametrize("at_once", [None, 2])
 def test_going_on_is_as_if_nothing_had_been(normalized, photograph, painting, at_once):
     """The same programs on the same numbers: the same losses, bit for bit."""
-    job = prepare(photograph, painting, SETTINGS, normalized)
-    options = Options(report_every=2, lanes_at_once=at_once)
+    problem = prepare_problem(photograph, painting, SETTINGS, normalized)
+    options = RunOptions(report_every=2, lanes_at_once=at_once)
 
     def results_of(rounds):
         return {number: result for one in rounds for number, result in one.results.items()}
 
-    whole = results_of(run(job, options))
-    *_, last = run(job, dataclasses.replace(options, callback=stop_at(3)))
+    whole = results_of(Runner(problem, options).run())
+    *_, last = Runner(problem, dataclasses.replace(options, callback=stop_at(3))).run()
     assert last.checkpoint.lanes == ((0, 1, 2, 3, 4) if at_once is None else (0, 1))
     assert last.checkpoint.step in (4, 5)
-    going_on = results_of(run(job, options, last.checkpoint))
+    going_on = results_of(Runner(problem, options, last.checkpoint).run())
     assert sorted(going_on) == [0, 1, 2, 3, 4]
     for number, result in going_on.items():
         assert result.completed and result.evaluations == 7
@@ -314,14 +316,16 @@ def test_zero_steps(together, photograph):
 
 def test_a_budget(normalized, photograph, painting):
     """In bytes; too little for one lane is refused with the numbers."""
-    job = prepare(photograph, painting, SETTINGS, normalized)
-    all_at_once = Runner(job, Options()).plan
-    assert all_at_once.lanes == 5
-    alone = Runner(job, Options(lanes_at_once=1)).plan
-    fewer = Runner(job, Options(memory=all_at_once.bytes - 1)).plan
-    assert fewer.lanes == 3 and fewer.bytes < all_at_once.bytes  # in even rounds, of 3 and 2
+    problem = prepare_problem(photograph, painting, SETTINGS, normalized)
+    all_at_once = Runner(problem)
+    assert all_at_once.executor.lanes == 5
+    alone = Runner(problem, RunOptions(lanes_at_once=1))
+    assert isinstance(alone.executor, SingleExecutor)
+    fewer = Runner(problem, RunOptions(memory=all_at_once.needed_bytes - 1))
+    assert fewer.executor.lanes == 3  # in even rounds, of 3 and 2
+    assert alone.needed_bytes < fewer.needed_bytes < all_at_once.needed_bytes
     with pytest.raises(SettingsError, match=r"one lane needs .* MB may be used; a --size of"):
-        Runner(job, Options(memory=alone.bytes - 1_000_000))
+        Runner(problem, RunOptions(memory=alone.needed_bytes - 1_000_000))
 
 
 @pytest.mark.parametrize(
@@ -381,11 +385,11 @@ def test_padding_average_and_normalized_gradients(together, normalized, photogra
 def test_going_on_with_an_average(normalized, wide, painting):
     """Bit for bit, from the coarse scale on; and what was interrupted has an average, too."""
     settings = [dataclasses.replace(one, scales=2, average=3) for one in SETTINGS[:2]]
-    job = prepare(wide, painting, settings, normalized)
-    (whole,) = run(job, Options(report_every=2))
-    (stopped,) = run(job, Options(report_every=2, callback=stop_at(1)))
+    problem = prepare_problem(wide, painting, settings, normalized)
+    (whole,) = Runner(problem, RunOptions(report_every=2)).run()
+    (stopped,) = Runner(problem, RunOptions(report_every=2, callback=stop_at(1))).run()
     assert all(np.isfinite(result.losses.total) for result in stopped.results.values())
-    (going_on,) = run(job, Options(report_every=2), stopped.checkpoint)
+    (going_on,) = Runner(problem, RunOptions(report_every=2), stopped.checkpoint).run()
     for number, result in going_on.results.items():
         assert result.history == whole.results[number].history
         assert result.losses == whole.results[number].losses
@@ -417,16 +421,16 @@ def test_lanes_equal_single_runs_at_every_scale(together, normalized, wide, pain
 @pytest.mark.parametrize("step", [1, 2, 3, 4])
 def test_going_on_at_any_scale(normalized, wide, painting, step):
     """Stopped in the midst of the coarse scale, at its end, at the first full step, later."""
-    job = prepare(wide, painting, SCALED, normalized)
-    options = Options(report_every=2)
-    (whole,) = run(job, options)
-    (stopped,) = run(job, dataclasses.replace(options, callback=stop_at(step)))
+    problem = prepare_problem(wide, painting, SCALED, normalized)
+    options = RunOptions(report_every=2)
+    (whole,) = Runner(problem, options).run()
+    (stopped,) = Runner(problem, dataclasses.replace(options, callback=stop_at(step))).run()
     following = stopped.checkpoint.step
     assert following in (step + 1, step + 2) and (step > 2 or following <= 3)
     coarse = following <= 3
     assert stopped.checkpoint.carry.image.shape[1:] == ((32, 48, 3) if coarse else (64, 96, 3))
     assert all(result.image.shape == (64, 96, 3) for result in stopped.results.values())
-    (going_on,) = run(job, options, stopped.checkpoint)
+    (going_on,) = Runner(problem, options, stopped.checkpoint).run()
     for number, result in going_on.results.items():
         assert result.completed and result.evaluations == 7
         assert [step for step, _ in result.history] == [0, 2, 3, 4, 6]
@@ -447,18 +451,19 @@ def test_each_scale_is_compiled_once(normalized, wide, painting, monkeypatch):
     """For all the rounds; what is planned is the full size."""
     compiled = []
 
-    def count(self, lanes, scale=None):
-        compiled.append((lanes, scale))
-        return compile_step(self, lanes, scale)
+    def count(self, scale):
+        compiled.append(scale)
+        return compile_step(self, scale)
 
-    compile_step = Runner._compile
-    monkeypatch.setattr(Runner, "_compile", count)
-    job = prepare(wide, painting, SCALED, normalized)
-    runner = Runner(job, Options(lanes_at_once=1))
+    compile_step = SingleExecutor.compile
+    monkeypatch.setattr(SingleExecutor, "compile", count)
+    problem = prepare_problem(wide, painting, SCALED, normalized)
+    runner = Runner(problem, RunOptions(lanes_at_once=1))
     assert len(list(runner.run())) == 3
-    assert compiled == [(1, None), (1, job.scales[0])]
-    single = prepare(wide, painting, SETTINGS[:3], normalized)
-    assert runner.plan.bytes == Runner(single, Options(lanes_at_once=1)).plan.bytes
+    assert compiled == [problem.scales[1], problem.scales[0]]
+    full_size_only = prepare_problem(wide, painting, SETTINGS[:3], normalized)
+    alone = Runner(full_size_only, RunOptions(lanes_at_once=1))
+    assert runner.needed_bytes == alone.needed_bytes
 
 
 def test_a_poisoned_lane_at_every_scale(together, wide):

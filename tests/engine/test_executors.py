@@ -2,36 +2,41 @@
 
 import dataclasses
 import re
-from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
 from nst_jax import Settings, SettingsError
-from nst_jax.engine.inputs import compute_targets
-from nst_jax.engine.lanes import even_share, jitted_lanes, plan_lanes, shape_of_lanes, take_lanes
+from nst_jax.engine.executors import (
+    even_share,
+    jitted_lanes,
+    plan_lanes,
+    shape_of_lanes,
+    take_lanes,
+)
 from nst_jax.engine.program import jitted, lane_axes, make_program
+from nst_jax.engine.targets import compute_targets
 from nst_jax.losses.terms import LossWeights
 
 FIXED, EACH = 1_000, 100  # bytes of the made-up program
 
 
 def compiler(calls, each=EACH, devices=1):
-    """Compile for nothing; each device needs FIXED bytes, and so many for each of its lanes."""
+    """Each device needs FIXED bytes, and so many for each of its lanes."""
 
-    def compile_step(count):
+    def needed_for(count):
         assert count % devices == 0
         calls.append(count)
-        sizes = SimpleNamespace(
-            argument_size_in_bytes=FIXED + each * count // devices,
-            output_size_in_bytes=0,
-            alias_size_in_bytes=0,
-            temp_size_in_bytes=0,
-        )
-        return SimpleNamespace(memory_analysis=lambda: sizes)
+        return FIXED + each * count // devices
 
-    return compile_step
+    return needed_for
+
+
+def plan(wanted, needed_for, devices, lane, fixed, budget):
+    return plan_lanes(
+        wanted, needed_for, devices, lane_bytes=lane, fixed_bytes=fixed, budget=budget
+    )
 
 
 @pytest.mark.parametrize(
@@ -50,46 +55,44 @@ def compiler(calls, each=EACH, devices=1):
 )
 def test_as_many_as_fit(wanted, devices, budget, lanes):
     calls = []
-    plan = plan_lanes(wanted, compiler(calls, devices=devices), devices, EACH // 2, FIXED, budget)
-    assert plan.lanes == lanes
-    assert plan.bytes == FIXED + EACH * lanes // devices
+    needed_for = compiler(calls, devices=devices)
+    assert plan(wanted, needed_for, devices, EACH // 2, FIXED, budget) == lanes
     assert len(calls) <= 3
 
 
 def test_nothing_is_compiled_that_cannot_fit():
     """A GPU's compiler allocates what it tries out."""
     calls = []
-    plan_lanes(1000, compiler(calls), 1, EACH, FIXED, FIXED + 10 * EACH)
+    plan(1000, compiler(calls), 1, EACH, FIXED, FIXED + 10 * EACH)
     assert max(calls) == 10
 
 
 def test_lanes_that_need_more_when_they_are_few():
     """XLA's temporaries per lane shrink with their number: the first guess may not fit."""
 
-    def compile_step(count):
+    def needed_for(count):
         return compiler([], each=EACH + 300 // count)(count)
 
-    plan = plan_lanes(20, compile_step, 1, EACH // 4, FIXED, FIXED + 900)
-    assert plan.bytes <= FIXED + 900
-    assert plan.lanes == 6
+    lanes = plan(20, needed_for, 1, EACH // 4, FIXED, FIXED + 900)
+    assert lanes == 6 and needed_for(lanes) <= FIXED + 900
 
 
 def test_a_compiler_that_runs_out_of_memory():
     """As XLA:TPU does; half as many are tried then."""
     calls = []
 
-    def compile_step(count):
+    def needed_for(count):
         if count > 6:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: ran out of memory in hbm")
         return compiler(calls)(count)
 
-    assert plan_lanes(20, compile_step, 1, 1, FIXED, 10**9).lanes == 5
+    assert plan(20, needed_for, 1, 1, FIXED, 10**9) == 5
     with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
 
         def fail(count):
             raise jax.errors.JaxRuntimeError("INTERNAL: a bug")
 
-        plan_lanes(20, fail, 1, 1, FIXED, None)
+        plan(20, fail, 1, 1, FIXED, None)
 
 
 @pytest.mark.parametrize(
@@ -102,17 +105,11 @@ def test_a_compiler_that_runs_out_of_memory():
 def test_a_budget_too_small_for_one_lane(budget, words):
     million = 1_000_000
 
-    def compile_step(count):
-        sizes = SimpleNamespace(
-            argument_size_in_bytes=FIXED * million,
-            output_size_in_bytes=EACH * million * count,
-            alias_size_in_bytes=0,
-            temp_size_in_bytes=0,
-        )
-        return SimpleNamespace(memory_analysis=lambda: sizes)
+    def needed_for(count):
+        return (FIXED + EACH * count) * million
 
     with pytest.raises(SettingsError) as caught:
-        plan_lanes(20, compile_step, 1, EACH * million, FIXED * million, budget * million)
+        plan(20, needed_for, 1, EACH * million, FIXED * million, budget * million)
     assert all(word in str(caught.value) for word in words)
 
 

@@ -3,8 +3,9 @@
 import pytest
 
 from nst_jax import SettingsError
-from nst_jax.engine import loop
-from nst_jax.engine.loop import STEPS_IN_FLIGHT, Stopwatch, check_intervals, iterate, with_arguments
+from nst_jax.engine import monitor
+from nst_jax.engine.monitor import Stopwatch
+from nst_jax.engine.runner import STEPS_IN_FLIGHT, check_intervals, iterate
 
 
 class Run:
@@ -61,14 +62,9 @@ def test_nothing_to_do():
     assert run.told == []
 
 
-def test_with_arguments():
-    step = with_arguments(lambda carry, by, times: (carry + by * times, carry), (2, 3))
-    assert iterate(step, 0, range(3), lambda *_: True)[0] == 18
-
-
 def test_a_stopwatch_counts_only_its_blocks(monkeypatch):
     now = iter([10.0, 11.0, 13.0, 100.0, 104.0])
-    monkeypatch.setattr(loop.time, "perf_counter", lambda: next(now))
+    monkeypatch.setattr(monitor.time, "perf_counter", lambda: next(now))
     watch = Stopwatch(0.5)
     assert watch.seconds() == 0.5
     with watch:

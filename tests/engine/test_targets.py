@@ -8,9 +8,11 @@ import pytest
 import reference
 
 from nst_jax import Settings, stylize
-from nst_jax.engine.inputs import compute_targets, initial_image, read_images
+from nst_jax.engine.initial_images import initial_image
 from nst_jax.engine.program import make_program
-from nst_jax.engine.pyramid import image_at, paintings_at, schedule
+from nst_jax.engine.pyramid import image_at, schedule, style_images_at
+from nst_jax.engine.style_images import StyleImageReader, list_style_images
+from nst_jax.engine.targets import compute_targets
 from nst_jax.images import io
 from nst_jax.images.resize import resize
 
@@ -35,10 +37,11 @@ def targets_of(normalized, photograph):
     def targets_of(style, scale=0, **fields):
         settings = dataclasses.replace(SETTINGS, **fields)
         program = make_program(settings, normalized)
-        content, paintings = read_images(settings, photograph, style)
-        at = schedule(settings, content.shape)[scale]
-        pictures = image_at(at, content), paintings_at(at, paintings)
-        shares = settings.style_shares(len(paintings))
+        given = list_style_images(style)
+        style_images = StyleImageReader(settings.size).read(given, settings.style_scale)
+        at = schedule(settings, photograph.shape)[scale]
+        pictures = image_at(at, photograph), style_images_at(at, style_images)
+        shares = settings.style_shares(len(style_images))
         return compute_targets(program, normalized.params, *pictures, shares)
 
     return targets_of
@@ -141,12 +144,12 @@ def test_noise_in_the_start(photograph, painting, init, part):
     key = jax.random.key(3)
     plain = np.asarray(initial_image(key, init, photograph, painting))
     noise = np.asarray(initial_image(key, "noise", photograph, painting))
-    mixed = np.asarray(initial_image(key, init, photograph, painting, part))
+    mixed = np.asarray(initial_image(key, init, photograph, painting, noise=part))
     assert mixed.dtype == np.float32
     assert np.abs(mixed - ((1 - part) * plain + part * noise)).max() < SAME
     if part in (0, 1):
         assert np.array_equal(mixed, noise if part else plain)
-    other = np.asarray(initial_image(jax.random.key(4), init, photograph, painting, part))
+    other = np.asarray(initial_image(jax.random.key(4), init, photograph, painting, noise=part))
     assert np.array_equal(mixed, other) == (part == 0)
 
 

@@ -1,0 +1,123 @@
+"""The package's two calls: one setting, or many at once."""
+
+from collections.abc import Callable, Sequence
+
+from nst_jax.engine.problem import ContentImages, StyleImages, prepare_problem
+from nst_jax.engine.results import Callback, Result, SweepCallback, SweepProgress
+from nst_jax.engine.runner import Runner, RunOptions
+from nst_jax.engine.style_images import ImageLike, StyleLike, list_style_images
+from nst_jax.settings.settings import Settings
+from nst_jax.weights.parameters import Weights
+
+
+def stylize(
+    content: ImageLike | None,
+    style: StyleLike | None,
+    settings: Settings | None = None,
+    *,
+    weights: Weights | None = None,
+    callback: Callback | None = None,
+    report_every: int = 10,
+    save_every: int | None = None,
+) -> Result:
+    """Paint the content image in the manner of the style image.
+
+    Args:
+        content: path, or (H, W, 3) sRGB in [0, 1]. A file is resized so that its long side is
+            `settings.size`; an array is taken as it is. May be None where there are no content
+            layers: the style alone is reconstructed.
+        style: path, or (H', W', 3) sRGB in [0, 1]; a file is resized to `settings.style_size`. Or
+            several of these, whose Gram matrices are mixed as style_blend and layers_per_style say,
+            or which go to the regions of content_mask (`regions.describe` tells of gaps and
+            overlaps). The path of a folder stands for its images, by name. None reconstructs the
+            content alone.
+        settings: of the run; None takes the defaults.
+        weights: of the network; None finds `settings.weights`.
+        callback: called after every step with a Progress; what it returns does not matter. It may
+            raise StopIteration to end the run there (as in `scipy.optimize.minimize`).
+        report_every: steps between entries of the history.
+        save_every: steps between calls of the callback that carry the image.
+
+    Returns:
+        The image of least loss, or the average, and how it came about.
+
+    Raises:
+        ImageError: an image cannot be read, or an array is no image in [0, 1].
+        SettingsError: a setting does not fit the network or the images, or makes the first loss
+            overflow.
+        WeightsError: there are no such weights.
+    """
+    options = RunOptions(
+        callback and told_of_first_lane(callback),
+        report_every,
+        save_every,
+        within_memory=False,
+        must_be_finite=True,
+    )
+    styles = (list_style_images(style),)
+    problem = prepare_problem((content,), styles, (settings or Settings(),), weights)
+    return next(Runner(problem, options).run()).results[0]
+
+
+def told_of_first_lane(callback: Callback) -> Callable[[SweepProgress], None]:
+    """A sweep's callback that tells another of the first lane."""
+
+    def tell(progress: SweepProgress) -> None:
+        callback(progress.of_first_lane)
+
+    return tell
+
+
+def sweep(
+    content: ContentImages,
+    style: StyleImages,
+    settings: Sequence[Settings],
+    *,
+    weights: Weights | None = None,
+    callback: SweepCallback | None = None,
+    report_every: int = 10,
+    save_every: int | None = None,
+    lanes_at_once: int | None = None,
+    memory: int | None = None,
+) -> list[Result]:
+    """Run many settings together, each as `stylize` would run it alone.
+
+    One compiled program serves all lanes: each step evaluates every lane's loss and gradient once.
+    Lanes are spread over all local devices and, after `jax.distributed.initialize`, over all
+    processes; then each process must make this same call, and each returns all the results.
+
+    Args:
+        content: one image for all lanes, or a list with one for each; of one shape. As in
+            `stylize`.
+        style: one image for all lanes, or a list with one for each; of any shapes. To mix several,
+            give a list with a tuple of them for each lane (or the path of a folder, whose images
+            are mixed in every lane).
+        settings: one for each lane. They may differ in what `problem.VARYING` names: ratio, layer
+            weights, tv_weight, seed, init, init_noise, style_blend, style_scale, layers_per_style,
+            colors, color_map, and in their masks, but not in the number of regions.
+        weights: of the network; None finds `settings[0].weights`.
+        callback: called after every step with a SweepProgress. It may raise StopIteration to end
+            the sweep there.
+        report_every: steps between entries of the histories.
+        save_every: steps between calls of the callback that carry the images.
+        lanes_at_once: at most, in each process, rounded up to a multiple of its devices; None takes
+            as many as fit into memory.
+        memory: bytes that each device may use; None means nearly all that is free.
+
+    Returns:
+        One result for each lane, in their order. Where the callback ended the sweep, those that ran
+        have `completed` false, and those that had not begun are missing. A lane whose first loss is
+        not finite keeps its initial image, and its losses say so (`losses.total` is inf).
+
+    Raises:
+        ImageError: an image cannot be read, or the content images differ in shape.
+        SettingsError: settings differ in what they may not, do not fit the network or the images,
+            or one lane alone does not fit into memory.
+        WeightsError: there are no such weights.
+    """
+    options = RunOptions(callback, report_every, save_every, lanes_at_once, memory)
+    problem = prepare_problem(content, style, settings, weights)
+    results: dict[int, Result] = {}
+    for finished in Runner(problem, options).run():
+        results |= finished.results
+    return [results[lane] for lane in sorted(results)]

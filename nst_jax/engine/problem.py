@@ -1,0 +1,316 @@
+"""What is to be run, for one setting or many: read once, and checked to go together."""
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from nst_jax.architecture import smallest_side
+from nst_jax.engine.initial_images import InitialImages, output_shape
+from nst_jax.engine.program import Program, make_program
+from nst_jax.engine.pyramid import Scale, image_at, schedule, style_images_at
+from nst_jax.engine.regions import Regions, read_regions
+from nst_jax.engine.style_images import (
+    ImageLike,
+    StyleImage,
+    StyleImageReader,
+    StyleLike,
+    list_style_images,
+    read_image,
+)
+from nst_jax.engine.targets import content_targets, guided_targets, style_targets
+from nst_jax.errors import ImageError, SettingsError
+from nst_jax.images import color_transfer
+from nst_jax.images.io import load_image
+from nst_jax.losses.terms import LossWeights, Targets
+from nst_jax.settings.settings import INITS, Settings
+from nst_jax.weights.locate import find_weights
+from nst_jax.weights.parameters import Weights, cannot_normalize, normalize
+from nst_jax.weights.storage import load_weights
+
+# One image for all lanes, or one for each; of the style, an entry may be several images.
+ContentImages = ImageLike | list[ImageLike | None] | tuple[ImageLike | None, ...] | None
+StyleImages = ImageLike | StyleImage | list[StyleLike | None] | tuple[StyleLike | None, ...] | None
+
+# What may differ between the lanes of one sweep; the rest decides which program is compiled.
+VARYING = (
+    "ratio",
+    "content_layer_weights",
+    "style_layer_weights",
+    "tv_weight",
+    "tv_l1_weight",
+    "seed",
+    "init",
+    "init_noise",
+    "style_blend",
+    "style_scale",
+    "layers_per_style",
+    "colors",
+    "color_map",
+    "content_mask",
+    "style_mask",
+    "region_styles",
+)
+
+
+class _Once:
+    """Computes what is asked for under a key, and remembers it."""
+
+    def __init__(self):
+        self._known: dict[Any, Any] = {}
+
+    def __call__(self, key: Any, compute: Callable[[], Any]) -> Any:
+        if key not in self._known:
+            self._known[key] = compute()
+        return self._known[key]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Problem:
+    """All that is needed to run the lanes: one entry of each tuple for each lane, one or many.
+
+    Attributes:
+        settings: of each lane.
+        originals: (H, W, 3), the content image of each in its own colors, or None. Lanes may share
+            an array.
+        initial_images: of each: the content image and the style images as the losses see them, the
+            regions, and with what a scale begins.
+        weights: of the network, normalized where the settings say so.
+        program: what is compiled.
+    """
+
+    settings: tuple[Settings, ...]
+    originals: tuple[np.ndarray | None, ...]
+    initial_images: tuple[InitialImages, ...]
+    weights: Weights
+    program: Program
+    _once: _Once = dataclasses.field(default_factory=_Once, repr=False)
+
+    @cached_property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, 3) of the generated images."""
+        return _output_shape(self.initial_images[0])
+
+    @cached_property
+    def scales(self) -> tuple[Scale, ...]:
+        """That the lanes go through, all together; the full size is the last."""
+        return schedule(self.settings[0], self.shape)
+
+    @property
+    def regions(self) -> tuple[Regions | None, ...]:
+        """The regions of each lane, as many in all, or None in all. Lanes may share one."""
+        return tuple(each.regions for each in self.initial_images)
+
+    def targets(self, lane: int, scale: Scale) -> Targets:
+        """What a lane is compared with at a scale, on the host.
+
+        Computed once for each content image, and for each mixture of style images.
+        """
+        seen, regions = self.initial_images[lane], self.regions[lane]
+        network = self.program, self.weights.params
+        shares = self.settings[lane].style_shares(len(seen.style_images))
+        mixture = (*shares.items(), *(tuple(map(id, each.scaled)) for each in seen.style_images))
+
+        def compute_content() -> Any:
+            return jax.device_get(content_targets(*network, image_at(scale, seen.content)))
+
+        def compute_style() -> Any:
+            pictures = style_images_at(scale, seen.style_images)
+            if regions is None:
+                return Targets({}, jax.device_get(style_targets(*network, pictures, shares)))
+            here, is_free = regions.at(scale.shape), seen.content is None
+            return jax.device_get(guided_targets(*network, pictures, here, is_free))
+
+        content = self._once((scale, id(seen.content)), compute_content)
+        style: Targets = self._once((scale, id(regions), mixture), compute_style)
+        return style._replace(content=content)
+
+    def loss_weights(self, lane: int) -> LossWeights:
+        """What the terms of a lane's loss are multiplied with: float32 scalars."""
+        return LossWeights.from_settings(self.settings[lane])
+
+    def finish(self, lane: int, image: np.ndarray) -> np.ndarray:
+        """What is shown of an image (h, w, 3) of any range that a lane has come to at a scale.
+
+        Returns:
+            (h, w, 3), float32 in [0, 1].
+        """
+        original = self.originals[lane]
+        if original is None:
+            return image.clip(0.0, 1.0)
+        return color_transfer.finish_image(image, original, self.settings[lane].colors)
+
+
+def prepare_problem(
+    content: ContentImages,
+    style: StyleImages,
+    settings: Sequence[Settings],
+    weights: Weights | None = None,
+) -> Problem:
+    """Read and check all that the lanes need; nothing is compiled or computed on a device.
+
+    Args:
+        content: one image for all lanes, or a list with one for each; of one shape.
+        style: one image for all lanes, or a list with one, or a tuple of several, for each.
+        settings: one for each lane; they may differ in what `VARYING` names.
+        weights: of the network; None finds `settings[0].weights`.
+
+    Raises:
+        ImageError: an image cannot be read, is too small for the deepest layer, or the content
+            images differ in shape.
+        SettingsError: settings differ in what they may not, or do not fit the network or images.
+        WeightsError: there are no such weights.
+    """
+    settings = tuple(settings)
+    _check_alike(settings)
+    first, count = settings[0], len(settings)
+    weights = choose_weights(first, weights)
+    program = make_program(first, weights)
+    contents = _one_for_each("content", content, count)
+    styles = [list_style_images(each) for each in _one_for_each("style", style, count)]
+    for one, one_content, one_style in zip(settings, contents, styles, strict=True):
+        _check_given(one, one_content, one_style or None)
+        one.style_shares(len(one_style))
+    once, reader = _Once(), StyleImageReader(first.style_size or first.size)
+    originals = tuple(
+        once(_identity(each), partial(read_image, "content", each, first.size)) for each in contents
+    )
+    lanes = []
+    for one, original, one_style in zip(settings, originals, styles, strict=True):
+        given = reader.read(one_style, one.style_scale)
+        _check_sizes(first, [original, *(image for each in given for image in each.scaled)])
+        seen, style_images = _as_seen(one, original, given, once)
+        file = None if one.init in INITS else once(one.init, partial(load_image, one.init))
+        lanes.append(InitialImages(one, seen, style_images, None, file))
+    _check_shapes(lanes)
+    lanes = [each._replace(regions=_regions_of(each, once)) for each in lanes]
+    _check_region_counts(lanes)
+    return Problem(settings, originals, tuple(lanes), weights, program)
+
+
+def choose_weights(settings: Settings, weights: Weights | None) -> Weights:
+    """The weights as the network will use them, normalized if the settings say so.
+
+    Args:
+        settings: say which, and whether to normalize.
+        weights: to be used; None finds `settings.weights`.
+
+    Raises:
+        WeightsError: there are no such weights.
+    """
+    weights = weights or load_weights(find_weights(settings.weights))
+    if not settings.normalize:
+        return weights
+    if weights.activation_means is None and not weights.normalized:
+        warnings.warn(cannot_normalize(weights), stacklevel=4)
+        return weights
+    return normalize(weights)
+
+
+def _as_seen(
+    settings: Settings, original: np.ndarray | None, given: Sequence[StyleImage], once: _Once
+) -> tuple[np.ndarray | None, tuple[StyleImage, ...]]:
+    """The content image and the style images in the colors that the losses see.
+
+    Each style image is recolored by itself, and at each of its scales.
+    """
+    if original is None:
+        return None, tuple(given)
+    colors, color_map = settings.colors, settings.color_map
+
+    def recolored(image: np.ndarray) -> np.ndarray:
+        recolor = partial(color_transfer.recolor_style, image, original, colors, color_map)
+        return once((colors, color_map, id(original), id(image)), recolor)
+
+    recolor = partial(color_transfer.recolor_content, original, colors)
+    return once((colors, id(original)), recolor), tuple(
+        StyleImage(recolored(each.image), tuple(map(recolored, each.scaled))) for each in given
+    )
+
+
+def _regions_of(lane: InitialImages, once: _Once) -> Regions | None:
+    """The regions of a lane; what several lanes share is read once."""
+    one, style_images = lane.settings, lane.style_images
+    shown = tuple(id(each.image) for each in style_images)
+    key = (one.content_mask, one.style_mask, one.region_styles, shown)
+    return once(key, lambda: read_regions(one, _output_shape(lane), style_images))
+
+
+def _output_shape(lane: InitialImages) -> tuple[int, int, int]:
+    first_style = lane.style_images[0].image if lane.style_images else None
+    return output_shape(lane.content, first_style)
+
+
+def _identity(image: Any) -> Any:
+    return str(image) if isinstance(image, str | Path) else id(image)
+
+
+def _one_for_each(name: str, given: Any, count: int) -> Sequence:
+    if not isinstance(given, list | tuple):
+        return (given,) * count
+    if len(given) != count:
+        raise SettingsError(
+            f"there are {len(given)} {name} images for {count} lanes; wanted one image, or one "
+            f"for each lane"
+            + (" (several in one lane: a tuple of them for each lane)" if name == "style" else "")
+        )
+    return given
+
+
+def _check_given(settings: Settings, content: object, style: object) -> None:
+    """Refuse settings that want an image which is None."""
+    for kind, image in (("content", content), ("style", style)):
+        layers = getattr(settings, f"{kind}_layers")
+        if image is None and (layers or settings.init == kind):
+            why = f"{kind} layers {', '.join(layers)}" if layers else f"init {kind}"
+            raise SettingsError(f"there is no {kind} image, and the settings want one ({why})")
+    if content is None and style is None:
+        raise SettingsError("there is neither a content nor a style image; give one")
+
+
+def _check_alike(settings: tuple[Settings, ...]) -> None:
+    if not settings:
+        raise SettingsError("a sweep needs at least one lane")
+    for field in dataclasses.fields(Settings):
+        values = {getattr(one, field.name) for one in settings}
+        if field.name not in VARYING and len(values) > 1:
+            shown = " and ".join(sorted(str(value) for value in values))
+            raise SettingsError(
+                f"lanes differ in {field.name} ({shown}); in one sweep they may differ in "
+                f"{', '.join(VARYING)}: use one sweep for each"
+            )
+
+
+def _check_sizes(settings: Settings, images: Iterable[np.ndarray | None]) -> None:
+    smallest = smallest_side(settings.layers)
+    for image in images:
+        if image is not None and min(image.shape[:2]) < smallest:
+            height, width, _ = image.shape
+            raise ImageError(
+                f"an image of {width}×{height} px is too small for {max(settings.layers)}: each "
+                f"side needs {smallest} px"
+            )
+
+
+def _check_shapes(lanes: Sequence[InitialImages]) -> None:
+    shapes = {_output_shape(lane) for lane in lanes}
+    if len(shapes) > 1:
+        shown = " and ".join(f"{width}×{height}" for height, width, _ in sorted(shapes))
+        raise ImageError(
+            f"the images to be made would be of {shown} px; the lanes of one sweep need one size: "
+            f"crop the content images alike, or use one sweep for each"
+        )
+
+
+def _check_region_counts(lanes: Sequence[InitialImages]) -> None:
+    counts = sorted({0 if each.regions is None else len(each.regions.masks) for each in lanes})
+    if len(counts) > 1:
+        raise SettingsError(
+            f"lanes have {' and '.join(map(str, counts))} regions; in one sweep masks may differ, "
+            f"and their number may not: use one sweep for each"
+        )

@@ -1,0 +1,148 @@
+"""What a run tells while it goes on, and what it has come to in the end."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from nst_jax.engine.pyramid import Scale
+from nst_jax.losses.terms import Losses
+from nst_jax.settings.settings import Settings
+from nst_jax.weights.parameters import Weights
+
+# (step, losses) of the steps that a record tells of; losses are Python floats.
+History = list[tuple[int, Losses]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """What a callback of `stylize` is told after each step.
+
+    Attributes:
+        step: 0 is the initial image, before any update.
+        steps: of the whole run.
+        losses: of the image at this step, Python floats.
+        seconds: since the first step began, compilation not counted.
+        size: long side, in pixels, of the images at this step. Losses of different sizes are not
+            comparable.
+        work: how much of the run's work is done, 0 to 1: steps count as much as they have pixels.
+        image: (H, W, 3) float32 in [0, 1], the best so far of those of this size, or the average;
+            None but every `save_every` steps.
+    """
+
+    step: int
+    steps: int
+    losses: Losses
+    seconds: float
+    size: int
+    work: float
+    image: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepProgress:
+    """What a callback of `sweep` is told after each step of the lanes that run together.
+
+    Attributes:
+        lanes: numbers of the lanes that this process computes now.
+        together: how many lanes run in this round, over all processes.
+        done: how many lanes were finished before.
+        total: how many lanes there are.
+        step: 0 is the initial images, before any update.
+        steps: of each round.
+        losses: of the images at this step, arrays (lanes,).
+        seconds: since the round's first step began, compilation not counted.
+        size: long side, in pixels, of the images at this step.
+        work: how much of the round's work is done, 0 to 1: steps count as much as they have pixels.
+        images: (lanes, H, W, 3) float32 in [0, 1], the best so far of those of this size, or the
+            averages; None but every `save_every` steps.
+    """
+
+    lanes: tuple[int, ...]
+    together: int
+    done: int
+    total: int
+    step: int
+    steps: int
+    losses: Losses
+    seconds: float
+    size: int
+    work: float
+    images: np.ndarray | None = None
+
+    @property
+    def of_first_lane(self) -> Progress:
+        """What this says of the first lane, as a run of that lane alone would tell it."""
+        return Progress(
+            self.step,
+            self.steps,
+            losses_of_lane(self.losses, 0),
+            self.seconds,
+            self.size,
+            self.work,
+            None if self.images is None else self.images[0],
+        )
+
+
+Callback = Callable[[Progress], object]
+SweepCallback = Callable[[SweepProgress], object]
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """The outcome of a run.
+
+    Attributes:
+        image: (H, W, 3) float32, the image of least loss at the last scale that the run came to,
+            or the average there if the settings ask for one; enlarged where that is not the full
+            size, and clipped to [0, 1] once; with the colors "luminance", its luminance with the
+            content image's chroma. With normalized gradients it is the last image.
+        losses: of that image before all this, Python floats.
+        history: (step, losses) of the first step at each scale, every `report_every` steps, and
+            the last.
+        evaluations: of the loss and its gradient, but for that of an average at the end.
+        restarts: how often the optimizer had to begin again.
+        compile_seconds: spent compiling the step; of a sweep, once for all lanes.
+        run_seconds: spent in steps.
+        completed: False where the callback ended the run early.
+        settings: as given.
+        weights: what is known of those that were used; without their tensors.
+        lanes: how many settings were computed together in that time.
+        scales: of the run, the coarsest first; `pyramid.scale_at` tells that of a step.
+        compiled_lanes: how many the program has, copies that fill it up included; 0 is a program
+            without lanes. Only programs with as many round alike.
+    """
+
+    image: np.ndarray
+    losses: Losses
+    history: History
+    evaluations: int
+    restarts: int
+    compile_seconds: float
+    run_seconds: float
+    completed: bool
+    settings: Settings
+    weights: Weights
+    lanes: int = 1
+    scales: tuple[Scale, ...] = ()
+    compiled_lanes: int = 0
+
+
+def losses_of_lane(losses: Losses, lane: int) -> Losses:
+    """The losses of one lane, Python floats, from arrays (lanes,)."""
+    return jax.tree.map(lambda each: float(each[lane]), losses)
+
+
+def why_not_finite(losses: Losses) -> str:
+    """What is wrong with the losses of an initial image, Python floats, and the remedy."""
+    if math.isfinite(losses.total):
+        return (
+            f"the loss of the initial image is {losses.total:g}, but its gradient is not finite; "
+            f"use smaller weights"
+        )
+    return (
+        f"the loss of the initial image is {losses.total} (content {losses.content:g}, "
+        f"style {losses.style:g}); use a smaller ratio or smaller layer weights"
+    )

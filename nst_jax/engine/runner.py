@@ -1,0 +1,385 @@
+"""Runs a problem: round by round, as many lanes at once as fit into memory, scale by scale."""
+
+import dataclasses
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nst_jax.engine import device_memory, distributed
+from nst_jax.engine.executors import (
+    BatchedExecutor,
+    Executor,
+    SingleExecutor,
+    Step,
+    even_share,
+    plan_lanes,
+    take_lanes,
+)
+from nst_jax.engine.monitor import Monitor
+from nst_jax.engine.problem import Problem
+from nst_jax.engine.program import Carry, lane_axes, prepare_parameters, start
+from nst_jax.engine.pyramid import Scale, enlarge, numbered
+from nst_jax.engine.results import History, Result, SweepCallback, losses_of_lane
+from nst_jax.errors import SettingsError
+from nst_jax.losses.terms import Losses
+
+# The device computes one step while the host reads the losses of the one before.
+STEPS_IN_FLIGHT = 2
+
+# Takes a step's number, its losses and, where an image is to be shown, the carry after it;
+# returns whether to go on.
+Report = Callable[[int, Losses, Carry | None], bool]
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """How a problem is run; nothing here changes its results.
+
+    Attributes:
+        callback: told of every step; may raise StopIteration to end the run there.
+        report_every: steps between entries of the histories.
+        save_every: steps between calls of the callback that carry the images.
+        lanes_at_once: at most, in each process, rounded up to a multiple of its devices; None takes
+            as many as fit into memory.
+        memory: bytes that each device may use; None means nearly all that is free.
+        within_memory: whether lanes that need more are refused.
+        must_be_finite: whether an initial image without a finite loss is an error; else its lane
+            keeps that image, and its losses say so.
+
+    Raises:
+        SettingsError: an interval or a number of lanes is less than 1.
+    """
+
+    callback: SweepCallback | None = None
+    report_every: int = 10
+    save_every: int | None = None
+    lanes_at_once: int | None = None
+    memory: int | None = None
+    within_memory: bool = True
+    must_be_finite: bool = False
+
+    def __post_init__(self):
+        check_intervals(
+            report_every=self.report_every,
+            save_every=self.save_every,
+            lanes_at_once=self.lanes_at_once,
+        )
+
+
+class Checkpoint(NamedTuple):
+    """Lanes in the middle of their run, as they can go on from.
+
+    Attributes:
+        lanes: their numbers.
+        step: the next.
+        carry: on the host, with these lanes only along an axis; of the scale of the step before.
+        histories: of each so far.
+        seconds: spent so far.
+    """
+
+    lanes: tuple[int, ...]
+    step: int
+    carry: Carry
+    histories: list[History]
+    seconds: float
+
+
+class Round(NamedTuple):
+    """What a round of lanes has come to.
+
+    Attributes:
+        results: by the lane's number.
+        stopped: whether the callback ended the run, in any process.
+        checkpoint: where it ended the round, to go on from; in a run of one process.
+    """
+
+    results: dict[int, Result]
+    stopped: bool = False
+    checkpoint: Checkpoint | None = None
+
+
+class Runner:
+    """Runs the lanes of a problem, first those that were interrupted.
+
+    Attributes:
+        executor: that takes the steps; says how many lanes run at once in this process.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        options: RunOptions | None = None,
+        resumed: Checkpoint | None = None,
+    ):
+        """Find out how many lanes fit at once, by compiling the step at full size.
+
+        A single lane that may need any memory is compiled when its first scale begins.
+
+        Args:
+            problem: the lanes. In a run of several processes all must give the same.
+            options: how they are run.
+            resumed: lanes to go on with.
+
+        Raises:
+            SettingsError: one lane alone does not fit into the memory that may be used.
+        """
+        self._problem, self._options = problem, options or RunOptions()
+        self._resumed, self._done = resumed, 0
+        self._params = prepare_parameters(problem.program, problem.weights.params)
+        self._devices = tuple(jax.local_devices())
+        self._compiled: dict[tuple[int, Scale], jax.stages.Compiled] = {}
+        self._compile_seconds = 0.0
+        self.executor: Executor = self._choose_executor()
+
+    @property
+    def needed_bytes(self) -> int:
+        """What the step at full size needs on each device, by XLA's own account."""
+        return device_memory.needed_bytes(self._step_at(self._problem.scales[-1], self.executor))
+
+    def rounds(self) -> list[tuple[int, ...]]:
+        """The numbers of the lanes of each round, over all processes."""
+        interrupted = self._resumed.lanes if self._resumed else ()
+        fresh = [n for n in range(len(self._problem.settings)) if n not in interrupted]
+        at_once = self.executor.lanes * jax.process_count()
+        return [
+            tuple(numbers[first : first + at_once])
+            for numbers in (interrupted, fresh)
+            for first in range(0, len(numbers), at_once)
+        ]
+
+    def run(self) -> Iterator[Round]:
+        """What each round has come to; after one that the callback ended, nothing more."""
+        for numbers in self.rounds():
+            finished = self._run_round(numbers)
+            yield finished
+            if finished.stopped:
+                return
+
+    def _choose_executor(self) -> Executor:
+        """As many lanes at once as fit in every process, evenly over the rounds."""
+        count, options = len(self._problem.settings), self._options
+        if count == 1 and not options.within_memory:
+            return self._executor_of(1)
+        interrupted = len(self._resumed.lanes) if self._resumed else 0
+        wanted = math.ceil(max(count - interrupted, interrupted) / jax.process_count())
+        devices = 1 if count == 1 else len(self._devices)
+        image = jax.ShapeDtypeStruct(self._problem.shape, jnp.float32)
+        carry = jax.eval_shape(partial(start, self._problem.program), image)
+        budget = options.memory or device_memory.usable_bytes(self._devices)
+        most = plan_lanes(
+            min(wanted, options.lanes_at_once or wanted),
+            self._bytes_needed_for,
+            devices,
+            lane_bytes=_bytes_of(carry),
+            fixed_bytes=_bytes_of(self._params),
+            budget=budget if options.within_memory else None,
+        )
+        everywhere = min(distributed.gather(most))
+        executor = self._executor_of(even_share(wanted, everywhere, devices))
+        tried = self._compiled
+        self._compiled = {key: tried[key] for key in tried if key[0] == executor.lanes}
+        return executor
+
+    def _executor_of(self, lanes: int) -> Executor:
+        if lanes == 1:
+            return SingleExecutor(self._problem, self._params)
+        return BatchedExecutor(self._problem, self._params, lanes, self._devices)
+
+    def _bytes_needed_for(self, lanes: int) -> int:
+        """What so many lanes need on each device at the full size, by XLA's account."""
+        step = self._step_at(self._problem.scales[-1], self._executor_of(lanes))
+        return device_memory.needed_bytes(step)
+
+    def _step_at(self, scale: Scale, executor: Executor) -> jax.stages.Compiled:
+        """Compiled once."""
+        key = executor.lanes, scale
+        if key not in self._compiled:
+            self._problem.targets(0, scale)  # known from now on: that is not compiling the step
+            began = time.perf_counter()
+            self._compiled[key] = executor.compile(scale)
+            self._compile_seconds += time.perf_counter() - began
+        return self._compiled[key]
+
+    def _run_round(self, numbers: tuple[int, ...]) -> Round:
+        """Run one round, and gather what all processes have made of it."""
+        begin = jax.process_index() * self.executor.lanes
+        mine = numbers[begin : begin + self.executor.lanes]
+        if self._resumed and numbers[0] not in self._resumed.lanes:
+            self._resumed = None  # its history takes as much memory as that of a whole round
+        finished = self._run_lanes(mine or numbers[:1], together=len(numbers))
+        results = {n: r for n, r in finished.results.items() if n in mine}
+        stopped = finished.stopped
+        for others, other_stopped in distributed.gather((results, stopped)):
+            results |= others
+            stopped |= other_stopped
+        self._done += len(numbers)
+        return Round(results, stopped, finished.checkpoint)
+
+    def _run_lanes(self, lanes: tuple[int, ...], together: int) -> Round:
+        """Run this process's share of a round."""
+        monitor = self._watch(lanes, together)
+        carry, evaluations, step = self._take_steps(lanes, monitor)
+        finished = evaluations == self._problem.settings[0].steps + 1
+        kept = None
+        if not finished and jax.process_count() == 1:  # before the average's step takes the carry
+            stored = self.executor.store(carry)
+            kept = take_lanes(stored, lane_axes(self._problem.program), range(len(lanes)))
+        with monitor.watch:
+            restarts = np.reshape(jax.device_get(carry.restarts), -1)
+            outcomes, losses = self._settle(step, carry)
+        full, weights = self._problem.scales[-1], self._problem.weights
+        results = {
+            lane: Result(
+                image=self._problem.finish(lane, enlarge(outcomes[position], full.shape)),
+                losses=losses_of_lane(losses, position),
+                history=monitor.history_of(position),
+                evaluations=evaluations,
+                restarts=int(restarts[position]),
+                compile_seconds=self._compile_seconds,
+                run_seconds=monitor.watch.seconds(),
+                completed=finished,
+                settings=self._problem.settings[lane],
+                weights=dataclasses.replace(weights, params={}, activation_means=None),
+                lanes=len(lanes),
+                scales=self._problem.scales,
+                compiled_lanes=self.executor.compiled_lanes,
+            )
+            for position, lane in enumerate(lanes)
+        }
+        if kept is None:
+            return Round(results, monitor.stopped)
+        histories = [results[lane].history for lane in lanes]
+        seconds = monitor.watch.seconds()
+        return Round(results, True, Checkpoint(lanes, evaluations, kept, histories, seconds))
+
+    def _watch(self, lanes: tuple[int, ...], together: int) -> Monitor:
+        """A monitor of these lanes, which counts what they have behind them already."""
+        options, resumed = self._options, self._resumed
+        before: dict[str, Any] = {}
+        if resumed:
+            positions = [resumed.lanes.index(lane) for lane in lanes]
+            histories = [resumed.histories[position] for position in positions]
+            before = {"histories": histories, "seconds": resumed.seconds}
+        return Monitor(
+            self._problem,
+            lanes,
+            together=together,
+            done=self._done,
+            callback=options.callback,
+            report_every=options.report_every,
+            must_be_finite=options.must_be_finite,
+            **before,
+        )
+
+    def _take_steps(self, lanes: tuple[int, ...], monitor: Monitor) -> tuple[Carry, int, Step]:
+        """Go through the scales, from the step on that is the lanes' next.
+
+        Returns:
+            The last carry, the number of the step after the last one taken, and the step of the
+            scale where it ended.
+        """
+        executor, problem = self.executor, self._problem
+        filled = lanes + lanes[:1] * (executor.lanes - len(lanes))
+        following = self._resumed.step if self._resumed else 0
+        carry = self._begin(filled)
+
+        def report(number: int, losses: Losses, shown: Carry | None) -> bool:
+            images = None if shown is None else partial(executor.outcome, shown)
+            return monitor.report(number, losses, images)
+
+        for scale, numbers in numbered(problem.scales):
+            if numbers.stop <= following:  # behind these lanes when they were interrupted
+                continue
+            if numbers.start and numbers.start == following:
+                carry = self._restart_at_next_scale(carry, filled, scale)
+            step = executor.step(self._step_at(scale, executor), filled, scale)
+            with monitor.watch:
+                going_on = range(following, numbers.stop)
+                carry, following = iterate(step, carry, going_on, report, self._options.save_every)
+            if monitor.stopped:
+                break
+        return carry, following, step
+
+    def _begin(self, lanes: tuple[int, ...]) -> Carry:
+        """The first carry of a round: initial images, or where the lanes were interrupted."""
+        if self._resumed:
+            positions = [self._resumed.lanes.index(lane) for lane in lanes]
+            axes = lane_axes(self._problem.program)
+            return self.executor.restore(take_lanes(self._resumed.carry, axes, positions))
+        initial, coarsest = self._problem.initial_images, self._problem.scales[0]
+        return self.executor.start([initial[lane].coarsest_image(coarsest) for lane in lanes])
+
+    def _restart_at_next_scale(self, carry: Carry, lanes: tuple[int, ...], scale: Scale) -> Carry:
+        """The first carry of a scale, from the last one of the scale before.
+
+        The images are the best ones, or the averages. The optimizer begins anew.
+        """
+        pairs = zip(lanes, self.executor.outcome(carry), strict=True)
+        initial = self._problem.initial_images
+        images = [initial[lane].refine(coarse, scale) for lane, coarse in pairs]
+        return self.executor.start(images)._replace(restarts=carry.restarts)
+
+    def _settle(self, step: Step, carry: Carry) -> tuple[np.ndarray, Losses]:
+        """What the lanes have come to: images (lanes, H, W, 3), and their losses (lanes,).
+
+        An average has not been evaluated yet: that takes one more step, and the carry with it.
+        """
+        images = self.executor.outcome(carry)
+        losses = carry.best.losses
+        if carry.average is not None:
+            mean = jax.device_get(carry.average.image)  # a buffer cannot be donated twice
+            _, losses = step(carry._replace(image=mean))
+        return images, jax.tree.map(lambda each: each.reshape(-1), jax.device_get(losses))
+
+
+def check_intervals(**intervals: int | None) -> None:
+    """Refuse numbers of steps or lanes below 1; None means that there is no limit.
+
+    Raises:
+        SettingsError: one of them is.
+    """
+    for name, value in intervals.items():
+        if value is not None and value < 1:
+            raise SettingsError(f"{name} is {value}; wanted at least 1")
+
+
+def iterate(
+    step: Step, carry: Carry, numbers: range, report: Report, save_every: int | None = None
+) -> tuple[Carry, int]:
+    """Take steps until the last number, or until `report` says stop.
+
+    Args:
+        step: carry → (carry, losses of the images that came in); may return before it has finished.
+        carry: to begin with; may be donated to `step`.
+        numbers: of the steps.
+        report: told of every step, in order.
+        save_every: steps between reports that carry the carry.
+
+    Returns:
+        The last carry, and the number of the step after the last one taken.
+    """
+    in_flight: deque[tuple[int, Losses]] = deque()
+    going, number = True, numbers.start
+    while going and number < numbers.stop:
+        carry, losses = step(carry)
+        in_flight.append((number, losses))
+        saving = save_every is not None and number % save_every == 0
+        at_rest = saving or number == numbers.stop - 1
+        while in_flight and (at_rest or len(in_flight) == STEPS_IN_FLIGHT):
+            newest = len(in_flight) == 1
+            going = report(*in_flight.popleft(), carry if saving and newest else None)
+        number += 1
+    for late in in_flight:
+        report(*late, None)
+    return carry, number
+
+
+def _bytes_of(tree: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
