@@ -131,11 +131,11 @@ def _small(part: np.ndarray, what: str, architecture: str, layers: Sequence[str]
 def _read(file: str) -> _Picture:
     picture = io.load_image(file)
     try:
-        colors = masks.colors_of(picture) if masks.is_colored(picture) else None
+        colors = masks.find_colors(picture) if masks.is_colored(picture) else None
     except ImageError as error:
         raise ImageError(f"{file}: {error}") from error
     if colors is None:
-        return _Picture(masks.gray_mask(picture)[None], None)
+        return _Picture(masks.from_gray(picture)[None], None)
     return _Picture(masks.split_colors(picture, colors), colors)
 
 
@@ -217,7 +217,7 @@ def _part_of(file: str, picture: _Picture, color: np.ndarray | None) -> np.ndarr
     place = masks.match_color(picture.colors, color)
     if place is None:
         raise ImageError(
-            f"{file}: has no area of #{masks.hexadecimal(color)}, a color of the content mask; "
+            f"{file}: has no area of #{masks.to_hexadecimal(color)}, a color of the content mask; "
             f"paint one, or give none in its place"
         )
     return picture.masks[place]
@@ -227,12 +227,12 @@ def _describe(files: Sequence[str], colors: np.ndarray | None, parts: np.ndarray
     """One line: the regions with their shares, and what gaps and overlaps there are."""
     names = [Path(file).name for file in files]
     if colors is not None:
-        names = [f"#{masks.hexadecimal(color)}" for color in colors]
+        names = [f"#{masks.to_hexadecimal(color)}" for color in colors]
     shares = [
         f"{number} {name} {100 * part.mean():.1f} %"
         for number, (name, part) in enumerate(zip(names, parts, strict=True), 1)
     ]
-    gaps, overlaps = (100 * share for share in masks.coverage(parts))
+    gaps, overlaps = (100 * share for share in masks.measure_coverage(parts))
     return (
         f"regions: {', '.join(shares)}"
         + (

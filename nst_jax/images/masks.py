@@ -29,8 +29,8 @@ def is_colored(picture: np.ndarray) -> bool:
     return bool(np.mean(chroma > COLOR_NOISE / 255) > COLORED)
 
 
-def gray_mask(picture: np.ndarray) -> np.ndarray:
-    """The mask that a gray picture is: white inside, black outside.
+def from_gray(picture: np.ndarray) -> np.ndarray:
+    """Make the mask that a gray picture is: white inside, black outside.
 
     What is within `GRAY_NOISE` of black or white becomes exactly 0 or 1, as JPEG had it.
 
@@ -44,8 +44,8 @@ def gray_mask(picture: np.ndarray) -> np.ndarray:
     return ((picture.mean(axis=-1) - noise) / (1 - 2 * noise)).clip(0, 1).astype(np.float32)
 
 
-def colors_of(picture: np.ndarray) -> np.ndarray:
-    """The colors of a picture's regions, in the order in which rows from the top meet them.
+def find_colors(picture: np.ndarray) -> np.ndarray:
+    """Find the colors of a picture's regions, in the order in which rows from the top meet them.
 
     The most frequent color first takes all that are within `COLOR_NOISE` of it, then the most
     frequent of the rest, and so on; a color counts that fills a square of `SOLID` px somewhere.
@@ -77,7 +77,7 @@ def colors_of(picture: np.ndarray) -> np.ndarray:
 
 
 def split_colors(picture: np.ndarray, colors: np.ndarray) -> np.ndarray:
-    """One mask for each color; every pixel goes to the nearest.
+    """Make one mask for each color; every pixel goes to the nearest.
 
     Args:
         picture: (H, W, 3), in [0, 1].
@@ -123,18 +123,18 @@ def fit(masks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def share_out(masks: np.ndarray) -> np.ndarray:
-    """Masks (R, H, W) scaled down where they overlap, so that their sum is 1 at most."""
+    """Scale masks (R, H, W) down where they overlap, so that their sum is 1 at most."""
     return masks / np.maximum(masks.sum(axis=0), 1)
 
 
-def coverage(masks: np.ndarray) -> tuple[float, float]:
-    """The shares of the pixels in no region, and in more than one, of masks (R, H, W)."""
+def measure_coverage(masks: np.ndarray) -> tuple[float, float]:
+    """Measure the shares of the pixels in no region, and in more than one, of masks (R, H, W)."""
     total = masks.sum(axis=0)
     return float(np.mean(total < 1 - COVERED)), float(np.mean(total > 1 + COVERED))
 
 
-def hexadecimal(color: np.ndarray) -> str:
-    """A color, three bytes, as people write it: ff8000."""
+def to_hexadecimal(color: np.ndarray) -> str:
+    """Write a color, three bytes, as people do: ff8000."""
     return "".join(f"{int(value):02x}" for value in color)
 
 

@@ -35,7 +35,7 @@ def antialiased(picture):
 
 def test_a_gray_picture_is_a_mask():
     picture = np.repeat(np.array([[0, 6, 128, 250, 255]]), 3, axis=0)[..., None] / 255
-    got = masks.gray_mask(np.repeat(picture, 3, axis=-1))
+    got = masks.from_gray(np.repeat(picture, 3, axis=-1))
     assert got.shape == (3, 5) and got.dtype == np.float32
     assert got[0] == pytest.approx([0, 0, 120 / 239, 1, 1])
 
@@ -44,7 +44,7 @@ def test_a_gray_picture_is_a_mask():
 def test_jpeg_leaves_flat_black_and_white(quality):
     picture = np.zeros((64, 64, 3), np.uint8)
     picture[:, 32:] = 255
-    got = masks.gray_mask(through_jpeg(picture, quality))
+    got = masks.from_gray(through_jpeg(picture, quality))
     assert np.all(got[:, :24] == 0) and np.all(got[:, 40:] == 1)
     assert not masks.is_colored(through_jpeg(picture, quality))
 
@@ -58,7 +58,7 @@ def test_each_color_is_a_region_in_reading_order(change):
         "antialiased": lambda: antialiased(coded()),
     }[change]()
     assert masks.is_colored(picture)
-    colors = masks.colors_of(picture)
+    colors = masks.find_colors(picture)
     assert colors == pytest.approx(np.array([BLUE, RED, GREEN]), abs=12)
     got = masks.split_colors(picture, colors)
     assert np.all(got.sum(axis=0) == 1)
@@ -70,7 +70,7 @@ def test_each_color_is_a_region_in_reading_order(change):
 
 def test_large_pictures_are_searched_coarsely():
     picture = np.repeat(np.repeat(coded(), 30, axis=0), 30, axis=1)
-    colors = masks.colors_of(picture / np.float32(255))
+    colors = masks.find_colors(picture / np.float32(255))
     assert np.array_equal(colors, [BLUE, RED, GREEN])
 
 
@@ -83,7 +83,7 @@ def test_large_pictures_are_searched_coarsely():
 )
 def test_photographs_are_no_masks(picture, words):
     with pytest.raises(ImageError, match=words):
-        masks.colors_of(picture)
+        masks.find_colors(picture)
 
 
 def test_colors_are_matched_within_noise():
@@ -126,8 +126,8 @@ def test_overlap_is_shared_out():
     given = np.array([[[1.0, 1.0, 0.0, 0.4]], [[0.0, 1.0, 0.0, 0.2]]])
     got = masks.share_out(given)
     assert got[:, 0] == pytest.approx(np.array([[1, 0.5, 0, 0.4], [0, 0.5, 0, 0.2]]))
-    assert masks.coverage(given) == (0.5, 0.25)
+    assert masks.measure_coverage(given) == (0.5, 0.25)
 
 
 def test_colors_are_written_as_people_write_them():
-    assert masks.hexadecimal(np.array(BLUE)) == "1428fa"
+    assert masks.to_hexadecimal(np.array(BLUE)) == "1428fa"
