@@ -19,8 +19,7 @@ from nst_jax.cli.settings_flags import (
 from nst_jax.cli.stylize import check_transfer
 from nst_jax.engine.style_images import list_files
 from nst_jax.errors import SettingsError
-from nst_jax.images.color_transfer import COLOR_MAPS
-from nst_jax.settings.settings import COLORS, INITS, Settings
+from nst_jax.settings.settings import COLOR_MAPS, COLORS, INITS, Settings
 from nst_jax.sweeps import grid
 from nst_jax.sweeps.grid import Axis, Grid, Lane, Source
 

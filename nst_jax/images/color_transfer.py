@@ -43,7 +43,7 @@ def recolor_style(
         style: (H, W, 3) in [0, 1].
         content: (H', W', 3) in [0, 1], in its own colors.
         colors: "style", "match" or "luminance".
-        color_map: one of `COLOR_MAPS`, for "match".
+        color_map: "cholesky", "pca" or "symmetric", for "match".
 
     Returns:
         (H, W, 3) float32 in [0, 1].
@@ -85,7 +85,7 @@ def match_colors(style: np.ndarray, content: np.ndarray, method: str) -> np.ndar
     Args:
         style: (H, W, 3).
         content: (H', W', 3).
-        method: one of `COLOR_MAPS`.
+        method: "cholesky", "pca" or "symmetric".
 
     Returns:
         (H, W, 3) float32; it may leave [0, 1].
@@ -115,7 +115,7 @@ def find_color_map(covariance: np.ndarray, wanted: np.ndarray, method: str) -> n
     Args:
         covariance: Σ, (3, 3).
         wanted: Σ', (3, 3).
-        method: one of `COLOR_MAPS`.
+        method: "cholesky", "pca" or "symmetric".
 
     Returns:
         (3, 3) float64.
@@ -123,7 +123,7 @@ def find_color_map(covariance: np.ndarray, wanted: np.ndarray, method: str) -> n
     (axes, spreads), (wanted_axes, wanted_spreads) = _principal(covariance), _principal(wanted)
     root = (axes * spreads) @ axes.T
     wanted_root = (wanted_axes * wanted_spreads) @ wanted_axes.T
-    rotation = COLOR_MAPS[method](root, wanted_root)
+    rotation = ROTATIONS[method](root, wanted_root)
     isometry = _nearest_isometry(wanted_axes.T @ rotation @ axes)
     return (wanted_axes * wanted_spreads) @ isometry @ (axes / spreads).T
 
@@ -217,7 +217,7 @@ def _to_cholesky_factor(root: np.ndarray) -> np.ndarray:
 
 
 # Method: (Σ^½, Σ'^½) → the Q of `find_color_map`.
-COLOR_MAPS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+ROTATIONS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "cholesky": _between_cholesky_factors,
     "pca": lambda root, wanted_root: np.eye(3),
     "symmetric": lambda root, wanted_root: _nearest_isometry(wanted_root @ root),

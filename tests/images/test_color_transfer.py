@@ -6,7 +6,6 @@ from PIL import Image
 from scipy.linalg import cholesky, sqrtm
 
 from nst_jax.images.color_transfer import (
-    COLOR_MAPS,
     MIN_SPREAD,
     find_color_map,
     finish_image,
@@ -17,6 +16,7 @@ from nst_jax.images.color_transfer import (
     recolor_style,
     to_gray,
 )
+from nst_jax.settings.settings import COLOR_MAPS
 
 EXACT = 1e-6  # of values about 1: float32
 STATISTICS = 1e-6  # of means and covariances, in float64 of float32 images
