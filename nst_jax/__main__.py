@@ -11,6 +11,7 @@ def main() -> int:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from nst_jax.cli import main as cli
 
+    cli.make_parser(sys.argv[1:])  # imports the rest
     signal.signal(signal.SIGINT, previous)
     code = cli.main()
     if code == cli.INTERRUPTED:  # pressed once more, it would spoil the exit

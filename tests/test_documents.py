@@ -53,7 +53,7 @@ def parses(command):
     said = io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
         try:
-            make_parser().parse_args(words)
+            make_parser(words).parse_args(words)
         except SystemExit as stop:
             return stop.code == 0, said.getvalue()
     return True, ""
@@ -66,7 +66,7 @@ def known_flags():
     for command in (*(begin.split()[0] for begin in BEGINNINGS[:4]), "weights normalize"):
         said = io.StringIO()
         with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
-            make_parser().parse_args([*command.split(), "--help"])
+            make_parser(command.split()).parse_args([*command.split(), "--help"])
         helps += said.getvalue()
     return set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", helps))
 

@@ -50,7 +50,7 @@ def add_folder_flag(parser: argparse.ArgumentParser, default: str) -> None:
         "--output",
         metavar="DIR",
         type=Path,
-        help=f"folder of the results; where this command left off, it goes on (default: {default})",
+        help=f"folder of the results; where this command left off, it goes on [{default}]",
     )
 
 
@@ -61,13 +61,13 @@ def add_lane_flags(parser: argparse.ArgumentParser) -> None:
         "--lanes",
         type=int,
         metavar="N",
-        help="at once, a multiple of the devices (default: as many as fit)",
+        help="at once, a multiple of the devices [as many as fit]",
     )
     group.add_argument(
         "--memory",
         type=byte_count,
         metavar="SIZE",
-        help="of each device, such as 8GB (default: nearly all that is free)",
+        help="of each device, such as 8GB [nearly all that is free]",
     )
     group.add_argument(
         "--distributed",

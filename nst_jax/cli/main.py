@@ -5,49 +5,42 @@ output carries what was asked for (the paths written, one a line), standard erro
 """
 
 import argparse
-import re
+import importlib
 import sys
-import textwrap
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
-import jax
+from rich_argparse import RichHelpFormatter
 
 import nst_jax
-from nst_jax.cli import reconstruct, rerun, stylize, sweep, weights
-from nst_jax.cli.progress import accept_any_text, answer, say
-from nst_jax.engine.compilation_cache import keep_compilations
+from nst_jax.cli.progress import accept_any_text, say
 from nst_jax.errors import FailedLanesError, NSTError, PeerLostError
-from nst_jax.records import write
-from nst_jax.weights.locate import available_weights
 
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+# The modules of the commands. Only that of the command typed is imported: JAX takes a second.
+COMMANDS = {
+    "stylize": "paint a photograph in the manner of a painting",
+    "sweep": "many settings at once: a sheet, a page, a picture each",
+    "reconstruct": "what each layer keeps of an image",
+    "rerun": "a picture again, as it was or changed",
+    "weights": "list, fetch, convert, verify and normalize the network's parameters",
+    "info": "versions, devices and weights found",
+}
 
 
-class _Help(argparse.HelpFormatter):
-    """Help on few lines: no list of options in the usage, no line for a long flag alone."""
+class _Help(RichHelpFormatter):
+    """Help with colors on a terminal, and no list of all the options in the usage."""
 
-    COLUMN = 22  # of the meanings
+    group_name_formatter = str
+    help_markup = text_markup = False  # brackets hold defaults
+
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=24)
 
     def add_usage(self, usage, actions, groups, prefix=None) -> None:
         named = [action for action in actions if not action.option_strings]
         shown = [*named, _OPTIONS] if len(named) < len(actions) else named
         super().add_usage(usage, shown, (), prefix)
-
-    def _format_action(self, action) -> str:
-        if not action.help or not action.option_strings:
-            return super()._format_action(action)
-        placeholder = "" if action.nargs == 0 else f" {self._format_args(action, '')}"
-        flags = "  " + ", ".join(action.option_strings) + placeholder
-        meaning = re.sub(r"\(default: (.*)\)", r"[\1]", self._expand_help(action))
-        lines = textwrap.wrap(
-            meaning,
-            self._width,
-            initial_indent=flags.ljust(self.COLUMN - 2) + "  ",
-            subsequent_indent=" " * self.COLUMN,
-            break_on_hyphens=False,
-        )
-        return "\n".join(lines) + "\n"
 
 
 _OPTIONS = argparse.Action([], "options", metavar="[OPTION …]")
@@ -56,8 +49,8 @@ _OPTIONS = argparse.Action([], "options", metavar="[OPTION …]")
 class _Parser(argparse.ArgumentParser):
     """A parser that complains in one line."""
 
-    def __init__(self, **how: Any):
-        super().__init__(**how, formatter_class=_Help, add_help=False)
+    def __init__(self, **options):
+        super().__init__(**options, formatter_class=_Help, add_help=False)
         self.add_argument("-h", "--help", action="help", help="show this, defaults in [ ]")
 
     def error(self, message: str) -> NoReturn:
@@ -74,8 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     accept_any_text()
     try:
-        options = make_parser().parse_args(arguments)
+        options = make_parser(arguments).parse_args(arguments)
         if folder := getattr(options, "compilation_cache", None):
+            from nst_jax.engine.compilation_cache import keep_compilations
+
             keep_compilations(folder)
         completed = options.run(options, arguments)
     except SystemExit as stop:  # argparse has said what is wrong, or has shown its help
@@ -110,26 +105,14 @@ def _explain(error: MemoryError | RuntimeError) -> str:
     raise error
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The parser of all commands; what is parsed has the command's function as `run`."""
+def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """A parser that knows all commands, and the flags of the one that is typed first."""
     parser = _Parser(prog="nst-jax", description=nst_jax.__doc__)
     parser.add_argument("--version", action="version", version=nst_jax.__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    stylize.add_command(commands)
-    sweep.add_command(commands)
-    reconstruct.add_command(commands)
-    rerun.add_command(commands)
-    weights.add_command(commands)
-    info = commands.add_parser("info", help="versions, devices and weights found")
-    info.set_defaults(run=_info)
+    for command, meaning in COMMANDS.items():
+        if [command] == [*arguments[:1]]:
+            importlib.import_module(f"nst_jax.cli.{command}").add_command(commands)
+        else:
+            commands.add_parser(command, help=meaning)
     return parser
-
-
-def _info(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
-    for name, version in write.versions().items():
-        answer(f"{name:10s} {version}")
-    for device in jax.devices():
-        answer(f"{'device':10s} {device.platform}: {device.device_kind}")
-    for path in available_weights():
-        answer(f"{'weights':10s} {path.stem} ({path})")
-    return True

@@ -16,13 +16,13 @@ def add_file_flags(group: argparse._ArgumentGroup) -> None:
         "--bits",
         type=int,
         metavar="8|16",
-        help=f"per channel; 16 in a PNG or TIFF (default: {PLAIN.bits})",
+        help=f"per channel; 16 in a PNG or TIFF [{PLAIN.bits}]",
     )
     group.add_argument(
         "--dpi",
         type=int,
         metavar="N",
-        help=f"resolution for printing, in pixels per inch, 1 to {MAX_DPI} (default: not said)",
+        help=f"resolution for printing, in pixels per inch, 1 to {MAX_DPI} [not said]",
     )
     group.add_argument(
         "--copy-exif",

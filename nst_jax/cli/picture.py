@@ -50,7 +50,7 @@ def add_output_flags(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         default=10,
-        help="steps between entries of the record's history (default: 10)",
+        help="steps between entries of the record's history [10]",
     )
     add_file_flags(group)
 

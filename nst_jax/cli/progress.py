@@ -9,12 +9,13 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from typing import Self, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
-from nst_jax.engine import results
+if TYPE_CHECKING:
+    from nst_jax.engine import results
 
 SECONDS_BETWEEN_LINES = 5.0  # where standard error is a file or a pipe
 # Seconds; some launchers pass on the signal that the terminal has sent already.
@@ -102,7 +103,7 @@ class StepsBar(_Bar):
         self._size: int | None = None
         self._last, self._since = (0, 0.0), (0, 0.0)  # step and seconds; those of this size
 
-    def show(self, progress: results.Progress) -> None:
+    def show(self, progress: "results.Progress") -> None:
         """Show a step that has finished."""
         step, seconds = progress.step, progress.seconds
         if progress.size != self._size:
@@ -130,7 +131,7 @@ class LanesBar(_Bar):
         )
         super().__init__(columns, None)
 
-    def show(self, progress: results.SweepProgress) -> None:
+    def show(self, progress: "results.SweepProgress") -> None:
         """Show a step that has finished."""
         running, step, steps = progress.together, progress.step, progress.steps
         lanes = f"lanes {progress.done + 1} to {progress.done + running} of {progress.total}"

@@ -11,8 +11,9 @@ from typing import Any
 
 from nst_jax.cli.lanes import Plan, add_folder_flag, add_lane_flags, paint_lanes
 from nst_jax.cli.picture import add_output_flags
-from nst_jax.cli.settings_flags import add_settings_flags, flags_of, names, settings_asked
+from nst_jax.cli.settings_flags import add_settings_flags, flags_of, settings_asked
 from nst_jax.errors import SettingsError
+from nst_jax.settings import values
 from nst_jax.settings.settings import Settings, without_idle_layers
 from nst_jax.sweeps import grid
 from nst_jax.sweeps.grid import Grid, Lane, Source
@@ -23,19 +24,17 @@ LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 
 def add_command(commands: Any) -> None:
     """Add `reconstruct` to the parser's commands."""
-    parser = commands.add_parser(
-        "reconstruct", help="what each layer keeps of an image", description=__doc__
-    )
+    parser = commands.add_parser("reconstruct", description=__doc__)
     parser.add_argument("kind", choices=("content", "style"), help="what to match")
     parser.add_argument("image", metavar="IMAGE", help="an image file")
     add_folder_flag(parser, "IMAGE-content or IMAGE-style")
     parser.add_argument(
         "--layers",
-        type=names,
+        type=values.LAYERS.read,
         default=LAYERS,
         metavar="L,…",
         help="content: one picture for each; style: one for the first, the first two, … "
-        f"(default: {','.join(LAYERS)})",
+        f"[{','.join(LAYERS)}]",
     )
     parser.add_argument(
         "--together", action="store_true", help="one picture only, of all the layers together"

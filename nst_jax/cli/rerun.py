@@ -40,9 +40,7 @@ from nst_jax.weights.storage import load_weights
 
 def add_command(commands: Any) -> None:
     """Add `rerun` to the parser's commands."""
-    parser = commands.add_parser(
-        "rerun", help="a picture again, as it was or changed", description=__doc__
-    )
+    parser = commands.add_parser("rerun", description=__doc__)
     parser.add_argument("record", metavar="RECORD", type=Path, help="a .json or a picture")
     parser.add_argument("--lane", metavar="NAME", help="which picture of a sweep.json")
     parser.add_argument(
@@ -50,7 +48,7 @@ def add_command(commands: Any) -> None:
         "--output",
         metavar="OUT",
         type=Path,
-        help=".png or .jpg to write (default: RECORD-rerun.png or LANE-rerun.png here)",
+        help=".png or .jpg to write [RECORD-rerun.png or LANE-rerun.png here]",
     )
     parser.add_argument("--content", metavar="FILE", help="another photograph, or where it is now")
     parser.add_argument(

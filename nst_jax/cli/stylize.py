@@ -23,9 +23,7 @@ from nst_jax.weights.storage import load_weights
 
 def add_command(commands: Any) -> None:
     """Add `stylize` to the parser's commands."""
-    parser = commands.add_parser(
-        "stylize", help="paint a photograph in the manner of a painting", description=__doc__
-    )
+    parser = commands.add_parser("stylize", description=__doc__)
     parser.add_argument("content", metavar="CONTENT", help="the photograph, an image file")
     parser.add_argument(
         "styles",
@@ -38,7 +36,7 @@ def add_command(commands: Any) -> None:
         "--output",
         metavar="OUT",
         type=Path,
-        help=".png, .tif or .jpg to write (default: CONTENT-STYLE.png here)",
+        help=".png, .tif or .jpg to write [CONTENT-STYLE.png here]",
     )
     add_settings_flags(parser)
     add_output_flags(parser)

@@ -8,18 +8,12 @@ from typing import Any
 
 from nst_jax.cli.lanes import Plan, add_folder_flag, add_lane_flags, paint_lanes
 from nst_jax.cli.picture import add_output_flags
-from nst_jax.cli.settings_flags import (
-    add_settings_flags,
-    flags_of,
-    layer_groups,
-    names,
-    numbers,
-    whole_numbers,
-)
+from nst_jax.cli.settings_flags import add_settings_flags, flags_of, reader
 from nst_jax.cli.stylize import check_transfer
 from nst_jax.engine.style_images import list_files
 from nst_jax.errors import SettingsError
-from nst_jax.settings.settings import COLOR_MAPS, COLORS, INITS, Settings
+from nst_jax.settings.settings import SETTINGS, Settings
+from nst_jax.settings.values import LAYERS, WEIGHT, Value, many
 from nst_jax.sweeps import grid
 from nst_jax.sweeps.grid import Axis, Grid, Lane, Source
 
@@ -27,42 +21,25 @@ from nst_jax.sweeps.grid import Axis, Grid, Lane, Source
 RATIOS = (0.1, 1.0, 10.0, 100.0)
 
 
+# The axes of single settings, in the order of lanes' names; the last, of the ratio, makes columns.
+AXES = {name: one.axis for name, one in SETTINGS.items() if one.axis is not None}
+AXES["ratio"] = AXES.pop("ratio")
+TOGETHER = (  # flags that say the same thing differently
+    *((SETTINGS[name].flag, axis.flag) for name, axis in AXES.items()),
+    ("--ratio", "--style-ratios"),
+    ("--ratios", "--style-ratios"),
+    ("--style-blend", "--blend-steps"),
+)
+
+
 def layer_sets(text: str) -> str | tuple[tuple[str, ...], ...]:
     """Split conv1_1/conv1_1,conv2_1; "cumulative" stays as it is."""
-    return text if text == "cumulative" else layer_groups(text)
-
-
-AXES = (
-    ("--ratios", numbers, "α/β,…", "ratios of content against style"),
-    ("--style-ratios", numbers, "α/β,…", "one for each STYLE, in the place of --ratios"),
-    (
-        "--style-layer-sets",
-        layer_sets,
-        "cumulative|L,…/L,…",
-        "subsets of style layers: the paper's growing five, or a list",
-    ),
-    ("--style-scales", numbers, "S,…", "sizes of the painting against the photograph"),
-    (
-        "--blend-steps",
-        int,
-        "N",
-        "from the first of two STYLEs to the second, in N pictures with both",
-    ),
-    ("--seeds", whole_numbers, "N,…", "seeds of the noise"),
-    ("--inits", names, "|".join((*INITS, "FILE")) + ",…", "where to start"),
-    ("--init-noises", numbers, "F,…", "parts of it that are noise, 0 to 1"),
-    ("--tv-weights", numbers, "W,…", "weights of the total variation"),
-    ("--tv-l1-weights", numbers, "W,…", "weights of the absolute total variation"),
-    ("--color-modes", names, "|".join(COLORS) + ",…", "values of --colors"),
-    ("--color-maps", names, "|".join(COLOR_MAPS) + ",…", "of --colors match"),
-)
+    return text if text == "cumulative" else many(LAYERS, "/").read(text)
 
 
 def add_command(commands: Any) -> None:
     """Add `sweep` to the parser's commands."""
-    parser = commands.add_parser(
-        "sweep", help="many settings at once: a sheet, a page, a picture each", description=__doc__
-    )
+    parser = commands.add_parser("sweep", description=__doc__)
     parser.add_argument("content", metavar="CONTENT", help="the photograph, an image file")
     parser.add_argument(
         "styles",
@@ -74,8 +51,7 @@ def add_command(commands: Any) -> None:
     group = parser.add_argument_group(
         "axes", "every combination is painted; without any: four ratios around the default"
     )
-    for flag, read, placeholder, meaning in AXES:
-        group.add_argument(flag, type=read, metavar=placeholder, help=meaning)
+    _add_axis_flags(group)
     group.add_argument(
         "--mix",
         action="store_true",
@@ -86,6 +62,37 @@ def add_command(commands: Any) -> None:
     add_lane_flags(parser)
     add_output_flags(parser)
     parser.set_defaults(run=run_command)
+
+
+def _add_axis_flags(group: argparse._ArgumentGroup) -> None:
+    for name, axis in AXES.items():
+        value = _values_along(name)
+        meaning = f"values of {SETTINGS[name].flag}"
+        group.add_argument(axis.flag, type=reader(value), metavar=value.placeholder, help=meaning)
+    group.add_argument(
+        "--style-ratios",
+        type=reader(many(WEIGHT)),
+        metavar="α/β,…",
+        help="one for each STYLE, in the place of --ratios",
+    )
+    group.add_argument(
+        "--style-layer-sets",
+        type=layer_sets,
+        metavar="SETS",
+        help="style layers: cumulative (as the paper), or L,…/L,…",
+    )
+    group.add_argument(
+        "--blend-steps",
+        type=int,
+        metavar="N",
+        help="N pictures from the first of two STYLEs to the second",
+    )
+
+
+def _values_along(name: str) -> Value:
+    """What the flag of a setting's axis takes: several of the setting's values."""
+    value = SETTINGS[name].value
+    return value if isinstance(SETTINGS[name].default, tuple) else many(value)
 
 
 def run_command(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
@@ -108,30 +115,13 @@ def _axes(
     axes = [_style_axis(options, sources)]
     if options.style_layer_sets is not None:
         axes.append(grid.style_layers_axis(_sets(options.style_layer_sets, settings), settings))
-    if options.style_scales is not None:
-        axes.append(grid.style_scale_axis(options.style_scales))
-    if options.inits is not None:
-        axes.append(grid.init_axis(options.inits))
-    if options.init_noises is not None:
-        axes.append(grid.noise_axis(options.init_noises))
-    if options.seeds is not None:
-        axes.append(grid.seed_axis(options.seeds))
-    if options.tv_weights is not None:
-        axes.append(grid.tv_axis(options.tv_weights))
-    if options.tv_l1_weights is not None:
-        axes.append(grid.tv_l1_axis(options.tv_l1_weights))
-    if options.color_modes is not None:
-        axes.append(grid.colors_axis(options.color_modes))
-    if options.color_maps is not None:
-        if "match" not in (settings.colors, *(options.color_modes or ())):
-            raise SettingsError("--color-maps is of --colors match; add that, or leave it out")
-        axes.append(grid.color_map_axis(options.color_maps))
-    ratios = options.ratios
+    if options.color_maps and "match" not in (settings.colors, *(options.color_modes or ())):
+        raise SettingsError("--color-maps is of --colors match; add that, or leave it out")
+    given = {name: _asked(options, axis.flag) for name, axis in AXES.items()}
     alone = len(axes) == 1 and len(axes[0].points) == 1 and options.style_ratios is None
-    if ratios is None and alone:
-        ratios = [factor * settings.content_weight for factor in RATIOS]
-    if ratios is not None:
-        axes.append(grid.ratio_axis(ratios))
+    if alone and all(values is None for values in given.values()):
+        given["ratio"] = [factor * settings.content_weight for factor in RATIOS]
+    axes += [grid.setting_axis(name, each) for name, each in given.items() if each is not None]
     return axes
 
 
@@ -149,17 +139,14 @@ def _style_axis(options: argparse.Namespace, sources: Sequence[Source]) -> Axis:
 
 
 def _refuse_both(options: argparse.Namespace) -> None:
-    """Refuse two flags that say the same thing differently."""
-    pairs = [("ratio", "ratios"), ("ratio", "style_ratios"), ("ratios", "style_ratios")]
-    pairs += [("seed", "seeds"), ("init", "inits"), ("tv_weight", "tv_weights")]
-    pairs += [("style_scale", "style_scales"), ("init_noise", "init_noises")]
-    pairs += [("style_blend", "blend_steps")]
-    pairs += [("colors", "color_modes"), ("color_map", "color_maps")]
-    pairs += [("tv_l1_weight", "tv_l1_weights")]
-    for one, other in pairs:
-        if getattr(options, one, None) is not None and getattr(options, other) is not None:
-            flags = " and ".join("--" + name.replace("_", "-") for name in (one, other))
-            raise SettingsError(f"{flags} do not go together; give one of them")
+    for flags in TOGETHER:
+        if all(_asked(options, flag) is not None for flag in flags):
+            raise SettingsError(f"{' and '.join(flags)} do not go together; give one of them")
+
+
+def _asked(options: argparse.Namespace, flag: str) -> Any:
+    """What was typed after a flag, or None."""
+    return getattr(options, flag.strip("-").replace("-", "_"), None)
 
 
 def _sets(sets: str | tuple[tuple[str, ...], ...], settings: Settings) -> list[tuple[str, ...]]:

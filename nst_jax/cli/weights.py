@@ -20,7 +20,7 @@ from nst_jax.weights.storage import SUFFIX, load_weights, save_weights
 
 def add_command(commands: Any) -> None:
     """Add `weights` and its actions to the parser's commands."""
-    parser = commands.add_parser("weights", help="the network's parameters", description=__doc__)
+    parser = commands.add_parser("weights", description=__doc__)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
     action = actions.add_parser("list", help="what is installed, and what can be fetched")

@@ -92,7 +92,7 @@ def sweep(
         style: one image for all lanes, or a list with one for each; of any shapes. To mix several,
             give a list with a tuple of them for each lane (or the path of a folder, whose images
             are mixed in every lane).
-        settings: one for each lane. They may differ in what `problem.VARYING` names: ratio, layer
+        settings: one for each lane. They may differ in `settings.LANE_SETTINGS`: ratio, layer
             weights, tv_weight, seed, init, init_noise, style_blend, style_scale, layers_per_style,
             colors, color_map, and in their masks, but not in the number of regions.
         weights: of the network; None finds `settings[0].weights`.

@@ -28,7 +28,7 @@ from nst_jax.errors import ImageError, SettingsError
 from nst_jax.images import color_transfer
 from nst_jax.images.io import load_image
 from nst_jax.losses.terms import LossWeights, Targets
-from nst_jax.settings.settings import INITS, Settings
+from nst_jax.settings.settings import INITS, LANE_SETTINGS, Settings
 from nst_jax.weights.locate import find_weights
 from nst_jax.weights.parameters import Weights, cannot_normalize, normalize
 from nst_jax.weights.storage import load_weights
@@ -36,26 +36,6 @@ from nst_jax.weights.storage import load_weights
 # One image for all lanes, or one for each; of the style, an entry may be several images.
 ContentImages = ImageLike | list[ImageLike | None] | tuple[ImageLike | None, ...] | None
 StyleImages = ImageLike | StyleImage | list[StyleLike | None] | tuple[StyleLike | None, ...] | None
-
-# What may differ between the lanes of one sweep; the rest decides which program is compiled.
-VARYING = (
-    "ratio",
-    "content_layer_weights",
-    "style_layer_weights",
-    "tv_weight",
-    "tv_l1_weight",
-    "seed",
-    "init",
-    "init_noise",
-    "style_blend",
-    "style_scale",
-    "layers_per_style",
-    "colors",
-    "color_map",
-    "content_mask",
-    "style_mask",
-    "region_styles",
-)
 
 
 class _Once:
@@ -157,7 +137,7 @@ def prepare_problem(
     Args:
         content: one image for all lanes, or a list with one for each; of one shape.
         style: one image for all lanes, or a list with one, or a tuple of several, for each.
-        settings: one for each lane; they may differ in what `VARYING` names.
+        settings: one for each lane; they may differ in what `LANE_SETTINGS` names.
         weights: of the network; None finds `settings[0].weights`.
 
     Raises:
@@ -278,11 +258,11 @@ def _check_alike(settings: tuple[Settings, ...]) -> None:
         raise SettingsError("a sweep needs at least one lane")
     for field in dataclasses.fields(Settings):
         values = {getattr(one, field.name) for one in settings}
-        if field.name not in VARYING and len(values) > 1:
+        if field.name not in LANE_SETTINGS and len(values) > 1:
             shown = " and ".join(sorted(str(value) for value in values))
             raise SettingsError(
                 f"lanes differ in {field.name} ({shown}); in one sweep they may differ in "
-                f"{', '.join(VARYING)}: use one sweep for each"
+                f"{', '.join(LANE_SETTINGS)}: use one sweep for each"
             )
 
 

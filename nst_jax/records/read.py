@@ -11,11 +11,8 @@ from nst_jax.errors import SettingsError
 from nst_jax.images import io
 from nst_jax.images.encoders import PLAIN
 from nst_jax.records.write import device_metadata, resolved_settings, versions
-from nst_jax.settings.settings import Settings
+from nst_jax.settings.settings import SETTINGS, Settings
 from nst_jax.settings.settings_file import check_type
-
-# What runs did before there was a setting for it, where that is not today's default.
-BEFORE = {"precondition": False}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,14 +131,14 @@ def _read_settings(path: Path, facts: Mapping[str, Any], made_by: str | None) ->
     Raises:
         SettingsError: one is unknown, or has no value that this version knows.
     """
-    values = {**BEFORE, **facts}
-    unknown = [name for name in values if name not in Settings.__dataclass_fields__]
+    unknown = [name for name in facts if name not in SETTINGS]
     if unknown:
         raise SettingsError(
             f"{path}: was made by nst_jax {made_by or 'of an unknown version'}, whose settings "
             f"{', '.join(unknown)} are not known here (nst_jax {versions()['nst_jax']}); install "
             f"that version"
         )
+    values = {name: one.when_absent for name, one in SETTINGS.items()} | {**facts}
     for name, value in values.items():
         check_type(str(path), name, value)
     try:

@@ -18,7 +18,7 @@ from nst_jax.architecture import FILTERS, block_of, canonical_layer
 from nst_jax.errors import SettingsError
 
 # The weight of a layer of a block, 1 to 5, before all are divided by their sum.
-LAYER_WEIGHTS: dict[str, Callable[[int], float]] = {
+PRESET_WEIGHTS: dict[str, Callable[[int], float]] = {
     "paper": lambda block: 1.0,
     "gatys": lambda block: 1 / FILTERS[block - 1] ** 2,
     "geometric": lambda block: 4.0**-block,
@@ -29,11 +29,28 @@ def preset_weights(preset: str, layers: Sequence[str]) -> tuple[float, ...]:
     """The weights that a preset gives these layers; they sum to 1.
 
     Args:
-        preset: one of `LAYER_WEIGHTS`.
+        preset: one of `PRESET_WEIGHTS`.
         layers: canonical names, in any order.
     """
-    weights = [LAYER_WEIGHTS[preset](block_of(layer)) for layer in layers]
+    weights = [PRESET_WEIGHTS[preset](block_of(layer)) for layer in layers]
     return tuple(weight / sum(weights) for weight in weights)
+
+
+def read_layer_weights(text: str) -> str | dict[str, float] | tuple[float, ...]:
+    """Split 1,0.5 or conv1_1=1,conv4_1=0.5; the name of a preset stays as it is.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if text.isalpha():
+        return text
+    if "=" not in text:
+        return tuple(float(number) for number in text.split(","))
+    pairs = [part.split("=") for part in text.split(",")]
+    weights = {layer.strip(): float(weight) for layer, weight in pairs}
+    if len(weights) < len(pairs):
+        raise ValueError("a layer is named twice")
+    return weights
 
 
 def weights_in_order(name: str, value: Any, layers: Sequence[str]) -> tuple:
@@ -49,7 +66,7 @@ def weights_in_order(name: str, value: Any, layers: Sequence[str]) -> tuple:
         SettingsError: there is no such preset, or a layer is named that is none of these.
     """
     if isinstance(value, str):
-        if value not in LAYER_WEIGHTS:
+        if value not in PRESET_WEIGHTS:
             raise SettingsError(_unknown(name, value))
         return preset_weights(value, layers)
     if isinstance(value, Mapping):
@@ -69,9 +86,9 @@ def _by_name(name: str, value: Mapping[str, Any], layers: Sequence[str]) -> tupl
 
 
 def _unknown(name: str, value: Any) -> str:
-    close = difflib.get_close_matches(str(value), LAYER_WEIGHTS, n=1)
+    close = difflib.get_close_matches(str(value), PRESET_WEIGHTS, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
     return (
         f"{name} is {value!r}; wanted a sequence of numbers, {{layer: number}} or one of "
-        f"{', '.join(LAYER_WEIGHTS)}{hint}"
+        f"{', '.join(PRESET_WEIGHTS)}{hint}"
     )

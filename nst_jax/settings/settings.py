@@ -1,31 +1,32 @@
-"""What a run is told: checked once, here. Each default of a run stands here.
+"""What a run is told: each setting declared once, in `Settings`, and checked when one is made.
 
-Static settings (names, sizes, the optimiser) decide which program is compiled; traced ones (the
-ratio and the weights of layers and of the total variation) are arguments of that program. Some
-change only the images and targets that the program is given.
+Flags, settings files, axes of sweeps, records and docs/settings.md derive from the declarations. A
+new setting needs a field here, and the code that makes use of it.
 """
 
 import dataclasses
-import difflib
-import math
-from collections.abc import Iterable
-from pathlib import Path
+from functools import partial
+from numbers import Real
 from typing import Any
 
-from nst_jax.architecture import canonical_layer, layer_names
+from nst_jax.architecture import layer_names
 from nst_jax.errors import SettingsError
-from nst_jax.settings import style_blend as mixing
-from nst_jax.settings.layer_weights import weights_in_order
+from nst_jax.settings import style_blend as blending
+from nst_jax.settings.declaration import SweepAxis, declarations, setting
+from nst_jax.settings.layer_weights import PRESET_WEIGHTS, read_layer_weights, weights_in_order
+from nst_jax.settings.values import (
+    FILES,
+    LAYERS,
+    SWITCH,
+    WEIGHT,
+    choice,
+    many,
+    real,
+    text,
+    whole,
+)
 
 INITS = ("content", "noise", "style")
-OPTIMIZERS = ("lbfgs", "adam")
-COLORS = ("style", "luminance", "match")
-COLOR_MAPS = ("cholesky", "pca", "symmetric")
-CONVENTIONS = ("paper", "authors", "equations")
-PADDINGS = ("zero", "reflect", "replicate")
-POOLINGS = ("average", "max")
-PRECISIONS = ("float32", "tf32", "bfloat16")
-HISTORIES = ("float32", "bfloat16")
 LEARNING_RATES = {
     "lbfgs": 1.0,  # the quasi-Newton step
     "adam": 0.02,  # of the range [0, 1]: five levels of 8 bits, in the first step
@@ -33,156 +34,274 @@ LEARNING_RATES = {
 # By the pictures of the samples at 256 and 512 px (README, "Which ratio?"): from noise the content
 # must first appear and wants more weight; where it is there from the start, less keeps it.
 RATIO_FROM_NOISE, RATIO_FROM_IMAGE = 1e-4, 1e-5
-# Likewise with normalised gradients, at 160 px: pictures and losses like those of the above.
+# By the same samples at 160 px, with normalized gradients: pictures and losses like those above.
 PULL_FROM_NOISE, PULL_FROM_IMAGE = 0.1, 0.01
-LARGEST_SIZE = 16384  # px; beyond it one float32 layer of 64 filters alone passes 64 GB
-# Type, least and most of each number.
-WEIGHT = (float, 0, 1e38)  # float32 ends there
-NUMBERS: dict[str, tuple[type, float, float]] = {
-    "size": (int, 16, LARGEST_SIZE),
-    "style_size": (int, 16, LARGEST_SIZE),
-    "steps": (int, 0, 10**7),
-    "seed": (int, 0, 2**32 - 1),
-    "lbfgs_memory": (int, 1, 1000),
-    "scales": (int, 1, 6),
-    "ratio": WEIGHT,
-    "tv_weight": WEIGHT,
-    "tv_l1_weight": WEIGHT,
-    "average": (int, 0, 10**6),
-    "learning_rate": (float, 1e-9, 1e3),
-    "init_noise": (float, 0, 1),
-}
-# Likewise, of each number of a sequence.
-SEQUENCES: dict[str, tuple[type, float, float]] = {
-    "style_scale": (float, 0.01, 100),
-    "style_blend": WEIGHT,
-    "content_layer_weights": WEIGHT,
-    "style_layer_weights": WEIGHT,
-    "region_styles": (int, 0, 1000),
-}
+MAX_SIZE = 16384  # px; beyond it one float32 layer of 64 filters alone passes 64 GB
+PIXELS = whole(16, MAX_SIZE, "PX")
+REGION_STYLE = dataclasses.replace(
+    whole(0, 1000), read=lambda number: 0 if number == "none" else int(number)
+)
+LAYER_WEIGHTS = dataclasses.replace(
+    many(WEIGHT),
+    read=read_layer_weights,
+    canonical=lambda name, value: value,  # until the layers are known
+    placeholder="W,…|L=W,…",
+)
+# The groups of the help.
+GROUPS = ("picture", "style images", "regions", "optimization", "network and losses")
+picture, styles, regions, optimization, network = (partial(setting, group) for group in GROUPS)
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Settings of one run.
-
-    Attributes:
-        size: long side of the generated image, pixels; static.
-        style_size: long side of each style image, pixels; None means `size`. Static.
-        style_blend: one weight ≥ 0 per painting, taken over their sum; None means equal.
-        style_scale: size of the paintings against `style_size`, 0.01 to 100: strokes grow and
-            shrink with it. Of several numbers, or one, each painting at all of them: the mean of
-            the Gram matrices.
-        layers_per_style: the style layers that each painting carries, so that fine texture comes
-            from one and coarse from another; None means all (`mixing`).
-        content_mask: files of masks, one grey one for each region of the generated image (white
-            inside), or one in which each region has a colour (`masks`); none: no regions.
-        style_mask: likewise, of each region's painting, the part that the region takes; "none" for
-            all of it. One for each region, or none at all.
-        region_styles: the painting of each region, counted from 1; 0 or "none": it stays as it was
-            photographed. None: the first region takes the first painting, and so on.
-        steps: updates of the image, ≥ 0.
-        ratio: α/β, content against style; None means 1e-4 from noise, else 1e-5, and is for the
-            convention "paper" only; with normalised gradients 0.1 and 0.01, in each. Traced.
-        init: "content", "noise", "style" (the first painting) or the path of an image: where the
-            optimisation starts.
-        init_noise: how much of that is replaced by noise, 0 to 1 (only noise).
-        seed: of the noise, 0 to 2³²−1.
-        content_layers: names such as conv4_2; none reconstructs the style alone. Static.
-        content_layer_weights: one per content layer; None means 1 / (number of layers). May be
-            given as {layer: weight}, the others 0, or as a preset's name (`layer_weights`). Traced.
-        style_layers: names; none reconstructs the content alone. Static.
-        style_layer_weights: w_l, one per style layer; likewise. Traced.
-        pooling: "average" or "max"; static.
-        convention: "paper", "authors" or "equations": what the ratio multiplies (`losses`). Static.
-        weights: "auto", "vgg19", "vgg16", an installed name or a path.
-        normalize: whether to scale the network's filters to a mean activation of 1.
-        optimizer: "lbfgs" or "adam"; static.
-        learning_rate: None means 1 for L-BFGS and 0.02 for Adam, which lowers it; static.
-        lbfgs_memory: pairs of history, ≥ 1; static.
-        lbfgs_history: "float32" or "bfloat16", the type that they are kept in; static.
-        precondition: whether the optimiser works in variables in which broad areas change as easily
-            as details: the same loss, sooner (`preconditioning`); static.
-        tv_weight: weight of the total variation, ≥ 0; traced.
-        colors: "style", the painting's; "luminance", the photograph's chroma, and only luminance is
-            painted; or "match", the painting moved to the photograph's colours first (`palette`).
-            Changes arrays only.
-        color_map: "cholesky", "pca" or "symmetric": how "match" moves them (`recolor.color_map`).
-            Changes arrays only.
-        tv_l1_weight: weight of the absolute total variation, which spares edges, ≥ 0; traced.
-        padding: "zero", "reflect" or "replicate": what surrounds each layer's maps. Static.
-        average: N ≥ 1 makes the result the mean of the last images, about N of them (`program`);
-            0 takes the image of least loss. Static.
-        normalize_gradients: whether each layer's term pulls as its weight says, however large it
-            is (`losses.normalize_gradient`); the ratio then compares pulls, not losses. Static.
-        precision: "float32", "tf32" (products rounded as the hardware likes best: TF32 on NVIDIA,
-            bfloat16 on TPU, no difference on CPU) or "bfloat16" (activations too); static.
-        scales: sizes that the image goes through, 1 to 6, each twice the one before, and the last
-            `size`; those of less than 32 px are left out. `steps` is the sum over all of
-            them. Static.
-        low_memory: whether the first blocks are computed in bands of rows, and again for the
-            gradient: the same losses, later, in less memory (`bands`); static.
+    """Settings of one run; docs/settings.md has them in a table.
 
     Raises:
         SettingsError: a value is unknown or out of range.
     """
 
-    size: int = 512
-    style_size: int | None = None
-    style_blend: tuple[float, ...] | None = None
-    style_scale: tuple[float, ...] = (1.0,)
-    layers_per_style: tuple[tuple[str, ...], ...] | None = None
-    content_mask: tuple[str, ...] = ()
-    style_mask: tuple[str, ...] = ()
-    region_styles: tuple[int, ...] | None = None
-    steps: int = 500
-    ratio: float | None = None
-    init: str = "content"
-    init_noise: float = 0.0
-    seed: int = 0
-    content_layers: tuple[str, ...] = ("conv4_2",)
-    content_layer_weights: tuple[float, ...] | None = None
-    style_layers: tuple[str, ...] = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
-    style_layer_weights: tuple[float, ...] | None = None
-    pooling: str = "average"
-    convention: str = "paper"
-    weights: str = "auto"
-    normalize: bool = True
-    optimizer: str = "lbfgs"
-    learning_rate: float | None = None
-    lbfgs_memory: int = 50
-    lbfgs_history: str = "float32"
-    precondition: bool = True
-    tv_weight: float = 0.0
-    colors: str = "style"
-    color_map: str = "pca"  # as in the code of Gatys et al. 2016
-    tv_l1_weight: float = 0.0
-    padding: str = "zero"
-    average: int = 0
-    normalize_gradients: bool = False
-    precision: str = "float32"
-    scales: int = 1
-    low_memory: bool = False
+    size: int = picture(512, PIXELS, "static", "long side of the result")
+    style_size: int | None = styles(None, PIXELS, "static", "long side of each", shown="as --size")
+    style_blend: tuple[float, ...] | None = styles(
+        None, many(WEIGHT), "arrays", "weight of each STYLE", shown="equal", since="0.2"
+    )
+    style_scale: tuple[float, ...] = styles(
+        (1.0,),
+        many(real(0.01, 100, "S"), alone=(Real,)),
+        "arrays",
+        "size against that, for strokes; several mix",
+        notes="of several, the Gram matrices of each style image are the mean over all of them",
+        axis=SweepAxis("--style-scales", "scale", "style scale"),
+        since="0.2",
+    )
+    layers_per_style: tuple[tuple[str, ...], ...] | None = styles(
+        None,
+        many(LAYERS, separator="/"),
+        "arrays",
+        "layers that each STYLE carries",
+        notes="fine texture comes from one, coarse from another",
+        shown="all",
+        since="0.2",
+    )
+    content_mask: tuple[str, ...] = regions(
+        (),
+        FILES,
+        "arrays",
+        "a region, white on black; again for each further one (or one picture, a color each)",
+        since="0.2",
+    )
+    style_mask: tuple[str, ...] = regions(
+        (),
+        FILES,
+        "arrays",
+        "part of its STYLE that each takes, or none",
+        shown="all of it",
+        since="0.2",
+    )
+    region_styles: tuple[int, ...] | None = regions(
+        None,
+        many(REGION_STYLE),
+        "arrays",
+        "number of each region's STYLE, or none",
+        notes="counted from 1; with none, or 0, the region stays as it is in the content image",
+        shown="1,2,…",
+        since="0.2",
+    )
+    steps: int = optimization(
+        500, whole(0, 10**7), "loop", "updates of the image", notes="the sum over all scales"
+    )
+    ratio: float | None = picture(
+        None,
+        dataclasses.replace(WEIGHT, placeholder="α/β"),
+        "traced",
+        "content against style",
+        notes="only the convention paper has a default; that with normalized gradients is "
+        f"{PULL_FROM_NOISE:g} from noise, else {PULL_FROM_IMAGE:g}, in each convention",
+        shown=f"{RATIO_FROM_NOISE:g} from noise, else {RATIO_FROM_IMAGE:g}",
+        axis=SweepAxis("--ratios", "ratio", "ratio α/β"),
+    )
+    init: str = picture(
+        "content",
+        text("START"),
+        "arrays",
+        "content, noise, style (the first) or FILE",
+        notes="where the optimization starts",
+        axis=SweepAxis("--inits", "init", "start"),
+    )
+    init_noise: float = picture(
+        0.0,
+        real(0, 1, "F"),
+        "arrays",
+        "part of the start that is noise instead, 0 to 1",
+        axis=SweepAxis("--init-noises", "noise", "noise in the start"),
+        since="0.2",
+    )
+    seed: int = picture(
+        0,
+        whole(0, 2**32 - 1),
+        "arrays",
+        "of the noise",
+        axis=SweepAxis("--seeds", "seed", "seed"),
+    )
+    content_layers: tuple[str, ...] = network(
+        ("conv4_2",),
+        LAYERS,
+        "static",
+        "layers that keep the content",
+        notes="none reconstructs the style alone",
+    )
+    content_layer_weights: tuple[float, ...] | None = network(
+        None,
+        LAYER_WEIGHTS,
+        "traced",
+        "one per content layer",
+        notes=f"layers that are not named get 0; or one of {', '.join(PRESET_WEIGHTS)}",
+        shown="equal, sum 1",
+    )
+    style_layers: tuple[str, ...] = network(
+        ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"),
+        LAYERS,
+        "static",
+        "layers that carry the style",
+        notes="none reconstructs the content alone",
+    )
+    style_layer_weights: tuple[float, ...] | None = network(
+        None,
+        LAYER_WEIGHTS,
+        "traced",
+        f"one per style layer, or {', '.join(PRESET_WEIGHTS)}",
+        notes="layers that are not named get 0",
+        shown="paper: equal",
+        aliases=("--layer-weights",),
+    )
+    pooling: str = network("average", choice("average", "max"), "static", "between the blocks")
+    convention: str = network(
+        "paper",
+        choice("paper", "authors", "equations"),
+        "static",
+        "of the losses",
+        notes="what the ratio multiplies",
+    )
+    weights: str = network(
+        "auto", text("NAME|FILE"), "static", "auto, vgg19, vgg16, or an installed NAME"
+    )
+    normalize: bool = network(
+        True,
+        SWITCH,
+        "arrays",
+        "filters as trained, not scaled to mean activations 1",
+        lanes_may_differ=False,  # they share the parameters
+    )
+    optimizer: str = optimization(
+        "lbfgs", choice("lbfgs", "adam"), "static", "how the image is updated"
+    )
+    learning_rate: float | None = optimization(
+        None,
+        real(1e-9, 1e3, "R"),
+        "static",
+        "length of a step",
+        notes="Adam lowers it on the way",
+        shown=", ".join(f"{rate:g} for {name}" for name, rate in LEARNING_RATES.items()),
+    )
+    lbfgs_memory: int = optimization(
+        50, whole(1, 1000, "M"), "static", "pairs of history, each as large as two images"
+    )
+    lbfgs_history: str = optimization(
+        "float32",
+        choice("float32", "bfloat16"),
+        "static",
+        "type of these pairs",
+        notes="bfloat16 takes half of their memory",
+        since="0.2",
+    )
+    precondition: bool = optimization(
+        True,
+        SWITCH,
+        "static",
+        "plain gradients: the same loss, later",
+        notes="else broad areas change as easily as details; without, they come last",
+        since="0.2",
+        when_absent=False,
+    )
+    tv_weight: float = picture(
+        0.0,
+        WEIGHT,
+        "traced",
+        "smoothness: weight of the total variation",
+        axis=SweepAxis("--tv-weights", "tv", "total variation"),
+    )
+    tv_l1_weight: float = picture(
+        0.0,
+        WEIGHT,
+        "traced",
+        "the same with absolute differences: spares edges",
+        axis=SweepAxis("--tv-l1-weights", "tv-l1", "absolute variation"),
+        since="0.2",
+    )
+    colors: str = picture(
+        "style",
+        choice("style", "luminance", "match"),
+        "arrays",
+        "the STYLE's, the CONTENT's (only luminance is painted), or the STYLE's moved to those",
+        axis=SweepAxis("--color-modes", "colors", "colors"),
+        since="0.2",
+    )
+    color_map: str = picture(
+        "pca",  # as in the code of Gatys et al. 2016
+        choice("cholesky", "pca", "symmetric"),
+        "arrays",
+        "how match moves them",
+        notes="of colors match",
+        axis=SweepAxis("--color-maps", "map", "color map"),
+        since="0.2",
+    )
+    padding: str = network(
+        "zero", choice("zero", "reflect", "replicate"), "static", "around the maps", since="0.2"
+    )
+    average: int = optimization(
+        0, whole(0, 10**6), "static", "mean of about N last images; 0: the best one", since="0.2"
+    )
+    normalize_gradients: bool = network(
+        False,
+        SWITCH,
+        "static",
+        "each layer's term pulls as its weight says",
+        notes="however large it is; the ratio then compares pulls, and has another default",
+        since="0.2",
+    )
+    precision: str = network(
+        "float32",
+        choice("float32", "tf32", "bfloat16"),
+        "static",
+        "of the network",
+        notes="losses are float32 always; tf32 rounds products as the hardware likes best (to TF32 "
+        "on NVIDIA, bfloat16 on TPU, not at all on CPU), bfloat16 the activations, too",
+    )
+    scales: int = optimization(
+        1,
+        whole(1, 6),
+        "static",
+        "sizes from coarse to fine, sharing the steps",
+        notes="each is twice the one before; those of less than 32 px are left out",
+        since="0.2",
+    )
+    low_memory: bool = network(
+        False,
+        SWITCH,
+        "static",
+        "large images in bands: less memory, a quarter slower",
+        since="0.2",
+    )
 
     def __post_init__(self):
-        for name in ("content_layers", "style_layers"):
-            self._set(name, _canonical_layers(name, getattr(self, name)))
-        for name in ("init", "weights"):
-            self._set(name, str(getattr(self, name)))  # a Path, too; the record holds text
-        _check_one_of("pooling", self.pooling, POOLINGS)
-        _check_one_of("padding", self.padding, PADDINGS)
-        _check_one_of("convention", self.convention, CONVENTIONS)
-        _check_one_of("optimizer", self.optimizer, OPTIMIZERS)
-        _check_one_of("precision", self.precision, PRECISIONS)
-        _check_one_of("lbfgs_history", self.lbfgs_history, HISTORIES)
-        _check_one_of("colors", self.colors, COLORS)
-        _check_one_of("color_map", self.color_map, COLOR_MAPS)
-        for name in NUMBERS:
+        for name, declared in SETTINGS.items():
             value = getattr(self, name)
-            if value is not None or getattr(Settings, name) is not None:  # the default may be None
-                self._set(name, _number(name, value))
+            if value is not None or declared.default is not None:
+                self._set(name, declared.value.canonical(name, value))
         self._check_layers()
-        self._check_paintings()
+        if not self.style_scale:
+            raise SettingsError("style_scale has no number; wanted at least one, such as 1")
+        blending.check_mixture(self.style_layers, self.style_blend, self.layers_per_style)
         self._check_regions()
         if self.low_memory and self.normalize_gradients and self.style_layers:
             raise SettingsError(
@@ -192,7 +311,7 @@ class Settings:
         if self.colors != "style" and not self.is_transfer:
             raise SettingsError(
                 f"colors is {self.colors!r}, which needs a photograph and a painting; a "
-                f"reconstruction has the colours of its one image: leave it out"
+                f"reconstruction has the colors of its one image: leave it out"
             )
         wanting = self.ratio is None and self.is_transfer and not self.normalize_gradients
         if wanting and self.convention != "paper":
@@ -217,7 +336,8 @@ class Settings:
             weights, layers = getattr(self, name), getattr(self, f"{kind}_layers")
             if weights is None:
                 continue
-            weights = _numbers(name, weights_in_order(name, weights, layers))
+            weights = weights_in_order(name, weights, layers)
+            weights = many(WEIGHT).canonical(name, weights)
             self._set(name, weights)
             if len(weights) != len(layers):
                 raise SettingsError(
@@ -225,31 +345,9 @@ class Settings:
                     f"({', '.join(layers)}); wanted one each"
                 )
 
-    def _check_paintings(self) -> None:
-        scales = self.style_scale
-        scales = _numbers("style_scale", scales if isinstance(scales, Iterable) else (scales,))
-        if not scales:
-            raise SettingsError("style_scale has no number; wanted at least one, such as 1")
-        self._set("style_scale", scales)
-        if self.style_blend is not None:
-            self._set("style_blend", _numbers("style_blend", self.style_blend))
-        if self.layers_per_style is not None:
-            sets = _sequence("layers_per_style", self.layers_per_style)
-            sets = tuple(_canonical_layers("layers_per_style", layers) for layers in sets)
-            self._set("layers_per_style", sets)
-        mixing.check_mixture(self.style_layers, self.style_blend, self.layers_per_style)
-
     def _check_regions(self) -> None:
-        for name in ("content_mask", "style_mask"):
-            files = getattr(self, name)
-            files = (files,) if isinstance(files, str | Path) else _sequence(name, files)
-            self._set(name, tuple(str(file) for file in files))
-        if self.region_styles is not None:
-            given = _sequence("region_styles", self.region_styles)
-            numbers = _numbers("region_styles", [0 if n in (None, "none") else n for n in given])
-            self._set("region_styles", numbers)
-            if not any(numbers):
-                raise SettingsError("region_styles has no painting; give at least one region its")
+        if self.region_styles is not None and not any(self.region_styles):
+            raise SettingsError("region_styles has no painting; give at least one region its")
         if not self.content_mask:
             for name in ("style_mask", "region_styles"):
                 if getattr(self, name):
@@ -297,13 +395,13 @@ class Settings:
         Raises:
             SettingsError: style_blend or layers_per_style are for another number of paintings.
         """
-        return mixing.shares_of(
+        return blending.shares_of(
             self.style_layers, paintings, self.style_blend, self.layers_per_style
         )
 
     @property
     def step_size(self) -> float:
-        """The learning rate, with the optimiser's default filled in."""
+        """The learning rate, with the optimizer's default filled in."""
         chosen = self.learning_rate
         return LEARNING_RATES[self.optimizer] if chosen is None else chosen
 
@@ -354,41 +452,6 @@ PAPER = {
 }
 PRESETS = {"paper": PAPER}
 
-
-def _check_one_of(name: str, value: str, known: Iterable[str]) -> None:
-    known = list(known)
-    if value not in known:
-        close = difflib.get_close_matches(str(value), known, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise SettingsError(f"{name} is {value!r}; wanted one of {', '.join(known)}{hint}")
-
-
-def _number(name: str, value: Any) -> float:
-    """A Python number, whatever kind came in: records are JSON, which has no NumPy's."""
-    kind, least, most = {**NUMBERS, **SEQUENCES}[name]
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not least <= number <= most or kind(number) != number:
-        whole = "a whole number, " if kind is int else ""
-        raise SettingsError(f"{name} is {value}; wanted {whole}{least:.10g} to {most:.10g}")
-    return kind(number)
-
-
-def _numbers(name: str, values: Any) -> tuple[float, ...]:
-    return tuple(_number(name, value) for value in _sequence(name, values))
-
-
-def _sequence(name: str, value: Any) -> tuple:
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise SettingsError(f"{name} is {value!r}; wanted a sequence, such as a tuple")
-    return tuple(value)
-
-
-def _canonical_layers(name: str, layers: Iterable[str]) -> tuple[str, ...]:
-    """Names as VGG-19 has them; whether a network has the layer is checked once it is known."""
-    layers = tuple(canonical_layer(str(layer), "vgg19") for layer in _sequence(name, layers))
-    if len(set(layers)) != len(layers):
-        raise SettingsError(f"{name} names a layer twice: {', '.join(layers)}")
-    return layers
+SETTINGS = declarations(Settings)
+# What may differ between the lanes of one sweep; the rest decides what they share.
+LANE_SETTINGS = tuple(name for name, one in SETTINGS.items() if one.lanes_may_differ)

@@ -18,25 +18,15 @@ import difflib
 import json
 import re
 import tomllib
-import types
-import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from nst_jax.errors import SettingsError
-from nst_jax.settings.settings import PRESETS, Settings
+from nst_jax.settings.settings import PRESETS, SETTINGS, Settings
 
-TYPES = typing.get_type_hints(Settings)
 # {weights: the layers that they are of}
 LAYERS = {"content_layer_weights": "content_layers", "style_layer_weights": "style_layers"}
-# What a value of a type is called: one, and several.
-WORDS = {
-    bool: ("true or false", "values of true or false"),
-    int: ("a whole number", "whole numbers"),
-    float: ("a number", "numbers"),
-    str: ("text", "texts"),
-}
 KEY = re.compile(r"""\s*(?:\[\s*["']?(?P<table>[\w-]+)["']?\s*\]|["']?(?P<key>[\w-]+)["']?\s*=)""")
 
 
@@ -137,48 +127,15 @@ def check_type(where: str, name: str, value: Any, others: tuple[str, ...] = ()) 
     Raises:
         SettingsError: it is one of these.
     """
-    if name not in TYPES:
-        known = [*others, *TYPES]
+    if name not in SETTINGS:
+        known = [*others, *SETTINGS]
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
         raise SettingsError(f"{where}: there is no setting {name!r}; {hint}")
-    if not _fits(value, TYPES[name]):
+    setting = SETTINGS[name]
+    if not (setting.value.fits(value) or (value is None and setting.default is None)):
         shown = json.dumps(value, default=str, ensure_ascii=False)
-        raise SettingsError(f"{where}: {name} is {shown}; wanted {_words(TYPES[name])}")
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of a type, or of one that `Settings` makes the type from.
-
-    A whole number is a number, but true is neither. For a sequence, one value, {layer: value} and
-    the name of a preset may do: Settings knows.
-    """
-    if _is_union(kind):
-        return any(_fits(value, one) for one in typing.get_args(kind))
-    if typing.get_origin(kind) is tuple:
-        item = typing.get_args(kind)[0]
-        if isinstance(value, list | tuple | dict):
-            values = value.values() if isinstance(value, dict) else value
-            return all(_fits(one, item) for one in values)
-        return isinstance(value, str) or _fits(value, item)
-    if kind in (int, float):
-        return isinstance(value, int | kind) and not isinstance(value, bool)
-    return not isinstance(kind, type) or isinstance(value, kind)
-
-
-def _words(kind: Any, many: bool = False) -> str:
-    """A type's name for people."""
-    if _is_union(kind):
-        parts = [one for one in typing.get_args(kind) if one is not types.NoneType]
-        return " or ".join(_words(one, many) for one in parts)
-    if typing.get_origin(kind) is tuple:
-        items = _words(typing.get_args(kind)[0], many=True)
-        return f"{'lists' if many else 'a list'} of {items}"
-    return WORDS[kind][many] if kind in WORDS else str(kind)
-
-
-def _is_union(kind: Any) -> bool:
-    return typing.get_origin(kind) in (typing.Union, types.UnionType)
+        raise SettingsError(f"{where}: {name} is {shown}; wanted {setting.value.word}")
 
 
 def _check_preset(where: str, value: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from nst_jax.architecture import layer_names
 from nst_jax.errors import SettingsError
-from nst_jax.settings.settings import Settings
+from nst_jax.settings.settings import SETTINGS, Settings
 
 LONGEST_TAG = 40  # bytes of a file's name that one axis may take; systems allow 255 in all
 
@@ -125,39 +125,13 @@ def make_grid(settings: Settings, sources: Sequence[Source], axes: Sequence[Axis
     return Grid(tuple(sources), varying, tuple(lanes))
 
 
-def ratio_axis(ratios: Iterable[float]) -> Axis:
-    """Content against style."""
-    return _numbers("ratio", "ratio α/β", "ratio", ratios)
-
-
-def tv_axis(weights: Iterable[float]) -> Axis:
-    """Weights of the total variation."""
-    return _numbers("tv", "total variation", "tv_weight", weights)
-
-
-def tv_l1_axis(weights: Iterable[float]) -> Axis:
-    """Weights of the absolute total variation."""
-    return _numbers("tv-l1", "absolute variation", "tv_l1_weight", weights)
-
-
-def seed_axis(seeds: Iterable[int]) -> Axis:
-    """Seeds of the noise."""
-    return _numbers("seed", "seed", "seed", seeds)
-
-
-def init_axis(inits: Iterable[str]) -> Axis:
-    """Where the optimisation starts."""
-    return Axis("init", "start", tuple(Point(_stem(i), _stem(i), {"init": i}) for i in inits))
-
-
-def colors_axis(colors: Iterable[str]) -> Axis:
-    """Whose colours the picture has."""
-    return Axis("colors", "colours", tuple(Point(c, c, {"colors": c}) for c in colors))
-
-
-def color_map_axis(maps: Iterable[str]) -> Axis:
-    """How the painting's colours are moved to the photograph's."""
-    return Axis("map", "colour map", tuple(Point(m, m, {"color_map": m}) for m in maps))
+def setting_axis(name: str, values: Iterable[Any]) -> Axis:
+    """Values of one setting, whose declaration says what the axis is called."""
+    declared = SETTINGS[name].axis
+    assert declared is not None
+    texts = [(value, _short_text(value)) for value in values]
+    points = tuple(Point(text, text, {name: value}) for value, text in texts)
+    return Axis(declared.name, declared.title, points)
 
 
 def style_axis(sources: Sequence[Source], ratios: Sequence[float] | None = None) -> Axis:
@@ -206,17 +180,6 @@ def blend_axis(sources: Sequence[Source], steps: int) -> Axis:
         for share in shares
     ]
     return Axis("blend", f"share of {sources[styles[1]].label}", tuple(points))
-
-
-def style_scale_axis(scales: Iterable[float]) -> Axis:
-    """Sizes of the paintings against the photograph."""
-    points = (Point(short(scale), short(scale), {"style_scale": (scale,)}) for scale in scales)
-    return Axis("scale", "style scale", tuple(points))
-
-
-def noise_axis(parts: Iterable[float]) -> Axis:
-    """How much of the initial image is noise."""
-    return _numbers("noise", "noise in the start", "init_noise", parts)
 
 
 def style_layers_axis(sets: Sequence[Sequence[str]], settings: Settings) -> Axis:
@@ -276,9 +239,9 @@ def short(number: float) -> str:
     return f"{float(mantissa):g}e{int(exponent)}"
 
 
-def _numbers(name: str, title: str, setting: str, numbers: Iterable[float]) -> Axis:
-    points = (Point(short(number), short(number), {setting: number}) for number in numbers)
-    return Axis(name, title, tuple(points))
+def _short_text(value: float | str) -> str:
+    """A number as people write it; a file by its name alone."""
+    return Path(value).stem if isinstance(value, str) else short(value)
 
 
 def _layers_text(layers: Sequence[str], sets: Sequence[Sequence[str]]) -> tuple[str, str]:
@@ -287,10 +250,6 @@ def _layers_text(layers: Sequence[str], sets: Sequence[Sequence[str]]) -> tuple[
         label = layers[0] if len(layers) == 1 else f"{layers[0]} to {layers[-1]}"
         return label, layers[-1] if len(layers) == 1 else f"to-{layers[-1]}"
     return ", ".join(layers), "+".join(layers)
-
-
-def _stem(init: str) -> str:
-    return Path(init).stem
 
 
 def _check_points(axis: Axis) -> None:

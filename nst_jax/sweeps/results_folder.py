@@ -30,7 +30,8 @@ from nst_jax.records.write import (
     resolved_settings,
     save_record,
 )
-from nst_jax.settings.settings import Settings, without_idle_layers
+from nst_jax.settings.declaration import FIRST_VERSION
+from nst_jax.settings.settings import SETTINGS, without_idle_layers
 from nst_jax.sweeps.contact_sheet import Cell, join_pictures, make_sweep_sheet
 from nst_jax.sweeps.grid import Grid, Lane
 from nst_jax.sweeps.html_report import PREVIEW_SIDE, make_page
@@ -38,14 +39,6 @@ from nst_jax.weights.parameters import Weights
 
 MAX_SIZE_OFFERED = 1024  # px; more than this not every machine manages
 RECORD, SHEET, PAGE, UNFINISHED = "sweep.json", "grid.png", "index.html", "unfinished.safetensors"
-# Settings that older folders do not know. Where they are the default, keys are made without them;
-# not `precondition`, whose default is not what was done before: those lanes are painted anew.
-LATER = (
-    *("scales", "style_blend", "style_scale", "layers_per_style", "init_noise"),
-    *("colors", "color_map", "content_mask", "style_mask", "region_styles"),
-    *("tv_l1_weight", "padding", "average", "normalize_gradients", "lbfgs_history"),
-    "low_memory",
-)
 NEEDED = {"name", "key", "settings", "completed", "error"}  # of a lane's record, to take it up
 
 
@@ -340,7 +333,12 @@ def _read_inputs(grid: Grid) -> dict[str, dict[str, dict[str, str]]]:
 
 
 def _later_defaults() -> dict[str, Any]:
-    return {name: getattr(Settings, name) for name in LATER}
+    """{name: default} of settings that old folders do not know: keys are made without these.
+
+    Not where a run without the setting did something else: those lanes are painted anew.
+    """
+    later = [one for one in SETTINGS.values() if one.since != FIRST_VERSION]
+    return {one.name: one.default for one in later if one.default == one.when_absent}
 
 
 def _first_difference(then: dict[str, Any], now: dict[str, Any]) -> str:

@@ -27,7 +27,7 @@ from nst_jax.cli.settings_flags import flags_of
 from nst_jax.engine.problem import prepare_problem
 from nst_jax.engine.runner import Runner
 from nst_jax.records.write import device_metadata, versions
-from nst_jax.sweeps.grid import Source, cumulative, make_grid, ratio_axis, style_layers_axis
+from nst_jax.sweeps.grid import Source, cumulative, make_grid, setting_axis, style_layers_axis
 from nst_jax.weights.locate import embedded_path
 
 RATIOS = (1e-5, 1e-4, 1e-3, 1e-2)
@@ -37,7 +37,7 @@ def figure_3(base: Settings) -> list[Settings]:
     """Growing subsets of style layers, four ratios each."""
     layers = style_layers_axis(cumulative(base.style_layers), base)
     grid = make_grid(
-        base, [Source("content", ""), Source("style", "")], [layers, ratio_axis(RATIOS)]
+        base, [Source("content", ""), Source("style", "")], [layers, setting_axis("ratio", RATIOS)]
     )
     return [lane.settings for lane in grid.lanes]
 

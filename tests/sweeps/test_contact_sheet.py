@@ -504,7 +504,11 @@ def test_axis_that_runs_along(sheets, lengths, wanted):
 
 def test_ratios_along_and_the_rest_down(sheets):
     """The last of the axes that run down is the fastest."""
-    axes = (grid.ratio_axis([1e-4, 1e-3]), grid.seed_axis([1, 2]), grid.tv_axis([0, 1, 2]))
+    axes = (
+        grid.setting_axis("ratio", [1e-4, 1e-3]),
+        grid.setting_axis("seed", [1, 2]),
+        grid.tv_axis([0, 1, 2]),
+    )
     made = make_grid(Settings(), SOURCES, axes)
     make_sweep_sheet(made, cells_of(made, 11), [flat(0), flat(1)])
     ((cells, titles),) = sheets
@@ -521,7 +525,11 @@ def test_ratios_along_and_the_rest_down(sheets):
 
 
 def test_an_axis_between_others_runs_along(sheets):
-    axes = (grid.seed_axis([1, 2]), grid.ratio_axis([1e-5, 1e-4, 1e-3]), grid.tv_axis([0, 1]))
+    axes = (
+        grid.setting_axis("seed", [1, 2]),
+        grid.setting_axis("ratio", [1e-5, 1e-4, 1e-3]),
+        grid.tv_axis([0, 1]),
+    )
     made = make_grid(Settings(), SOURCES, axes)
     make_sweep_sheet(made, cells_of(made), [flat(0), flat(1)])
     ((cells, titles),) = sheets
@@ -551,7 +559,7 @@ def test_one_lane_has_no_titles():
 
 def test_pictures_are_on_the_sheet():
     """Each as many pixels as it has, of its own color; the missing ones are not."""
-    made = make_grid(Settings(), SOURCES, (grid.ratio_axis([1e-4, 1e-3, 1e-2]),))
+    made = make_grid(Settings(), SOURCES, (grid.setting_axis("ratio", [1e-4, 1e-3, 1e-2]),))
     colors = {"ratio-1e-4": (1.0, 0.0, 0.2), "ratio-1e-2": (0.0, 1.0, 0.2)}
     cells = {name: Cell(flat(color)) for name, color in colors.items()}
     cells["ratio-1e-3"] = Cell(None, "failed")
@@ -576,7 +584,7 @@ def test_pictures_are_on_the_sheet():
 def test_pictures_are_scaled_down_together(sheets, monkeypatch, count, shape, max_pixels, wanted):
     """Those that are missing stay missing, and the sheet sees to the sources."""
     monkeypatch.setattr(contact_sheet, "MAX_PIXELS", max_pixels)
-    made = make_grid(Settings(), SOURCES, (grid.seed_axis(range(count + 1)),))
+    made = make_grid(Settings(), SOURCES, (grid.setting_axis("seed", range(count + 1)),))
     cells = {lane.name: Cell(flat(0.5, *shape), "a") for lane in made.lanes}
     cells["seed-0"] = Cell(None, "missing")
     make_sweep_sheet(made, cells, [flat(0, 400, 400), flat(1)])

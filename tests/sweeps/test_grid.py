@@ -30,7 +30,11 @@ def tags_of(*files):
 def test_product():
     """The last axis is the fastest, and each lane has its place, its settings and its sources."""
     sources = (PHOTO, NIGHT, CAFE)
-    axes = (grid.style_axis(sources), grid.seed_axis([7, 8]), grid.ratio_axis([1e-4, 0.5]))
+    axes = (
+        grid.style_axis(sources),
+        grid.setting_axis("seed", [7, 8]),
+        grid.setting_axis("ratio", [1e-4, 0.5]),
+    )
     made = make_grid(Settings(steps=3), sources, axes)
     assert [lane.name for lane in made.lanes] == [
         "style-night_seed-7_ratio-1e-4",
@@ -51,7 +55,10 @@ def test_product():
 
 
 def test_colours():
-    axes = (grid.colors_axis(["style", "match"]), grid.color_map_axis(["pca", "cholesky"]))
+    axes = (
+        grid.setting_axis("colors", ["style", "match"]),
+        grid.setting_axis("color_map", ["pca", "cholesky"]),
+    )
     made = make_grid(Settings(), (PHOTO, NIGHT), axes)
     assert [lane.name for lane in made.lanes] == [
         "colors-style_map-pca",
@@ -63,7 +70,11 @@ def test_colours():
 
 
 def test_axis_with_one_point_leaves_no_trace_in_the_names():
-    axes = (grid.seed_axis([7]), grid.ratio_axis([1e-4, 1e-3]), grid.tv_axis([0.25]))
+    axes = (
+        grid.setting_axis("seed", [7]),
+        grid.setting_axis("ratio", [1e-4, 1e-3]),
+        grid.setting_axis("tv_weight", [0.25]),
+    )
     made = make_grid(Settings(), (PHOTO, NIGHT), axes)
     assert [lane.name for lane in made.lanes] == ["ratio-1e-4", "ratio-1e-3"]
     assert [lane.place for lane in made.lanes] == [{"ratio": 0}, {"ratio": 1}]
@@ -73,7 +84,7 @@ def test_axis_with_one_point_leaves_no_trace_in_the_names():
 
 
 def test_no_axis_varies():
-    made = make_grid(Settings(), (PHOTO, NIGHT), (grid.seed_axis([7]),))
+    made = make_grid(Settings(), (PHOTO, NIGHT), (grid.setting_axis("seed", [7]),))
     (lane,) = made.lanes
     assert (lane.name, lane.place, made.axes) == ("result", {}, ())
 
@@ -111,28 +122,31 @@ def test_short(number, text):
 
 def test_axes_of_numbers():
     for axis, setting, values in (
-        (grid.ratio_axis([1e-5, 2e-3]), "ratio", (1e-5, 2e-3)),
-        (grid.tv_axis([1e-5, 2e-3]), "tv_weight", (1e-5, 2e-3)),
-        (grid.tv_l1_axis([0, 0.2]), "tv_l1_weight", (0, 0.2)),
-        (grid.seed_axis([3, 20000]), "seed", (3, 20000)),
+        (grid.setting_axis("ratio", [1e-5, 2e-3]), "ratio", (1e-5, 2e-3)),
+        (grid.setting_axis("tv_weight", [1e-5, 2e-3]), "tv_weight", (1e-5, 2e-3)),
+        (grid.setting_axis("tv_l1_weight", [0, 0.2]), "tv_l1_weight", (0, 0.2)),
+        (grid.setting_axis("seed", [3, 20000]), "seed", (3, 20000)),
     ):
         assert [point.changes for point in axis.points] == [{setting: value} for value in values]
-    labels = [point.label for point in grid.tv_axis([1e-5, 2e-3]).points]
+    labels = [point.label for point in grid.setting_axis("tv_weight", [1e-5, 2e-3]).points]
     assert labels == ["1e-5", "2e-3"]
 
 
 def test_numbers_that_look_the_same():
     """Their files must differ all the same."""
-    assert names_of(grid.ratio_axis([1e-4, 1.00000001e-4])) == ["ratio-1e-4", "ratio-1e-4-2"]
+    assert names_of(grid.setting_axis("ratio", [1e-4, 1.00000001e-4])) == [
+        "ratio-1e-4",
+        "ratio-1e-4-2",
+    ]
 
 
 def test_seeds_of_many_digits():
     seeds = [20000, 4294967294, 4294967295]
-    assert len(set(names_of(grid.seed_axis(seeds)))) == 3
+    assert len(set(names_of(grid.setting_axis("seed", seeds)))) == 3
 
 
 def test_initial_images():
-    axis = grid.init_axis(["noise", "photos/my start.png"])
+    axis = grid.setting_axis("init", ["noise", "photos/my start.png"])
     assert [point.changes["init"] for point in axis.points] == ["noise", "photos/my start.png"]
     assert names_of(axis) == ["init-noise", "init-my-start"]
 
@@ -269,13 +283,13 @@ def test_styles_with_another_number_of_ratios(ratios):
 @pytest.mark.parametrize(
     ("axis", "words"),
     [
-        (grid.ratio_axis([1e-4, 2e-4, 1.0e-4]), "ratio.* has 1e-4 twice"),
-        (grid.seed_axis([1, 1]), "seed has 1 twice"),
-        (grid.tv_axis([0, 0.0]), "total variation has 0 twice"),
-        (grid.init_axis(["noise", "a/x.png", "a/x.png"]), "start has x twice"),
+        (grid.setting_axis("ratio", [1e-4, 2e-4, 1.0e-4]), "ratio.* has 1e-4 twice"),
+        (grid.setting_axis("seed", [1, 1]), "seed has 1 twice"),
+        (grid.setting_axis("tv_weight", [0, 0.0]), "total variation has 0 twice"),
+        (grid.setting_axis("init", ["noise", "a/x.png", "a/x.png"]), "start has x twice"),
         (grid.content_layer_axis(["conv1_1", "conv1_1"]), "content layer has conv1_1 twice"),
         (grid.style_layers_axis([("conv1_1",), ("conv1_1",)], Settings()), "conv1_1 twice"),
-        (grid.seed_axis([]), "seed has no value.*at least one"),
+        (grid.setting_axis("seed", []), "seed has no value.*at least one"),
     ],
 )
 def test_points_that_make_no_axis(axis, words):
@@ -292,7 +306,9 @@ def test_same_layers_in_another_order():
 
 def test_all_styles_together():
     sources = (PHOTO, NIGHT, CAFE)
-    made = make_grid(Settings(), sources, (grid.mixture_axis(sources), grid.seed_axis([1, 2])))
+    made = make_grid(
+        Settings(), sources, (grid.mixture_axis(sources), grid.setting_axis("seed", [1, 2]))
+    )
     assert [(lane.name, lane.style) for lane in made.lanes] == [
         ("seed-1", (1, 2)),
         ("seed-2", (1, 2)),
@@ -329,7 +345,7 @@ def test_no_way_from_one_style_to_another(sources, steps, words):
 
 
 def test_scales_and_noise():
-    axes = (grid.style_scale_axis([0.5, 2]), grid.noise_axis([0, 0.3]))
+    axes = (grid.setting_axis("style_scale", [0.5, 2]), grid.setting_axis("init_noise", [0, 0.3]))
     assert names_of(*axes) == (
         ["scale-0.5_noise-0", "scale-0.5_noise-0.3", "scale-2_noise-0", "scale-2_noise-0.3"]
     )
@@ -344,4 +360,4 @@ def test_a_blend_of_another_number_of_styles():
 
 def test_value_that_no_setting_takes():
     with pytest.raises(SettingsError, match="ratio is -1"):
-        names_of(grid.ratio_axis([1e-4, -1]))
+        names_of(grid.setting_axis("ratio", [1e-4, -1]))

@@ -49,7 +49,7 @@ def open_folder(
 ):
     """As a run of the command does before it computes anything."""
     sources = (Source("content", "photo.png"), Source("style", style))
-    made = make_grid(settings, sources, (grid.ratio_axis(ratios),))
+    made = make_grid(settings, sources, (grid.setting_axis("ratio", ratios),))
     again = {lane.name: f"nst-jax stylize … -o {lane.name}.png" for lane in made.lanes}
     return SweepFolder(OUT, made, weights, COMMAND, again, saving)
 
@@ -159,7 +159,9 @@ def test_key_of_version_0_2():
     """As that version wrote it for the samples and the embedded weights, normalized."""
     files = (str(SAMPLES / name) for name in ("china.jpg", "van_gogh_cafe_terrace.jpg"))
     sources = [Source(role, file) for role, file in zip(("content", "style"), files, strict=True)]
-    made = make_grid(Settings(size=96, steps=20), sources, (grid.ratio_axis([1e-4, 1e-3]),))
+    made = make_grid(
+        Settings(size=96, steps=20), sources, (grid.setting_axis("ratio", [1e-4, 1e-3]),)
+    )
     digest = sha256_of(embedded_path())
     weights = dataclasses.replace(WEIGHTS, sha256=digest, normalized=True)
     folder = SweepFolder(OUT, made, weights, COMMAND, {})
