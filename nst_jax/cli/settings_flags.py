@@ -112,7 +112,7 @@ def flags_of(settings: Settings) -> list[str]:
     """
     settings = without_idle_layers(settings)
     flags = []
-    for setting in SETTINGS.values():
+    for setting in sorted(SETTINGS.values(), key=lambda one: GROUPS.index(one.group)):
         value = getattr(settings, setting.name)
         if value == setting.default:
             continue

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 
 import jax
@@ -83,9 +84,18 @@ def test_help_of_commands(command, monkeypatch):
 @pytest.mark.parametrize("command", COMMANDS[:4])
 def test_groups_of_the_help(command):
     out = nst(command, "--help").out
-    for group in ("picture:", "optimisation:", "network and losses:", "output:"):
+    for group in ("picture:", "optimization:", "network and losses:", "output:"):
         assert f"\n{group}\n" in out
     assert ("long side of the result [512]" in out) == (command != "rerun")  # there the record's
+
+
+def test_help_without_jax():
+    """At once, therefore, and without color where no terminal is."""
+    code = "import sys, nst_jax.cli.main as cli; cli.main(['-h']); print('jax' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (
+        said.stdout.endswith("False\n") and "stylize" in said.stdout and "\x1b" not in said.stdout
+    )
 
 
 def test_info(folder):
@@ -224,7 +234,9 @@ def test_ctrl_c_while_compiling(folder):
 def test_ctrl_c_while_importing(folder, tmp_path_factory):
     """The system ends the process, as it does a program in C; shells call that 130 as well."""
     first = tmp_path_factory.mktemp("first")
-    (first / "h5py.py").write_text("import os; os.kill(os.getpid(), 2); import time; time.sleep(9)")
+    (first / "optax.py").write_text(
+        "import os; os.kill(os.getpid(), 2); import time; time.sleep(9)"
+    )
     before = listing()
     process = launch(*STYLIZE, first=str(first))
     out, err = process.communicate(timeout=PATIENCE)

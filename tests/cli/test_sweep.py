@@ -404,7 +404,7 @@ FLAGS = [
     (("--colors", "match", "--color-modes", "style"), ("--colors and --color-modes do not",)),
     (("--color-map", "pca", "--color-maps", "pca"), ("--color-map and --color-maps do not",)),
     (("--color-modes", "style,sepia"), ("colors is 'sepia'", "style, luminance, match")),
-    (("--color-modes", "style,style"), ("colours has style twice", "once")),
+    (("--color-modes", "style,style"), ("colors has style twice", "once")),
     (("--color-maps", "pca,cholesky"), ("--color-maps is of --colors match", "leave it out")),
     (("--colors", "match", "--color-maps", "rgb"), ("color_map is 'rgb'", "cholesky, pca")),
     (("--style-scale", 1, "--style-scales", "1"), ("--style-scale and --style-scales do not",)),
