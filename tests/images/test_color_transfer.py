@@ -16,7 +16,7 @@ from nst_jax.images.color_transfer import (
     recolor_style,
     to_gray,
 )
-from nst_jax.settings.settings import COLOR_MAPS
+from nst_jax.settings.settings import SETTINGS
 
 EXACT = 1e-6  # of values about 1: float32
 STATISTICS = 1e-6  # of means and covariances, in float64 of float32 images
@@ -27,6 +27,7 @@ MATRICES = 1e-9  # relative; float64 throughout, covariances with conditions of 
 YIQ = np.array([(0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)])
 CBCR = np.array([(-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312)])
 
+COLOR_MAPS = SETTINGS["color_map"].value.names
 every_method = pytest.mark.parametrize("method", COLOR_MAPS)
 
 

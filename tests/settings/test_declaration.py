@@ -10,7 +10,6 @@ from reference import ROOT
 
 from nst_jax import Settings, Weights
 from nst_jax.engine.program import make_program
-from nst_jax.images.color_transfer import COLOR_MAPS
 from nst_jax.losses.terms import CONVENTIONS
 from nst_jax.network.vgg import PADDINGS, POOLINGS, PRECISIONS
 from nst_jax.optim.optimizer import make_optimizer
@@ -40,7 +39,6 @@ def test_only_static_settings_decide_the_program(name):
         ("padding", PADDINGS),
         ("precision", PRECISIONS),
         ("convention", CONVENTIONS),
-        ("color_map", COLOR_MAPS),
         ("optimizer", LEARNING_RATES),
     ],
 )
