@@ -3,14 +3,18 @@
 import json
 from pathlib import Path
 
-from nst_jax.records.write import device_metadata, resolved_settings, versions
+from nst_jax.records.write import device_metadata, given_settings, resolved_settings, versions
 from nst_jax.settings.settings import Settings
 
 
 def record_of(settings=None, **others):
     """A record, as far as it is read."""
-    facts = resolved_settings(settings or Settings())
-    return {"settings": facts, "versions": versions(), "device": device_metadata(), **others}
+    settings = settings or Settings()
+    written = {
+        "settings": resolved_settings(settings),
+        "settings_given": given_settings(settings),
+    }
+    return {**written, "versions": versions(), "device": device_metadata(), **others}
 
 
 def write(record, path="out.json"):

@@ -21,8 +21,7 @@ class Recorded:
 
     Attributes:
         path: of the file that holds the record.
-        settings: of the run; what equals a default is a default again, so that it follows when
-            another setting that it depends on is changed.
+        settings: as they were given: a default that depends on other settings follows them again.
         inputs: {role: {file, sha256}}.
         weights: {name, sha256, …} of the network.
         versions: of the libraries.
@@ -64,7 +63,7 @@ def read_recorded(path: Path, lane: str | None = None) -> Recorded:
     try:
         return Recorded(
             path,
-            _read_settings(path, record["settings"], made_by.get("nst_jax")),
+            _read_settings(path, record, made_by.get("nst_jax")),
             {role: {**file} for role, file in record.get("inputs", {}).items()},
             {**record.get("weights", {})},
             {**made_by},
@@ -125,31 +124,36 @@ def _lanes_of(record: Mapping[str, Any]) -> int:
     return int(record.get("compiled_lanes", older))
 
 
-def _read_settings(path: Path, facts: Mapping[str, Any], made_by: str | None) -> Settings:
+def _read_settings(path: Path, record: Mapping[str, Any], made_by: str | None) -> Settings:
     """The settings; those that an older version did not know are as its runs were.
 
     Raises:
         SettingsError: one is unknown, or has no value that this version knows.
     """
-    unknown = [name for name in facts if name not in SETTINGS]
+    unknown = [name for name in record["settings"] if name not in SETTINGS]
     if unknown:
         raise SettingsError(
             f"{path}: was made by nst_jax {made_by or 'of an unknown version'}, whose settings "
             f"{', '.join(unknown)} are not known here (nst_jax {versions()['nst_jax']}); install "
             f"that version"
         )
-    values = {name: one.when_absent for name, one in SETTINGS.items()} | {**facts}
+    values = {name: one.when_absent for name, one in SETTINGS.items()} | record["settings"]
+    given = record.get("settings_given")
+    if given is not None:  # the others that depend on other settings follow them again
+        derived = (name for name, one in SETTINGS.items() if one.default is None)
+        values |= dict.fromkeys(name for name in derived if name not in given)
     for name, value in values.items():
         check_type(str(path), name, value)
     try:
-        return with_defaults(Settings(**values))
+        settings = Settings(**values)
+        return _guess_given(settings) if given is None else settings
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from error
 
 
-def with_defaults(settings: Settings) -> Settings:
-    """The same settings, with None for all that is what None would mean."""
-    facts = resolved_settings(settings)
+def _guess_given(settings: Settings) -> Settings:
+    """With None for all that is what None would mean: records of 0.2 do not say what was given."""
+    resolved = resolved_settings(settings)
     for field in dataclasses.fields(Settings):
         if field.default is None:
             try:
@@ -157,7 +161,7 @@ def with_defaults(settings: Settings) -> Settings:
                 plain = dataclasses.replace(settings, **without)
             except SettingsError:  # in some conventions the ratio has no default
                 continue
-            if resolved_settings(plain) == facts:
+            if resolved_settings(plain) == resolved:
                 settings = plain
     return settings
 

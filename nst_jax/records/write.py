@@ -19,14 +19,14 @@ from nst_jax.files import sha256_of, write_bytes
 from nst_jax.images import io
 from nst_jax.images.encoders import PLAIN, SaveOptions
 from nst_jax.losses.terms import Losses
-from nst_jax.settings.settings import INITS, Settings
+from nst_jax.settings.settings import INITS, SETTINGS, Settings
 from nst_jax.weights.parameters import Weights
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
 # Enough to run it again; the history would be long, and the timing differs each time.
 IN_IMAGES = (
-    *("command", "inputs", "settings", "output", "weights", "versions", "device"),
-    *("compiled_lanes", "evaluations", "completed", "result"),
+    *("command", "inputs", "settings", "settings_given", "output", "weights", "versions"),
+    *("device", "compiled_lanes", "evaluations", "completed", "result"),
 )
 
 
@@ -65,15 +65,16 @@ def make_record(
         saving: how the image is written.
 
     Returns:
-        `command`, `inputs` (from the second on, style images are style_2, …), `settings`, `output`
-        (how the image is written: `bits`; `dpi`, null if not said; `copy_exif`, whether there was
-        EXIF data to copy), `weights`, `versions`, `device`, `timing` (seconds, of all the `lanes`
-        that ran together), `compiled_lanes` (of the program), `evaluations`, `completed`, `history`
-        (a list, the initial image first) and `result` (the image of least loss, or the average if
-        the settings ask for one, before it was clipped to [0, 1]). Losses are terms before α, β and
-        w_l; `style` is Σ w_l · term; one that is not finite is null. Where there were several
-        scales also `scales`, the size and the steps of each, and the `size` that each entry of
-        `history`, and `result`, was evaluated at.
+        `command`, `inputs` (from the second on, style images are style_2, …), `settings`,
+        `settings_given` (those that are not the defaults), `output` (how the image is written:
+        `bits`; `dpi`, null if not said; `copy_exif`, whether there was EXIF data to copy),
+        `weights`, `versions`, `device`, `timing` (seconds, of all the `lanes` that ran together),
+        `compiled_lanes` (of the program), `evaluations`, `completed`, `history` (a list, the
+        initial image first) and `result` (the image of least loss, or the average if the settings
+        ask for one, before it was clipped to [0, 1]). Losses are terms before α, β and w_l; `style`
+        is Σ w_l · term; one that is not finite is null. Where there were several scales also
+        `scales`, the size and the steps of each, and the `size` that each entry of `history`, and
+        `result`, was evaluated at.
     """
     scales = result.scales if len(result.scales) > 1 else ()
 
@@ -85,6 +86,7 @@ def make_record(
         "command": command,
         "inputs": dict(inputs or {}),
         "settings": resolved_settings(result.settings),
+        "settings_given": given_settings(result.settings),
         "output": saving.metadata(),
         "weights": weights_metadata(result.weights),
         "versions": versions(),
@@ -158,7 +160,7 @@ def file_metadata(file: str | Path) -> dict[str, str]:
 
 
 def resolved_settings(settings: Settings) -> dict[str, Any]:
-    """The settings, with the defaults that depend on others filled in."""
+    """{name: value} of all settings, with the defaults that depend on others filled in."""
     resolved = dataclasses.asdict(settings)
     resolved["ratio"] = settings.content_weight
     resolved["content_layer_weights"] = tuple(settings.content_terms.values())
@@ -166,6 +168,12 @@ def resolved_settings(settings: Settings) -> dict[str, Any]:
     resolved["learning_rate"] = settings.step_size
     resolved["style_size"] = settings.style_size or settings.size
     return resolved
+
+
+def given_settings(settings: Settings) -> dict[str, Any]:
+    """{name: value} of the settings that are not their defaults."""
+    values = dataclasses.asdict(settings).items()
+    return {name: value for name, value in values if value != SETTINGS[name].default}
 
 
 def weights_metadata(weights: Weights) -> dict[str, Any]:

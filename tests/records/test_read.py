@@ -13,7 +13,7 @@ from recorded import record_of, write
 from nst_jax import ImageError, Settings, SettingsError
 from nst_jax.images import io
 from nst_jax.losses.terms import LossWeights
-from nst_jax.records.read import differences, read_recorded, with_defaults
+from nst_jax.records.read import differences, read_recorded
 from nst_jax.records.write import resolved_settings, versions
 
 
@@ -41,23 +41,48 @@ FIELDS += [
 
 @pytest.mark.parametrize("settings", FIELDS)
 def test_settings_come_back(settings):
-    """JSON → Settings → JSON is the same, for every field."""
+    """Settings → JSON → Settings is the same, for every field."""
     back = read_recorded(write(record_of(settings))).settings
-    assert as_json(back) == as_json(settings)
-    assert LossWeights.from_settings(back) == LossWeights.from_settings(settings)
+    assert back == settings
 
 
-def test_defaults_are_defaults_again():
+def older(settings):
+    """A record that does not say what was given."""
+    record = record_of(settings)
+    del record["settings_given"]
+    return read_recorded(write(record)).settings
+
+
+@pytest.mark.parametrize("settings", FIELDS)
+def test_settings_of_older_records_come_back(settings):
+    """What they mean is the same."""
+    assert as_json(older(settings)) == as_json(settings)
+    assert LossWeights.from_settings(older(settings)) == LossWeights.from_settings(settings)
+
+
+@pytest.mark.parametrize(
+    "read", [older, lambda given: read_recorded(write(record_of(given))).settings]
+)
+def test_defaults_are_defaults_again(read):
     """What follows from another setting follows again; what was chosen stays."""
-    back = read_recorded(write(record_of(Settings()))).settings
+    back = read(Settings())
     assert back == Settings()
     larger = dataclasses.replace(back, size=2048, optimizer="adam", init="noise")
     assert resolved_settings(larger)["style_size"] == 2048
     assert (larger.step_size, larger.content_weight) == (0.02, 1e-4)
     chosen = Settings(style_size=99, learning_rate=0.5, ratio=0.5, style_layer_weights=(1,) * 5)
-    assert with_defaults(chosen) == chosen
+    assert read(chosen) == chosen
     authors = Settings(convention="authors", ratio=1e-5)  # has no default, though it looks like one
-    assert with_defaults(authors) == authors
+    assert read(authors) == authors
+
+
+def test_what_was_given_stays_where_it_is_the_default():
+    """Of an older record it cannot be known."""
+    given = Settings(size=64, style_size=64, learning_rate=1.0, ratio=1e-5)
+    back = read_recorded(write(record_of(given))).settings
+    noisy = dataclasses.replace(back, size=99, optimizer="adam", init="noise")
+    assert (noisy.style_size, noisy.step_size, noisy.content_weight) == (64, 1.0, 1e-5)
+    assert older(given) == Settings(size=64)
 
 
 def test_older_records():
@@ -93,6 +118,7 @@ DAMAGED = [
     ('{"settings": {}, "completed": false}', "the record is damaged .*evaluations"),
     ('{"settings": {}, "inputs": [1]}', "the record is damaged"),
     ('{"settings": {}, "inputs": {"content": 3}}', "the record is damaged"),
+    ('{"settings": {}, "settings_given": 3}', "the record is damaged"),
     ('{"settings": {}, "versions": 3}', "the record is damaged"),
     ('{"lanes": [3]}', "choose one with --lane; there are: none"),
 ]

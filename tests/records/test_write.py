@@ -120,6 +120,14 @@ def test_settings_are_complete(result, settings, filled):
     assert dataclasses.asdict(again) == facts
 
 
+def test_settings_as_they_were_given(result):
+    record = make_record(result, "")
+    assert record["settings_given"] == {"size": 64, "style_layers": LAYERS, "ratio": 0.5}
+    assert make_record(dataclasses.replace(result, settings=Settings()))["settings_given"] == {}
+    inside = read_strictly(image_text(record)["nst_jax"])
+    assert inside["settings_given"] == json.loads(json.dumps(record["settings_given"]))
+
+
 def test_versions_and_device(result):
     record = make_record(result, "")
     assert record["versions"] == versions()
