@@ -50,9 +50,9 @@ class Setting:
     name: str
     default: Any
     value: Value
-    kind: Literal["static", "traced", "arrays", "loop"]
     group: str
     help: str
+    kind: Literal["static", "traced", "arrays", "loop"] = "static"
     notes: str = ""
     shown: str = ""
     flag: str
@@ -90,9 +90,9 @@ class Setting:
         return self.meaning
 
 
-def setting(group: str, default: Any, value: Value, kind: str, help: str, **others: Any) -> Any:
-    """A field of `Settings`; `others` are those of `Setting` that do not follow from the rest."""
-    known = {"group": group, "default": default, "value": value, "kind": kind, "help": help}
+def setting(group: str, default: Any, value: Value, help: str, **others: Any) -> Any:
+    """A field of `Settings`; `others` are what `Setting` does not derive from the rest."""
+    known = {"group": group, "default": default, "value": value, "help": help}
     return dataclasses.field(default=default, metadata=known | others)
 
 
@@ -108,7 +108,7 @@ def _complete(name: str, given: Mapping[str, Any]) -> Setting:
     derived = {
         "name": name,
         "flag": f"--{no}{name.replace('_', '-')}",
-        "lanes_may_differ": given["kind"] in ("traced", "arrays"),
+        "lanes_may_differ": given.get("kind") in ("traced", "arrays"),
         "when_absent": given["default"],
     }
     return Setting(**{**derived, **given})

@@ -60,211 +60,190 @@ class Settings:
         SettingsError: a value is unknown or out of range.
     """
 
-    size: int = picture(512, PIXELS, "static", "long side of the result")
-    style_size: int | None = styles(None, PIXELS, "static", "long side of each", shown="as --size")
+    size: int = picture(512, PIXELS, "long side of the result")
+    style_size: int | None = styles(None, PIXELS, "long side of each", shown="as --size")
     style_blend: tuple[float, ...] | None = styles(
-        None, many(WEIGHT), "arrays", "weight of each STYLE", shown="equal", since="0.2"
+        None, many(WEIGHT), "weight of each STYLE", kind="arrays", shown="equal", since="0.2"
     )
     style_scale: tuple[float, ...] = styles(
         (1.0,),
         many(real(0.01, 100, "S"), alone=(Real,)),
-        "arrays",
         "size against that, for strokes; several mix",
-        notes="of several, the Gram matrices of each style image are the mean over all of them",
+        notes="the Gram matrices are then the means over all of them",
+        kind="arrays",
         axis=SweepAxis("--style-scales", "scale", "style scale"),
         since="0.2",
     )
     layers_per_style: tuple[tuple[str, ...], ...] | None = styles(
         None,
         many(LAYERS, separator="/"),
-        "arrays",
-        "layers that each STYLE carries",
-        notes="fine texture comes from one, coarse from another",
+        "style layers that each STYLE carries",
+        kind="arrays",
         shown="all",
         since="0.2",
     )
     content_mask: tuple[str, ...] = regions(
         (),
         FILES,
-        "arrays",
         "a region, white on black; again for each further one (or one picture, a color each)",
+        kind="arrays",
         since="0.2",
     )
     style_mask: tuple[str, ...] = regions(
         (),
         FILES,
-        "arrays",
         "part of its STYLE that each takes, or none",
+        kind="arrays",
         shown="all of it",
         since="0.2",
     )
     region_styles: tuple[int, ...] | None = regions(
         None,
         many(REGION_STYLE),
-        "arrays",
         "number of each region's STYLE, or none",
         notes="counted from 1; with none, or 0, the region stays as it is in the content image",
+        kind="arrays",
         shown="1,2,…",
         since="0.2",
     )
     steps: int = optimization(
-        500, whole(0, 10**7), "loop", "updates of the image", notes="the sum over all scales"
+        500, whole(0, 10**7), "updates of the image", kind="loop", notes="the sum over all scales"
     )
     ratio: float | None = picture(
         None,
         dataclasses.replace(WEIGHT, placeholder="α/β"),
-        "traced",
         "content against style",
-        notes="only the convention paper has a default; that with normalized gradients is "
-        f"{PULL_FROM_NOISE:g} from noise, else {PULL_FROM_IMAGE:g}, in each convention",
+        notes="only the convention paper has a default; with normalized gradients each has, "
+        f"{PULL_FROM_NOISE:g} from noise, else {PULL_FROM_IMAGE:g}",
+        kind="traced",
         shown=f"{RATIO_FROM_NOISE:g} from noise, else {RATIO_FROM_IMAGE:g}",
         axis=SweepAxis("--ratios", "ratio", "ratio α/β"),
     )
     init: str = picture(
         "content",
         text("START"),
-        "arrays",
         "content, noise, style (the first) or FILE",
-        notes="where the optimization starts",
+        kind="arrays",
         axis=SweepAxis("--inits", "init", "start"),
     )
     init_noise: float = picture(
         0.0,
         real(0, 1, "F"),
-        "arrays",
         "part of the start that is noise instead, 0 to 1",
+        kind="arrays",
         axis=SweepAxis("--init-noises", "noise", "noise in the start"),
         since="0.2",
     )
     seed: int = picture(
         0,
         whole(0, 2**32 - 1),
-        "arrays",
         "of the noise",
+        kind="arrays",
         axis=SweepAxis("--seeds", "seed", "seed"),
     )
     content_layers: tuple[str, ...] = network(
         ("conv4_2",),
         LAYERS,
-        "static",
         "layers that keep the content",
         notes="none reconstructs the style alone",
     )
     content_layer_weights: tuple[float, ...] | None = network(
-        None,
-        LAYER_WEIGHTS,
-        "traced",
-        "one per content layer",
-        notes=f"layers that are not named get 0; or one of {', '.join(PRESET_WEIGHTS)}",
-        shown="equal, sum 1",
+        None, LAYER_WEIGHTS, "one per content layer", kind="traced", shown="equal, sum 1"
     )
     style_layers: tuple[str, ...] = network(
         ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"),
         LAYERS,
-        "static",
         "layers that carry the style",
         notes="none reconstructs the content alone",
     )
     style_layer_weights: tuple[float, ...] | None = network(
         None,
         LAYER_WEIGHTS,
-        "traced",
         f"one per style layer, or {', '.join(PRESET_WEIGHTS)}",
         notes="layers that are not named get 0",
+        kind="traced",
         shown="paper: equal",
         aliases=("--layer-weights",),
     )
-    pooling: str = network("average", choice("average", "max"), "static", "between the blocks")
+    pooling: str = network("average", choice("average", "max"), "between the blocks")
     convention: str = network(
         "paper",
         choice("paper", "authors", "equations"),
-        "static",
         "of the losses",
         notes="what the ratio multiplies",
     )
-    weights: str = network(
-        "auto", text("NAME|FILE"), "static", "auto, vgg19, vgg16, or an installed NAME"
-    )
+    weights: str = network("auto", text("NAME|FILE"), "auto, vgg19, vgg16, or an installed NAME")
     normalize: bool = network(
         True,
         SWITCH,
-        "arrays",
         "filters as trained, not scaled to mean activations 1",
+        kind="arrays",
         lanes_may_differ=False,  # they share the parameters
     )
-    optimizer: str = optimization(
-        "lbfgs", choice("lbfgs", "adam"), "static", "how the image is updated"
-    )
+    optimizer: str = optimization("lbfgs", choice("lbfgs", "adam"), "how the image is updated")
     learning_rate: float | None = optimization(
         None,
         real(1e-9, 1e3, "R"),
-        "static",
         "length of a step",
         notes="Adam lowers it on the way",
         shown=", ".join(f"{rate:g} for {name}" for name, rate in LEARNING_RATES.items()),
     )
     lbfgs_memory: int = optimization(
-        50, whole(1, 1000, "M"), "static", "pairs of history, each as large as two images"
+        50, whole(1, 1000, "M"), "pairs of history, each as large as two images"
     )
     lbfgs_history: str = optimization(
         "float32",
         choice("float32", "bfloat16"),
-        "static",
-        "type of these pairs",
-        notes="bfloat16 takes half of their memory",
+        "type of these pairs; bfloat16 halves them",
         since="0.2",
     )
     precondition: bool = optimization(
         True,
         SWITCH,
-        "static",
-        "plain gradients: the same loss, later",
-        notes="else broad areas change as easily as details; without, they come last",
+        "plain gradients: the same loss later, broad areas last",
         since="0.2",
         when_absent=False,
     )
     tv_weight: float = picture(
         0.0,
         WEIGHT,
-        "traced",
         "smoothness: weight of the total variation",
+        kind="traced",
         axis=SweepAxis("--tv-weights", "tv", "total variation"),
     )
     tv_l1_weight: float = picture(
         0.0,
         WEIGHT,
-        "traced",
         "the same with absolute differences: spares edges",
+        kind="traced",
         axis=SweepAxis("--tv-l1-weights", "tv-l1", "absolute variation"),
         since="0.2",
     )
     colors: str = picture(
         "style",
         choice("style", "luminance", "match"),
-        "arrays",
         "the STYLE's, the CONTENT's (only luminance is painted), or the STYLE's moved to those",
+        kind="arrays",
         axis=SweepAxis("--color-modes", "colors", "colors"),
         since="0.2",
     )
     color_map: str = picture(
         "pca",  # as in the code of Gatys et al. 2016
         choice("cholesky", "pca", "symmetric"),
-        "arrays",
         "how match moves them",
-        notes="of colors match",
+        kind="arrays",
         axis=SweepAxis("--color-maps", "map", "color map"),
         since="0.2",
     )
     padding: str = network(
-        "zero", choice("zero", "reflect", "replicate"), "static", "around the maps", since="0.2"
+        "zero", choice("zero", "reflect", "replicate"), "around the maps", since="0.2"
     )
     average: int = optimization(
-        0, whole(0, 10**6), "static", "mean of about N last images; 0: the best one", since="0.2"
+        0, whole(0, 10**6), "mean of about N last images; 0: the best one", since="0.2"
     )
     normalize_gradients: bool = network(
         False,
         SWITCH,
-        "static",
         "each layer's term pulls as its weight says",
         notes="however large it is; the ratio then compares pulls, and has another default",
         since="0.2",
@@ -272,7 +251,6 @@ class Settings:
     precision: str = network(
         "float32",
         choice("float32", "tf32", "bfloat16"),
-        "static",
         "of the network",
         notes="losses are float32 always; tf32 rounds products as the hardware likes best (to TF32 "
         "on NVIDIA, bfloat16 on TPU, not at all on CPU), bfloat16 the activations, too",
@@ -280,17 +258,12 @@ class Settings:
     scales: int = optimization(
         1,
         whole(1, 6),
-        "static",
         "sizes from coarse to fine, sharing the steps",
         notes="each is twice the one before; those of less than 32 px are left out",
         since="0.2",
     )
     low_memory: bool = network(
-        False,
-        SWITCH,
-        "static",
-        "large images in bands: less memory, a quarter slower",
-        since="0.2",
+        False, SWITCH, "large images in bands: less memory, a quarter slower", since="0.2"
     )
 
     def __post_init__(self):
@@ -336,8 +309,7 @@ class Settings:
             weights, layers = getattr(self, name), getattr(self, f"{kind}_layers")
             if weights is None:
                 continue
-            weights = weights_in_order(name, weights, layers)
-            weights = many(WEIGHT).canonical(name, weights)
+            weights = many(WEIGHT).canonical(name, weights_in_order(name, weights, layers))
             self._set(name, weights)
             if len(weights) != len(layers):
                 raise SettingsError(
@@ -389,15 +361,13 @@ class Settings:
         """The w_l of each style layer, with the default filled in."""
         return _terms(self.style_layers, self.style_layer_weights)
 
-    def style_shares(self, paintings: int) -> dict[str, tuple[float, ...]]:
-        """How much each of so many paintings gives to the target of each style layer.
+    def style_shares(self, count: int) -> dict[str, tuple[float, ...]]:
+        """How much each of so many style images gives to the target of each style layer.
 
         Raises:
-            SettingsError: style_blend or layers_per_style are for another number of paintings.
+            SettingsError: style_blend or layers_per_style are for another number of them.
         """
-        return blending.shares_of(
-            self.style_layers, paintings, self.style_blend, self.layers_per_style
-        )
+        return blending.shares_of(self.style_layers, count, self.style_blend, self.layers_per_style)
 
     @property
     def step_size(self) -> float:
