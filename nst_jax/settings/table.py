@@ -34,7 +34,8 @@ def _cells(setting: Setting) -> Iterator[str]:
     yield ", ".join(f"`{flag}`" for flag in (setting.flag, *setting.aliases))
     yield str(setting.default).lower() if setting.is_switch else setting.shown_default or "none"
     yield setting.value.word if setting.is_switch else setting.value.limits or setting.value.word
-    yield setting.help + (f"; {setting.notes}" if setting.notes else "")
+    only = "false: " if setting.default is True else ""
+    yield only + setting.help + (f"; {setting.notes}" if setting.notes else "")
     yield f"`{setting.axis.flag}`" if setting.axis else ""
     yield setting.since
 
