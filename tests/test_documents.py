@@ -128,6 +128,13 @@ def test_code_names_what_there_is(path):
         nst_jax.Settings(**{**preset, **values})
 
 
+def test_the_architecture_names_every_module():
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    named = set(re.findall(r"\(\.\./(nst_jax/[\w/]+\.py)\)", text))
+    modules = {str(path.relative_to(ROOT)) for path in ROOT.glob("nst_jax/**/*.py")}
+    assert {path for path in modules if "/__" not in path} == named
+
+
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 130
 
