@@ -10,15 +10,5 @@ from nst_jax.network.convolution import (
 )
 from nst_jax.network.gram import BLOCK, gram_matrix, guided_gram_matrix, observe
 
-__all__ = [
-    "BLOCK",
-    "BORDERS",
-    "average_pool2x2",
-    "bias_relu",
-    "conv3x3",
-    "gram_matrix",
-    "guided_gram_matrix",
-    "max_pool2x2",
-    "observe",
-    "pad_border",
-]
+__all__ = ["BORDERS", "average_pool2x2", "bias_relu", "conv3x3", "max_pool2x2", "pad_border"]
+__all__ += ["BLOCK", "gram_matrix", "guided_gram_matrix", "observe"]

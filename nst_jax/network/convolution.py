@@ -1,6 +1,6 @@
 """The operators of a layer: 3×3 convolution, padding, bias and ReLU, 2×2 pooling.
 
-Arrays are NHWC and kernels HWIO. Everything here is pure and may be jitted, vmapped and
+Maps are NHWC and kernels HWIO. Everything here is pure and may be jitted, vmapped and
 differentiated (in reverse).
 """
 
@@ -40,14 +40,14 @@ def conv3x3(
     slower inside `scan`, `while_loop` and `cond` (jax issue 12868).
 
     Args:
-        inputs: (N, H, W, I).
+        inputs: (N, H, W, I), any float type.
         kernel: (3, 3, I, O), of the inputs' type.
         precision: of the products; HIGHEST is float32 everywhere, DEFAULT is TF32 on NVIDIA GPUs
             and bfloat16 on TPUs.
         pad: pixels of zeros on each side, 0 to 2; 0 for inputs that `pad_border` has padded.
 
     Returns:
-        (N, H + 2·pad − 2, W + 2·pad − 2, O).
+        (N, H + 2·pad − 2, W + 2·pad − 2, O), of the inputs' type.
     """
     return _convolve(inputs, kernel, precision, pad)
 
@@ -58,8 +58,9 @@ def _conv3x3_forward(inputs, kernel, precision, pad):
 
 def _conv3x3_backward(precision, pad, residuals, cotangent):
     inputs, kernel = residuals
-    flipped = kernel[::-1, ::-1].swapaxes(2, 3)
-    inputs_gradient = _convolve(cotangent, flipped, precision, 2 - pad)
+    # An input reaches each of its nine outputs through the weight on the other side of the center.
+    turned = kernel[::-1, ::-1].swapaxes(2, 3)
+    inputs_gradient = _convolve(cotangent, turned, precision, 2 - pad)
     # Only those who train the network need this one; elsewhere XLA removes it as dead code.
     (kernel_gradient,) = jax.linear_transpose(
         lambda k: _convolve(inputs, k, precision, pad), kernel
@@ -77,7 +78,7 @@ def bias_relu(inputs: jax.Array, bias: jax.Array, kept: bool = False) -> jax.Arr
     Args:
         inputs: (N, H, W, C), any float type; computed in float32 at the least, since bfloat16
             would round twice, and jaxlib 0.12.0 on CPU makes NaN of that fusion.
-        bias: (C,).
+        bias: (C,), any float type.
         kept: whether the outputs are in memory until their gradient is taken. If not, it needs
             only one byte for each, which says whether it is positive.
 
@@ -111,21 +112,14 @@ def pad_border(inputs: jax.Array, padding: str) -> jax.Array:
     """Put one pixel around each image, made from those at its border.
 
     Args:
-        inputs: (N, H, W, C).
+        inputs: (N, H, W, C), any type.
         padding: "reflect" mirrors at the border pixel, which is not repeated; "replicate" repeats
             it. Along a side of one pixel there is nothing to mirror, and both repeat it.
 
     Returns:
-        (N, H + 2, W + 2, C).
+        (N, H + 2, W + 2, C), of the inputs' type.
     """
     return jnp.pad(inputs, ((0, 0), (1, 1), (1, 1), (0, 0)), BORDERS[padding])
-
-
-def _windows2x2(inputs: jax.Array) -> jax.Array:
-    """Split (N, H, W, C) into (N, H//2, 2, W//2, 2, C); an odd last row or column is dropped."""
-    count, height, width, channels = inputs.shape
-    even = inputs[:, : height // 2 * 2, : width // 2 * 2]
-    return even.reshape(count, height // 2, 2, width // 2, 2, channels)
 
 
 def average_pool2x2(inputs: jax.Array) -> jax.Array:
@@ -142,3 +136,10 @@ def max_pool2x2(inputs: jax.Array) -> jax.Array:
     Where values tie, the gradient is shared among them (PyTorch gives it to the first).
     """
     return _windows2x2(inputs).max(axis=(2, 4))
+
+
+def _windows2x2(inputs: jax.Array) -> jax.Array:
+    """Split (N, H, W, C) into (N, H//2, 2, W//2, 2, C); an odd last row or column is dropped."""
+    count, height, width, channels = inputs.shape
+    even = inputs[:, : height // 2 * 2, : width // 2 * 2]
+    return even.reshape(count, height // 2, 2, width // 2, 2, channels)

@@ -1,7 +1,7 @@
 """Gram matrices of features, plain and guided, and how their gradients are put off.
 
-Features are (N, h, w, C). Everything here is pure and may be jitted, vmapped and differentiated
-(in reverse).
+Everything here is pure and may be jitted, vmapped and differentiated (in reverse). Gram matrices
+are summed in float32 at full precision whatever the features are: they sum 10⁵ products.
 """
 
 from collections.abc import Callable
@@ -16,12 +16,13 @@ from jax import lax
 # takes 1.24 GB of temporaries with four regions and 1.19 GB without; in one piece it took 2.19 GB.
 BLOCK = 2**20
 
+_einsum = partial(jnp.einsum, precision=lax.Precision.HIGHEST)
+
 
 def gram_matrix(features: jax.Array) -> jax.Array:
     """Gram matrix of each image's features, divided by its number of positions.
 
-    G = FᵀF / M, where row p of F is the feature vector at position p and M = h·w, summed in
-    float32 at full precision whatever the features are: a Gram matrix sums 10⁵ products.
+    G = FᵀF / M, where row p of F is the feature vector at position p and M = h·w.
 
     Args:
         features: (N, h, w, C), any float type.
@@ -32,33 +33,15 @@ def gram_matrix(features: jax.Array) -> jax.Array:
     Source: Gatys et al. 2015, eq. 3. Deviation: divided by M, so that images of different size
     may be compared; `losses` puts the paper's factors back.
     """
-    count, height, width, channels = features.shape
-    dtype = jnp.promote_types(features.dtype, jnp.float32)
-    flat = features.reshape(count, height * width, channels).astype(dtype)
-    return _products(flat) / (height * width)
-
-
-@jax.custom_vjp
-def _products(flat: jax.Array) -> jax.Array:
-    """FᵀF of (N, M, C): (N, C, C)."""
-    return jnp.einsum("npc,npd->ncd", flat, flat, precision=lax.Precision.HIGHEST)
-
-
-def _products_backward(flat, cotangent):
-    # F (Ġ + Ġᵀ): automatic differentiation would take two products for the two factors.
-    symmetric = cotangent + cotangent.swapaxes(1, 2)
-    return (jnp.einsum("npc,ncd->npd", flat, symmetric, precision=lax.Precision.HIGHEST),)
-
-
-_products.defvjp(lambda flat: (_products(flat), flat), _products_backward)
+    flat = _flatten(features)
+    return _products(flat) / flat.shape[1]
 
 
 def guided_gram_matrix(features: jax.Array, guides: jax.Array) -> jax.Array:
     """Gram matrices of each image's features, one for each region.
 
-    G_r = F_rᵀ F_r, where F_r = T_r ∘ F: every filter's map times the guidance map. Summed in
-    float32 at full precision whatever the features are. As Σ T² = 1 it is a mean over positions,
-    and that of one region of ones is `gram_matrix`, FᵀF / M.
+    G_r = F_rᵀ F_r, where F_r = T_r ∘ F: every filter's map times the guidance map. As Σ T² = 1 it
+    is a mean over positions, and that of one region of ones is `gram_matrix`, FᵀF / M.
 
     Args:
         features: (N, h, w, C), any float type.
@@ -69,12 +52,32 @@ def guided_gram_matrix(features: jax.Array, guides: jax.Array) -> jax.Array:
 
     Source: Gatys et al. 2017, section 4.1.
     """
+    flat = _flatten(features)
+    count, positions, _ = flat.shape
+    regions = guides.shape[1]
+    shares = jnp.square(guides.astype(flat.dtype)).reshape(-1, regions, positions)
+    return _guided_products(flat, jnp.broadcast_to(shares, (count, regions, positions)))
+
+
+def _flatten(features: jax.Array) -> jax.Array:
+    """F, (N, M, C), float32 at the least, of features (N, h, w, C)."""
     count, height, width, channels = features.shape
     dtype = jnp.promote_types(features.dtype, jnp.float32)
-    flat = features.reshape(count, height * width, channels).astype(dtype)
-    regions = guides.shape[1]
-    shares = jnp.square(guides.astype(dtype)).reshape(-1, regions, height * width)
-    return _guided_products(flat, jnp.broadcast_to(shares, (count, *shares.shape[1:])))
+    return features.reshape(count, height * width, channels).astype(dtype)
+
+
+@jax.custom_vjp
+def _products(flat: jax.Array) -> jax.Array:
+    """FᵀF of F (N, M, C): (N, C, C)."""
+    return _einsum("npc,npd->ncd", flat, flat)
+
+
+def _products_backward(flat, cotangent):
+    # F (Ġ + Ġᵀ): automatic differentiation would take two products for the two factors.
+    return (_einsum("npc,ncd->npd", flat, cotangent + cotangent.swapaxes(1, 2)),)
+
+
+_products.defvjp(lambda flat: (_products(flat), flat), _products_backward)
 
 
 @jax.custom_vjp
@@ -83,18 +86,12 @@ def _guided_products(flat: jax.Array, shares: jax.Array) -> jax.Array:
     count, _, channels = flat.shape
     regions = range(shares.shape[1])
 
-    def add(products, first, size):
-        part, share = _block(flat, first, size, 1), _block(shares, first, size, 2)
-        terms = [
-            jnp.einsum(
-                "npc,npd->ncd", part * share[:, r, :, None], part, precision=lax.Precision.HIGHEST
-            )
-            for r in regions
-        ]
+    def add(products, first, part, share):
+        terms = [_einsum("npc,npd->ncd", part * share[:, r, :, None], part) for r in regions]
         return products + jnp.stack(terms, axis=1)
 
     zeros = jnp.zeros((count, len(regions), channels, channels), flat.dtype)
-    return _in_blocks(add, zeros, flat.shape)
+    return _in_blocks(add, zeros, flat, shares)
 
 
 def _guided_products_backward(residuals, cotangent):
@@ -103,12 +100,8 @@ def _guided_products_backward(residuals, cotangent):
     regions = range(shares.shape[1])
     symmetric = cotangent + cotangent.swapaxes(2, 3)
 
-    def put(gradients, first, size):
-        part, share = _block(flat, first, size, 1), _block(shares, first, size, 2)
-        products = [
-            jnp.einsum("npc,ncd->npd", part, symmetric[:, r], precision=lax.Precision.HIGHEST)
-            for r in regions
-        ]
+    def put(gradients, first, part, share):
+        products = [_einsum("npc,ncd->npd", part, symmetric[:, r]) for r in regions]
         of_flat = sum(share[:, r, :, None] * products[r] for r in regions)
         # Only those who search for masks need this one; elsewhere XLA removes it as dead code.
         of_shares = jnp.stack([jnp.sum(part * products[r], axis=2) / 2 for r in regions], axis=1)
@@ -117,27 +110,27 @@ def _guided_products_backward(residuals, cotangent):
             lax.dynamic_update_slice_in_dim(gradients[1], of_shares, first, 2),
         )
 
-    zeros = jnp.zeros_like(flat), jnp.zeros_like(shares)
-    return _in_blocks(put, zeros, flat.shape)
+    return _in_blocks(put, (jnp.zeros_like(flat), jnp.zeros_like(shares)), flat, shares)
 
 
 _guided_products.defvjp(lambda f, s: (_guided_products(f, s), (f, s)), _guided_products_backward)
 
 
-def _block(array: jax.Array, first: jax.Array | int, size: int, axis: int) -> jax.Array:
-    return lax.dynamic_slice_in_dim(array, first, size, axis)
-
-
-def _in_blocks(update: Callable[..., Any], carry: Any, shape: tuple[int, ...]) -> Any:
-    """Apply `update(carry, first, size)` to one block of positions of F (N, M, C) after the other.
+def _in_blocks(update: Callable[..., Any], carry: Any, flat: jax.Array, shares: jax.Array) -> Any:
+    """Apply `update(carry, first position, F, s)` to one block of positions after the other.
 
     All at once would take a copy of the features for every region.
     """
-    count, positions, channels = shape
+    count, positions, channels = flat.shape
     size = min(positions, max(1, BLOCK // (count * channels)))
     whole, rest = divmod(positions, size)
-    carry = lax.fori_loop(0, whole, lambda n, carry: update(carry, n * size, size), carry)
-    return update(carry, whole * size, rest) if rest else carry
+
+    def step(carry: Any, first: jax.Array | int, size: int) -> Any:
+        part = lax.dynamic_slice_in_dim(flat, first, size, axis=1)
+        return update(carry, first, part, lax.dynamic_slice_in_dim(shares, first, size, axis=2))
+
+    carry = lax.fori_loop(0, whole, lambda n, carry: step(carry, n * size, size), carry)
+    return step(carry, whole * size, rest) if rest else carry
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -153,6 +146,9 @@ def observe(
         function: (inputs, *arguments) → any tree of arrays.
         inputs: any array.
         arguments: any trees of arrays.
+
+    Returns:
+        The inputs, and `function(inputs, *arguments)`.
     """
     return inputs, function(inputs, *arguments)
 

@@ -2,13 +2,18 @@
 
 Most of what an evaluation keeps are the features of the first two blocks: as many numbers as the
 image has pixels, times 64 and times 32 for each convolution. Here they never exist at once. A band
-of some rows goes through these blocks, with as many rows around it as their convolutions see; what
-comes out are its pooled rows, and its share of each Gram matrix, which is a sum over positions. For
-the gradient the band is computed again (`jax.checkpoint`).
+of some rows goes through these blocks, with a halo of the rows around it that their convolutions
+see; what comes out are its pooled rows, and its share of each Gram matrix, which is a sum over
+positions. For the gradient the band is computed again (`jax.checkpoint`).
+
+    rows of the maps      top − halo … top … top + rows … top + rows + halo
+    a 3×3 convolution     halo − 1: the outermost rows have served
+    a pooling             top, rows and halo halved; all are even there
+    the last pooling      halo 0: only the band's own rows are left
 
 That is no approximation, as painting in tiles is: each convolution sees what it sees of the whole
 image, and beyond the border what the network's padding puts there. The price is the second
-computation, a sixth of an evaluation's products, and that of the rows that neighbours share.
+computation, a sixth of an evaluation's products, and that of the rows that neighbors share.
 
 Source: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", for computing again.
 """
@@ -25,22 +30,18 @@ from nst_jax.network import vgg
 from nst_jax.network.convolution import pad_border
 from nst_jax.network.gram import gram_matrix, guided_gram_matrix
 
-# {layer: (`gram_matrix`,) or (`guided_gram_matrix`, guidance maps (N or 1, R, h, w))}.
-Observers = Mapping[str, Sequence[Any]]
-
-MOST_BLOCKS = 2  # the third would want twice as many rows around each band
-# Of one layer's features in a band: 16 MB in float32.
-NUMBERS = 2**22
-LEAST_ROWS = 32  # with fewer, those that neighbours share would be most of the work
+MAX_BLOCKS = 2  # the third would want twice as many rows around each band
+BAND_NUMBERS = 2**22  # of one layer's features in a band: 16 MB in float32
+MIN_ROWS = 32  # with fewer, those that neighbors share would be most of the work
 
 
 class _Band(NamedTuple):
-    """Rows of a layer's maps: some in the middle that are the band's own, and others around them.
+    """Some rows of a layer's maps, and a halo of more rows on each side.
 
     Attributes:
-        maps: (N, rows + 2·halo, w, C).
-        top: the first of its own rows.
-        rows: how many are its own.
+        maps: (N, rows + 2·halo, w, C), of the network's type.
+        top: int32 scalar, the first of its own rows, counted from the layer's first.
+        rows: how many are its own; the last band's may go beyond the layer.
         halo: how many more there are on each side; may lie outside of the layer.
         height: of the whole layer.
     """
@@ -52,20 +53,27 @@ class _Band(NamedTuple):
     height: int
 
     def halved(self, pooled: jax.Array) -> "_Band":
-        """The same rows, pooled."""
+        """The same rows, pooled to maps (N, rows/2 + halo, w//2, C)."""
         return _Band(pooled, self.top // 2, self.rows // 2, self.halo // 2, self.height // 2)
 
 
 def observe_features(
-    network: vgg.VGG,
-    params: Mapping[str, Any],
-    images: jax.Array,
-    observers: Observers,
+    network: vgg.VGG, params: Mapping[str, Any], images: jax.Array, observers: vgg.Observers
 ) -> tuple[dict[str, jax.Array], dict[str, Any]]:
-    """The same as `vgg.observe_features`, for observers that are Gram matrices, guided or not.
+    """Features of images (N, H, W, 3), and their Gram matrices; as `vgg.observe_features`.
+
+    Args:
+        network: says which layers.
+        params: of the network.
+        images: (N, H, W, 3), float32 (or wider) sRGB in [0, 1].
+        observers: {layer: (`gram_matrix`,) or (`guided_gram_matrix`, guidance maps (N or 1, R, h,
+            w))}; of other functions the sum over bands would not be the whole.
+
+    Returns:
+        {layer: (N, h, w, C)} and {layer: Gram matrices (N, C, C) or (N, R, C, C)}.
 
     Raises:
-        SettingsError: while tracing, what is no image or too small for the deepest layer.
+        ValueError: while tracing, what is no image or too small for the deepest layer.
     """
     vgg.check_images(images, (*network.layers, *observers))
     blocks = banded_blocks(network.layers, tuple(observers))
@@ -82,14 +90,14 @@ def banded_blocks(layers: Sequence[str], style_layers: Sequence[str]) -> int:
     """How many blocks go in bands: those before the one of the first features that are wanted."""
     deepest = max(map(block_of, (*layers, *style_layers)))
     first = min(map(block_of, layers), default=deepest)
-    return min(MOST_BLOCKS, first - 1, deepest - 1)
+    return min(MAX_BLOCKS, first - 1, deepest - 1)
 
 
 def _in_bands(
     network: vgg.VGG,
     params: Mapping[str, Any],
     images: jax.Array,
-    observers: Observers,
+    observers: vgg.Observers,
     blocks: int,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """What these blocks hand to the next, (N, h, w, C), and the Gram matrices of layers in them."""
@@ -97,19 +105,21 @@ def _in_bands(
     last = last_layer(network.architecture, blocks)
     layers = convolutions_up_to(network.architecture, [last])
     halo, stride = _halo(layers), 2**blocks
-    bands = -(-height // max(LEAST_ROWS, NUMBERS // (count * width * FILTERS[0])))
+    # Bands of equal height, a multiple of the stride, so that each pooling pairs the rows that it
+    # pairs in the whole image.
+    bands = -(-height // max(MIN_ROWS, BAND_NUMBERS // (count * width * FILTERS[0])))
     rows = -(-height // (bands * stride)) * stride
     below = halo + bands * rows - height
     maps = jnp.pad(vgg.subtract_mean(network, images), ((0, 0), (halo, below), (0, 0), (0, 0)))
 
-    def through(band: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
-        top = band * rows
+    def through(number: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+        top = number * rows
         cut = lax.dynamic_slice_in_dim(maps, top, rows + 2 * halo, axis=1)
-        first = _Band(cut, top, rows, halo, height)
-        return _through_layers(network, params, first, layers, observers)
+        band = _Band(cut, top, rows, halo, height)
+        return _through_layers(network, params, band, layers, observers)
 
-    def add(sums: Any, band: jax.Array) -> tuple[Any, jax.Array]:
-        pooled, shares = through(band)
+    def add(sums: Any, number: jax.Array) -> tuple[Any, jax.Array]:
+        pooled, shares = through(number)
         return jax.tree.map(jnp.add, sums, shares), pooled
 
     _, shares = jax.eval_shape(through, jax.ShapeDtypeStruct((), jnp.int32))
@@ -121,7 +131,11 @@ def _in_bands(
 
 
 def _halo(layers: Sequence[str]) -> int:
-    """Rows that a band of the image needs on each side to have its own of the last block's."""
+    """Rows around a band of the image such that none are left after the last block's pooling.
+
+    Counted backwards: one for each convolution, twice as many before each pooling. For the two
+    blocks of either network 2 · 2 + 2 = 6.
+    """
     halo, block = 0, block_of(layers[-1])
     for layer in reversed(layers):
         if block_of(layer) < block:
@@ -135,9 +149,9 @@ def _through_layers(
     params: Mapping[str, Any],
     band: _Band,
     layers: Sequence[str],
-    observers: Observers,
+    observers: vgg.Observers,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """A band's pooled rows after these layers, and its shares of the Gram matrices."""
+    """A band's pooled rows (N, rows, w, C) after these layers, and its shares of the Grams."""
     shares, block = {}, 1
     pool = vgg.POOLINGS[network.pooling]
     for layer in layers:
@@ -159,6 +173,8 @@ def _pad(band: _Band, padding: str) -> jax.Array:
     if padding == "zero":
         maps = jnp.where((row >= 0) & (row < height), maps, 0)
         return jnp.pad(maps, ((0, 0), (0, 0), (1, 1), (0, 0)))
+    # Only the first row beyond the layer is seen by rows within it: it repeats the last one
+    # inside, or mirrors the one before.
     inwards = min({"replicate": 1, "reflect": 2}[padding], height)
     maps = jnp.where(row == -1, jnp.roll(maps, -inwards, axis=1), maps)
     maps = jnp.where(row == height, jnp.roll(maps, inwards, axis=1), maps)
@@ -166,12 +182,12 @@ def _pad(band: _Band, padding: str) -> jax.Array:
 
 
 def _share(band: _Band, guides: jax.Array | None = None) -> jax.Array:
-    """What a band's own rows add to the layer's Gram matrix."""
+    """What a band's own rows add to a layer's Gram matrix, guided by maps (N or 1, R, h, w)."""
     rows, height = band.rows, band.height
     inside = band.top + jnp.arange(rows) < height
     own = band.maps[:, band.halo : band.halo + rows]
     own = jnp.where(inside[:, None, None], own, 0)
     if guides is None:
-        return gram_matrix(own) * (rows / height)
+        return gram_matrix(own) * (rows / height)  # over the layer's positions, not the band's
     padded = jnp.pad(guides, ((0, 0), (0, 0), (0, rows), (0, 0)))
     return guided_gram_matrix(own, lax.dynamic_slice_in_dim(padded, band.top, rows, axis=2))

@@ -1,4 +1,4 @@
-"""VGG-16 and VGG-19 as feature extractors: one table per network and one pure Flax module."""
+"""VGG-16 and VGG-19 as feature extractors: one pure Flax module."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,9 +9,11 @@ from flax import linen as nn
 from jax import lax
 
 from nst_jax.architecture import block_of, convolutions_up_to, kernel_shapes, smallest_side
-from nst_jax.errors import SettingsError
 from nst_jax.network import convolution, winograd
 from nst_jax.network.gram import observe
+
+# {layer: (function of its features (N, h, w, C) and of arguments, *these)}, as `observe` has it.
+Observers = Mapping[str, Sequence[Any]]
 
 POOLINGS = {"average": convolution.average_pool2x2, "max": convolution.max_pool2x2}
 PADDINGS = ("zero", "reflect", "replicate")
@@ -82,37 +84,37 @@ class VGG(nn.Module):
 
     @nn.compact
     def __call__(
-        self,
-        images: jax.Array,
-        observers: Mapping[str, Sequence[Any]] | None = None,
-        first_block: int = 1,
+        self, images: jax.Array, observers: Observers | None = None, first_block: int = 1
     ) -> tuple[dict[str, jax.Array], dict[str, Any]]:
         """Compute features, and functions of features.
 
         Args:
-            images: (N, H, W, 3), sRGB in [0, 1]; or what the first block here takes.
-            observers: {layer: (function of its features (N, h, w, C) and of arguments, and these)};
-                see `observe`.
+            images: (N, H, W, 3), float32 (or wider) sRGB in [0, 1]; or what the first block that
+                is computed here takes, (N, h, w, C) of type `dtype`.
+            observers: of features that need not be returned.
             first_block: the blocks before it have been computed, pooling included.
 
         Returns:
-            {layer: (N, h, w, C)} in the order of `layers`; h and w are halved, rounding down,
-            before each block but the first. And {layer: its function's value}.
+            {layer: (N, h, w, C)} of type `dtype`, in the order of `layers`; h and w are halved,
+            rounding down, before each block but the first. And {layer: its observer's value}.
+
+        Raises:
+            ValueError: while tracing, what is no image or too small for the deepest layer.
         """
         observers = observers or {}
+        wanted = (*self.layers, *observers)
         features, observed = {}, {}
         outputs, block = images, first_block
         if first_block == 1:
-            check_images(images, (*self.layers, *observers))
+            check_images(images, wanted)
             outputs = subtract_mean(self, images)
-        for layer in convolutions_up_to(self.architecture, (*self.layers, *observers)):
+        for layer in convolutions_up_to(self.architecture, wanted):
             if block_of(layer) < first_block:
                 continue
             if block_of(layer) > block:
-                outputs = POOLINGS[self.pooling](outputs)
-                block = block_of(layer)
-            read = layer in observers or layer in self.layers
-            outputs = make_convolution(self, layer, self.padding, kept=read, name=layer)(outputs)
+                outputs, block = POOLINGS[self.pooling](outputs), block_of(layer)
+            kept = layer in wanted
+            outputs = make_convolution(self, layer, self.padding, kept=kept, name=layer)(outputs)
             if layer in observers:
                 function, *arguments = observers[layer]
                 outputs, observed[layer] = observe(function, outputs, *arguments)
@@ -127,18 +129,25 @@ def make_convolution(network: VGG, layer: str, padding: str, **options: Any) -> 
 
 
 def check_images(images: jax.Array, layers: Sequence[str]) -> None:
-    """Refuse, while tracing, what is no image or too small for the deepest layer."""
+    """Refuse, while tracing, what is no image or too small for the deepest layer.
+
+    The users' own images have been checked by then, with their names in the message.
+
+    Raises:
+        ValueError: the shape is not (N, H, W, 3), or the deepest layer would have no position.
+    """
     if images.ndim != 4 or images.shape[-1] != 3:
-        raise SettingsError(f"images have shape {images.shape}; wanted (N, H, W, 3)")
-    if min(images.shape[1:3]) < smallest_side(layers):
-        raise SettingsError(
-            f"images of {images.shape[2]}×{images.shape[1]} px are too small for "
-            f"{max(layers)}: each side needs {smallest_side(layers)} px"
+        raise ValueError(f"images have shape {images.shape}; wanted (N, H, W, 3)")
+    height, width = images.shape[1:3]
+    if min(height, width) < smallest_side(layers):
+        raise ValueError(
+            f"images of {width}×{height} px are too small for {max(layers)}: each side needs "
+            f"{smallest_side(layers)} px"
         )
 
 
 def subtract_mean(network: VGG, images: jax.Array) -> jax.Array:
-    """What the first convolution takes: (N, H, W, 3), of the network's type."""
+    """What the first convolution takes, (N, H, W, 3) of the network's type, of images like it."""
     mean = jnp.asarray(network.mean, images.dtype).reshape(1, 1, 1, 3)
     return (images - mean).astype(network.dtype)
 
@@ -154,10 +163,10 @@ def observe_features(
     network: VGG,
     params: Mapping[str, Any],
     images: jax.Array,
-    observers: Mapping[str, Sequence[Any]],
+    observers: Observers,
     first_block: int = 1,
 ) -> tuple[dict[str, jax.Array], dict[str, Any]]:
-    """Features, and {layer: the value of its observer}; as `VGG` returns both."""
+    """Features, and {layer: the value of its observer}; arguments and results as `VGG` has them."""
     features, observed = network.apply({"params": params}, images, observers, first_block)
     assert isinstance(features, dict)  # else mutable variables, of which there are none
     return features, observed  # type: ignore[return-value]

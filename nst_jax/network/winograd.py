@@ -2,18 +2,25 @@
 
 A tile of 6×6 inputs d gives 4×4 outputs
 
-    Y = Aᵀ [ (G k Gᵀ) ⊙ (Bᵀ d B) ] A,
+    Y = Aᵀ [ (G k Gᵀ) ⊙ (Bᵀ d B) ] A        (Lavin & Gray 2016, eq. 8)
 
 where ⊙ multiplies, at each of the 36 places, a vector of the inputs' channels with a matrix: 36
 matrix products over all tiles instead of 9 over all pixels, and so a quarter of the arithmetic.
+The steps are those of their algorithm 1:
+
+    1. U = G k Gᵀ, (36, I, O): `transform_kernel`, once for all evaluations
+    2. V = Bᵀ d B, (36, tiles, I)
+    3. M = V U at each place, (36, tiles, O)
+    4. Y = Aᵀ M A
+
 The matrices belong to the points 0, 1, −1, 1/2, −2 and ∞. Their rounding error is a half of that
 of the usual 0, ±1, ±2, ∞: in float32 about three times that of the plain sum.
 
 The gradient with respect to the inputs is the convolution with the kernel turned by 180°. Turning
-the inputs and the outputs instead does the same, so that both passes share one transformed kernel.
+each tile's inputs and outputs instead does the same, so that both passes share one U.
 
-XLA:CPU fuses the stages below into few loops, in which it computes things many times over and on
-one core. `lax.optimization_barrier` keeps them apart, if XLA is compiled with `COMPILER_OPTIONS`;
+XLA:CPU fuses these steps into few loops, in which it computes things many times over and on one
+core. `lax.optimization_barrier` keeps them apart, if XLA is compiled with `COMPILER_OPTIONS`;
 without them all this is right, and slow.
 
 Source: Lavin & Gray 2016, "Fast Algorithms for Convolutional Neural Networks"; the points: Barabasz
@@ -64,13 +71,13 @@ OUTPUT = np.array(  # Aᵀ
     ]
 )
 
-# The 36 places of all tiles that are worked on at once take at most so many bytes: more strips than
-# that need are slower, fewer take more memory (and, where it comes fresh from the system, time).
+# V or M of all tiles that are worked on at once takes at most so many bytes: more strips than that
+# need are slower, fewer take more memory (and, where it comes fresh from the system, time).
 STRIP_BYTES = 24e6
 
 
 def transform_kernel(kernel: jax.Array) -> jax.Array:
-    """G k Gᵀ of a kernel (3, 3, I, O): (36, I, O), as `conv3x3` wants it."""
+    """Step 1: U = G k Gᵀ of a kernel (3, 3, I, O), (36, I, O) of its type, for `conv3x3`."""
     columns = _combine(list(kernel), KERNEL)
     places = _combine([columns[:, j] for j in range(3)], KERNEL)
     return places.reshape(PATCH * PATCH, *kernel.shape[2:])
@@ -83,18 +90,18 @@ def conv3x3(
     precision: lax.Precision = lax.Precision.HIGHEST,
     pad: int = 1,
 ) -> jax.Array:
-    """Convolve with 3×3 kernels, stride 1, zero padding, as `convolution.conv3x3`.
+    """Convolve with 3×3 kernels, stride 1, zero padding, as the plain `conv3x3`.
 
-    Differentiable with respect to the inputs only; who trains kernels takes `convolution.conv3x3`.
+    Differentiable with respect to the inputs only; who trains kernels takes the plain one.
 
     Args:
         inputs: (N, H, W, I), float32 or float64.
-        kernel: from `transform_kernel`, of the inputs' type.
+        kernel: U, (36, I, O), of the inputs' type.
         precision: of the products.
         pad: pixels of zeros on each side, 0 to 2.
 
     Returns:
-        (N, H + 2·pad − 2, W + 2·pad − 2, O).
+        (N, H + 2·pad − 2, W + 2·pad − 2, O), of the inputs' type.
     """
     return _convolve(inputs, kernel, precision, pad)
 
@@ -121,13 +128,14 @@ def _convolve(
 ) -> jax.Array:
     """The convolution, or, `turned`, that with the kernel turned by 180° from O to I channels."""
     count, height, width = inputs.shape[0], *(side + 2 * pad - 2 for side in inputs.shape[1:3])
-    down, along = -(-height // TILE), -(-width // TILE)
+    down, along = -(-height // TILE), -(-width // TILE)  # tiles; the last ones may reach beyond
     row_bytes = PATCH**2 * count * along * max(kernel.shape[1:]) * inputs.dtype.itemsize
     strips = min(down, -(-down * row_bytes // int(STRIP_BYTES)))
     edges = [TILE * (down * strip // strips) for strip in range(strips + 1)]
 
     def strip_of(top: int, bottom: int) -> jax.Array:
-        strip = _strip(_patches(inputs, pad, top, bottom, along), kernel, precision, turned)
+        patches = _patches(inputs, pad, top, bottom, along)
+        strip = _convolve_strip(patches, kernel, precision, turned)
         return strip[:, : height - top, :width]
 
     first = strip_of(0, edges[1])
@@ -140,7 +148,10 @@ def _convolve(
 
 
 def _patches(inputs: jax.Array, pad: int, top: int, bottom: int, along: int) -> jax.Array:
-    """The rows that the tiles from `top` to `bottom` see, with zeros around the image."""
+    """What the tiles of output rows `top` to `bottom` see, with zeros around the image.
+
+    A tile sees two rows and columns more than it makes: (N, bottom − top + 2, 4·along + 2, I).
+    """
     height, width = inputs.shape[1:3]
     above, below = top - pad, bottom - pad + PATCH - TILE  # in rows of the inputs
     first, last = max(above, 0), min(below, height)
@@ -150,19 +161,22 @@ def _patches(inputs: jax.Array, pad: int, top: int, bottom: int, along: int) -> 
     return lax.optimization_barrier(jnp.pad(strip, padding))
 
 
-def _strip(
+def _convolve_strip(
     padded: jax.Array, kernel: jax.Array, precision: lax.Precision, turned: bool
 ) -> jax.Array:
-    """Convolve (N, 4·down + 2, 4·along + 2, I): (N, 4·down, 4·along, O)."""
+    """Steps 2 to 4: (N, 4·down + 2, 4·along + 2, I) to (N, 4·down, 4·along, O)."""
     into, out = (INPUT[:, ::-1], OUTPUT[::-1]) if turned else (INPUT, OUTPUT)
     count, down, along = padded.shape[0], padded.shape[1] // TILE, padded.shape[2] // TILE
     fence = lax.optimization_barrier
+    # 2. Every fourth row from the i-th on is row i of all tiles; of columns the same.
     rows = fence(_combine([padded[:, i::TILE][:, :down] for i in range(PATCH)], into))
     places = _combine([rows[:, :, :, j::TILE][:, :, :, :along] for j in range(PATCH)], into)
     places = fence(places.reshape(PATCH**2, count * down * along, -1))
+    # 3. Over the inputs' channels; turned, the outputs' channels come in.
     contract = ((2,), (2 if turned else 1,)), ((0,), (0,))
     products = fence(lax.dot_general(places, kernel, contract, precision))
     products = products.reshape(PATCH, PATCH, count, down, along, -1)
+    # 4. Rows of the tiles first, then columns.
     columns = fence(_combine(list(products), out))
     tiles = _combine([columns[:, i] for i in range(PATCH)], out)  # (4, 4, N, down, along, O)
     pixels = tiles.transpose(2, 3, 0, 4, 1, 5)

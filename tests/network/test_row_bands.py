@@ -20,13 +20,13 @@ EXACT = 1e-11
 # rounding.
 FIRST, LATER = 1e-5, 0.02
 # Bands of so few rows that even these images have several.
-LEAST_ROWS = 8
+MIN_ROWS = 8
 
 
 @pytest.fixture(autouse=True)
 def small_bands(monkeypatch):
-    monkeypatch.setattr(row_bands, "LEAST_ROWS", LEAST_ROWS)
-    monkeypatch.setattr(row_bands, "NUMBERS", 0)
+    monkeypatch.setattr(row_bands, "MIN_ROWS", MIN_ROWS)
+    monkeypatch.setattr(row_bands, "BAND_NUMBERS", 0)
 
 
 def whole(network, params, images, style_layers, guides):
@@ -128,7 +128,7 @@ def test_blocks_that_go_in_bands(content, style, blocks):
 
 def test_memory(normalized, monkeypatch):
     """A tall image takes a third of the temporaries; of its height only what is pooled depends."""
-    monkeypatch.setattr(row_bands, "LEAST_ROWS", 32)
+    monkeypatch.setattr(row_bands, "MIN_ROWS", 32)
     network = vgg.VGG("vgg16", ("conv3_2",), normalized.mean)
     images = jax.ShapeDtypeStruct((1, 1024, 32, 3), jnp.float32)
 
@@ -184,7 +184,7 @@ def test_norms_of_whole_layers_are_not_to_be_had():
 def test_what_is_no_image_is_refused(normalized, shape, words):
     network = vgg.VGG("vgg16", ("conv4_2",), normalized.mean)
     images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-    with pytest.raises(SettingsError, match=words):
+    with pytest.raises(ValueError, match=words):
         jax.eval_shape(
             lambda image: in_bands(network, normalized.params, image, ("conv5_1",), {}), images
         )

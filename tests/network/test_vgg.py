@@ -150,7 +150,7 @@ def test_unknown_layers(name, architecture, hint):
 
 @pytest.mark.parametrize("shape", [(8, 8, 3), (1, 8, 8, 4), (1, 8, 3), (1, 15, 40, 3)])
 def test_refuses_images_of_another_shape(embedded, shape):
-    with pytest.raises(SettingsError, match="images"):
+    with pytest.raises(ValueError, match="images"):
         compute(embedded, jnp.zeros(shape))
 
 
