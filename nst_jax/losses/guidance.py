@@ -16,10 +16,11 @@ applied to it, so that small regions keep their style, which then reaches beyond
 across edges again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy import ndimage
 
 from nst_jax.architecture import block_of, convolutions_up_to
 
@@ -40,66 +41,11 @@ class Crossing(NamedTuple):
     field: int
 
 
-def receptive_field(architecture: str, layer: str) -> int:
-    """The side, in pixels, of the square of the image that a neuron of this layer sees."""
-    field, stride, block = 1, 1, 1
-    for name in convolutions_up_to(architecture, [layer]):
-        if block_of(name) > block:
-            field, stride, block = field + stride, 2 * stride, block_of(name)
-        field += 2 * stride
-    return field
-
-
-def propagate(masks: np.ndarray, architecture: str, layers: Sequence[str]) -> dict[str, np.ndarray]:
-    """Take masks through the network's windows: at each position the least of what it sees.
-
-    Where nothing of a region were left, the convolution's window is not applied to it, and pooling
-    takes the greatest instead; a region with one pixel above 0 is never lost.
-
-    Args:
-        masks: (R, H, W), in [0, 1].
-        architecture: "vgg16" or "vgg19".
-        layers: whose maps are wanted.
-
-    Returns:
-        {layer: (R, h, w)}, in [0, 1], of the height and width of the layer's features.
-    """
-    maps, block = np.asarray(masks), 1
-    found = {}
-    for layer in convolutions_up_to(architecture, layers):
-        if block_of(layer) > block:
-            maps, block = _where_left(_pool_least(maps), _pool_greatest(maps)), block_of(layer)
-        maps = _where_left(_erode3x3(maps), maps)
-        found[layer] = maps
-    return {layer: found[layer] for layer in layers}
-
-
-def crossings(masks: np.ndarray, architecture: str, layers: Sequence[str]) -> list[Crossing]:
-    """The regions, and for each the layers, at which style reaches beyond the region's edge.
-
-    Args:
-        masks: as in `propagate`.
-        architecture: as there.
-        layers: in question.
-    """
-    found = []
-    exact, block = np.asarray(masks), 1
-    for layer in convolutions_up_to(architecture, layers):
-        if block_of(layer) > block:
-            exact, block = _pool_least(exact), block_of(layer)
-        exact = _erode3x3(exact)
-        if layer in layers:
-            field = receptive_field(architecture, layer)
-            lost = np.flatnonzero(~exact.any(axis=(1, 2)))
-            found += [Crossing(int(region), layer, field) for region in lost]
-    return sorted(found)
-
-
 class Guides(NamedTuple):
-    """What guides the style of an image's regions.
+    """What guides the style of an image's regions; float32 (float64 where the masks are).
 
     Attributes:
-        maps: {layer: (1, R, h, w)}, normalised: Σ T² = 1 over the positions.
+        maps: {layer: (1, R, h, w)}, normalized: Σ T² = 1 over the positions.
         weights: {layer: (1, R)}, what the regions' style losses are multiplied with.
     """
 
@@ -110,17 +56,17 @@ class Guides(NamedTuple):
 def make_guides(masks: np.ndarray, architecture: str, layers: Sequence[str]) -> Guides:
     """The guidance maps of every layer, and the weights of the regions in it.
 
-    λ = Σ T² / M, before T is normalised, over the M positions: so a position of a region, of a
+    λ = Σ T² / M, before T is normalized, over the M positions: so a position of a region, of a
     small one or a large one, pulls at the image as it does without regions, and the ratio of
     content and style keeps its meaning.
 
     Args:
-        masks: (R, H, W), in [0, 1]; of each region at least one pixel above 0.
+        masks: (R, H, W), any float type, in [0, 1]; of each region at least one pixel above 0.
         architecture: "vgg16" or "vgg19".
         layers: with style.
 
     Returns:
-        Maps and weights, float32 (float64 where the masks are).
+        Maps {layer: (1, R, h, w)} and weights {layer: (1, R)}.
 
     Source: Gatys et al. 2017, section 4.1, which leaves λ open; their code has 1/R.
     """
@@ -134,28 +80,74 @@ def make_guides(masks: np.ndarray, architecture: str, layers: Sequence[str]) -> 
     return Guides(maps, weights)
 
 
-def _erode3x3(maps: np.ndarray) -> np.ndarray:
-    """The least of 3×3 neighbours, of (R, h, w); beyond the image there is nothing to see."""
-    padded = np.pad(maps, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    rows = np.minimum(np.minimum(padded[:, :-2], padded[:, 1:-1]), padded[:, 2:])
-    return np.minimum(np.minimum(rows[..., :-2], rows[..., 1:-1]), rows[..., 2:])
+def propagate(masks: np.ndarray, architecture: str, layers: Sequence[str]) -> dict[str, np.ndarray]:
+    """Take masks through the network's windows: at each position the minimum of what it sees.
+
+    Where nothing of a region were left, the convolution's window is not applied to it, and pooling
+    takes the maximum instead; a region with one pixel above 0 is never lost.
+
+    Args:
+        masks: (R, H, W), any float type, in [0, 1].
+        architecture: "vgg16" or "vgg19".
+        layers: whose maps are wanted.
+
+    Returns:
+        {layer: (R, h, w)}, in [0, 1], of the height and width of the layer's features.
+    """
+    found = dict(_walk(masks, architecture, layers, keep_small=True))
+    return {layer: found[layer] for layer in layers}
 
 
-def _pool_least(maps: np.ndarray) -> np.ndarray:
-    """The least of 2×2 windows; an odd last row or column is dropped, as the network drops it."""
-    height, width = (side // 2 * 2 for side in maps.shape[1:])
-    rows = np.minimum(maps[:, 0:height:2, :width], maps[:, 1:height:2, :width])
-    return np.minimum(rows[..., 0::2], rows[..., 1::2])
+def crossings(masks: np.ndarray, architecture: str, layers: Sequence[str]) -> list[Crossing]:
+    """The regions, and for each the layers, at which style reaches beyond the region's edge.
+
+    Args:
+        masks: (R, H, W), any float type, in [0, 1].
+        architecture: "vgg16" or "vgg19".
+        layers: in question.
+    """
+    return sorted(
+        Crossing(int(region), layer, receptive_field(architecture, layer))
+        for layer, maps in _walk(masks, architecture, layers, keep_small=False)
+        if layer in layers
+        for region in np.flatnonzero(~maps.any(axis=(1, 2)))
+    )
 
 
-def _pool_greatest(maps: np.ndarray) -> np.ndarray:
-    """The greatest of 2×2 windows; an odd last row or column counts to the window before it."""
+def receptive_field(architecture: str, layer: str) -> int:
+    """The side, in pixels, of the square of the image that a neuron of this layer sees."""
+    field, stride, block = 1, 1, 1
+    for name in convolutions_up_to(architecture, [layer]):
+        if block_of(name) > block:
+            field, stride, block = field + stride, 2 * stride, block_of(name)
+        field += 2 * stride
+    return field
+
+
+def _walk(
+    masks: np.ndarray, architecture: str, layers: Sequence[str], keep_small: bool
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Each convolution up to the deepest of these layers, with its maps (R, h, w)."""
+    maps, block = np.asarray(masks), 1
+
+    def where_left(eroded: np.ndarray, instead: np.ndarray) -> np.ndarray:
+        left = eroded.any(axis=(1, 2), keepdims=True)
+        return np.where(left, eroded, instead) if keep_small else eroded
+
+    for layer in convolutions_up_to(architecture, layers):
+        if block_of(layer) > block:
+            even = maps[:, : maps.shape[1] // 2 * 2, : maps.shape[2] // 2 * 2]
+            maps = where_left(_pool2x2(even, np.minimum), _pool2x2(maps, np.maximum))
+            block = block_of(layer)
+        # Beyond the image there is nothing to see: its border pixels stand there.
+        eroded = ndimage.minimum_filter(maps, size=(1, 3, 3), mode="nearest")
+        maps = where_left(eroded, maps)
+        yield layer, maps
+
+
+def _pool2x2(maps: np.ndarray, of_two: np.ufunc) -> np.ndarray:
+    """Minimum or maximum of 2×2 windows; an odd last row or column counts to the one before it."""
     for axis in (1, 2):
         starts = np.arange(0, maps.shape[axis] // 2 * 2, 2)
-        maps = np.maximum.reduceat(maps, starts, axis=axis)
+        maps = of_two.reduceat(maps, starts, axis=axis)
     return maps
-
-
-def _where_left(eroded: np.ndarray, instead: np.ndarray) -> np.ndarray:
-    """The eroded maps (R, h, w) of the regions of which they leave anything."""
-    return np.where(eroded.any(axis=(1, 2), keepdims=True), eroded, instead)
