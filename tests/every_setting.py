@@ -35,3 +35,10 @@ OTHER = {
     "precision": "bfloat16",
     "scales": 3,
 }
+# They do not go with those of mixtures.
+REGIONS = {
+    "content_mask": ("a,b.png", "c.png"),
+    "style_mask": ("none", 'd".png'),
+    "region_styles": (2, 0),
+}
+LEAN = {"low_memory": True}  # not with normalized gradients

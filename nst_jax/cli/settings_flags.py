@@ -9,7 +9,7 @@ from nst_jax.errors import SettingsError
 from nst_jax.settings.declaration import Setting
 from nst_jax.settings.settings import GROUPS, PRESETS, SETTINGS, Settings, without_idle_layers
 from nst_jax.settings.settings_file import SettingsFile, read_settings_file, stacked
-from nst_jax.settings.values import Value, as_typed
+from nst_jax.settings.values import FILES, SWITCH, Value, as_typed
 
 
 def add_settings_flags(parser: argparse.ArgumentParser, with_defaults: bool = True) -> None:
@@ -37,8 +37,8 @@ def add_settings_flags(parser: argparse.ArgumentParser, with_defaults: bool = Tr
 
 
 def _add_flag(group: argparse._ArgumentGroup, setting: Setting, with_default: bool) -> None:
-    options: dict[str, Any] = {"action": "append" if setting.is_repeated else "store"}
-    if setting.is_switch:
+    options: dict[str, Any] = {"action": "append" if setting.value is FILES else "store"}
+    if setting.value is SWITCH:
         options = {"action": "store_const", "const": not setting.default}
     else:
         options |= {"type": reader(setting.value), "metavar": setting.value.placeholder}
@@ -116,9 +116,9 @@ def flags_of(settings: Settings) -> list[str]:
         value = getattr(settings, setting.name)
         if value == setting.default:
             continue
-        if setting.is_switch:
+        if setting.value is SWITCH:
             flags.append(setting.flag)
         else:
-            typed = value if setting.is_repeated else (value,)
+            typed = value if setting.value is FILES else (value,)
             flags += [text for each in typed for text in (setting.flag, as_typed(each))]
     return flags

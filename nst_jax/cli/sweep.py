@@ -126,7 +126,7 @@ def _axes(
 
 
 def _style_axis(options: argparse.Namespace, sources: Sequence[Source]) -> Axis:
-    """The paintings, one after the other; or together, where a flag makes sense of that only."""
+    """The style images, one after the other; or together, where a flag makes sense of that only."""
     together = ("style_blend", "layers_per_style", "content_mask")
     blended = any(hasattr(options, name) for name in together)
     if options.blend_steps is None and not options.mix and not blended:

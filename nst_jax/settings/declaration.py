@@ -1,16 +1,14 @@
 """What a setting says about itself: everything that flags, files, sweeps and records ask of it."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from nst_jax.settings.values import FILES, SWITCH, Value, as_typed
+from nst_jax.settings.values import SWITCH, Value, as_typed
 
 FIRST_VERSION = "0.1"
 
 
-@dataclasses.dataclass(frozen=True)
-class SweepAxis:
+class SweepAxis(NamedTuple):
     """A setting as an axis of a sweep.
 
     Attributes:
@@ -63,31 +61,17 @@ class Setting:
     when_absent: Any
 
     @property
-    def is_switch(self) -> bool:
-        """Whether its flag has no value."""
-        return self.value is SWITCH
-
-    @property
-    def is_repeated(self) -> bool:
-        """Whether its flag is typed once for each of several values."""
-        return self.value is FILES
-
-    @property
-    def meaning(self) -> str:
-        """In one sentence, with the names that there are."""
-        *first, last = self.value.names or ("",)
-        return f"{', '.join(first)} or {last}: {self.help}" if first else self.help
-
-    @property
     def shown_default(self) -> str:
         """For people; nothing where nothing is the default."""
         return self.shown or as_typed(self.default).removesuffix(".0")
 
     def help_text(self, with_default: bool = True) -> str:
-        """The help of its flag."""
-        if with_default and self.shown_default and not self.is_switch:
-            return f"{self.meaning} [{self.shown_default}]"
-        return self.meaning
+        """The help of its flag, with the names that there are and the default."""
+        *first, last = self.value.names or ("",)
+        text = f"{', '.join(first)} or {last}: {self.help}" if first else self.help
+        if with_default and self.shown_default and self.value is not SWITCH:
+            return f"{text} [{self.shown_default}]"
+        return text
 
 
 def setting(group: str, default: Any, value: Value, help: str, **others: Any) -> Any:
@@ -98,17 +82,13 @@ def setting(group: str, default: Any, value: Value, help: str, **others: Any) ->
 
 def declarations(settings: type) -> dict[str, Setting]:
     """{name: declaration} of a class whose fields are made with `setting`."""
-    return {
-        field.name: _complete(field.name, field.metadata) for field in dataclasses.fields(settings)
-    }
-
-
-def _complete(name: str, given: Mapping[str, Any]) -> Setting:
-    no = "no-" if given["default"] is True else ""
-    derived = {
-        "name": name,
-        "flag": f"--{no}{name.replace('_', '-')}",
-        "lanes_may_differ": given.get("kind") in ("traced", "arrays"),
-        "when_absent": given["default"],
-    }
-    return Setting(**{**derived, **given})
+    declared = {}
+    for field in dataclasses.fields(settings):
+        no = "no-" if field.default is True else ""
+        derived = {
+            "flag": f"--{no}{field.name.replace('_', '-')}",
+            "lanes_may_differ": field.metadata.get("kind") in ("traced", "arrays"),
+            "when_absent": field.default,
+        }
+        declared[field.name] = Setting(**{"name": field.name, **derived, **field.metadata})
+    return declared

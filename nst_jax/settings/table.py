@@ -32,9 +32,9 @@ def _table(group: str) -> str:
 def _cells(setting: Setting) -> Iterator[str]:
     yield f"`{setting.name}`" + ("\\*" if setting.lanes_may_differ else "")
     yield ", ".join(f"`{flag}`" for flag in (setting.flag, *setting.aliases))
-    yield str(setting.default).lower() if setting.is_switch else setting.shown_default or "none"
-    yield setting.value.word if setting.is_switch else setting.value.limits or setting.value.word
-    only = "false: " if setting.default is True else ""
+    yield setting.shown_default or "none"
+    yield setting.value.limits or setting.value.word
+    only = "False: " if setting.default is True else ""
     yield only + setting.help + (f"; {setting.notes}" if setting.notes else "")
     yield f"`{setting.axis.flag}`" if setting.axis else ""
     yield setting.since

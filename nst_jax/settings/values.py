@@ -50,15 +50,15 @@ def text(placeholder: str) -> Value:
 
 def choice(*names: str) -> Value:
     """One of these names."""
+    limits = ", ".join(names)
 
     def canonical(name: str, value: Any) -> str:
         if value in names:
             return value
         close = difflib.get_close_matches(str(value), names, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
-        raise SettingsError(f"{name} is {value!r}; wanted one of {', '.join(names)}{hint}")
+        raise SettingsError(f"{name} is {value!r}; wanted one of {limits}{hint}")
 
-    limits = ", ".join(names)
     return dataclasses.replace(text("NAME"), canonical=canonical, names=names, limits=limits)
 
 

@@ -12,7 +12,7 @@ from nst_jax.architecture import layer_names
 from nst_jax.errors import SettingsError
 from nst_jax.settings.settings import SETTINGS, Settings
 
-LONGEST_TAG = 40  # bytes of a file's name that one axis may take; systems allow 255 in all
+MAX_TAG = 40  # bytes of a file's name that one axis may take; systems allow 255 in all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Point:
         label: for people.
         tag: for file names.
         changes: of the settings; but "content" is the number of a source, and "style" those of the
-            paintings.
+            style images.
     """
 
     label: str
@@ -62,7 +62,7 @@ class Lane:
         place: {axis's name: index along it}, of the axes with more than one point.
         settings: of the run.
         content: number of the source, or None.
-        style: numbers of the paintings' sources; none where the content alone is reconstructed.
+        style: numbers of the sources; none where the content alone is reconstructed.
     """
 
     name: str
@@ -102,7 +102,7 @@ def make_grid(settings: Settings, sources: Sequence[Source], axes: Sequence[Axis
 
     Raises:
         SettingsError: an axis has no point or one twice, or a point makes no sense, alone or for so
-            many paintings.
+            many style images.
     """
     for axis in axes:
         _check_points(axis)
@@ -135,10 +135,10 @@ def setting_axis(name: str, values: Iterable[Any]) -> Axis:
 
 
 def style_axis(sources: Sequence[Source], ratios: Sequence[float] | None = None) -> Axis:
-    """The paintings among the sources, each with a ratio of its own if there are ratios.
+    """The style images among the sources, each with a ratio of its own if there are ratios.
 
     Raises:
-        SettingsError: there are not as many ratios as paintings.
+        SettingsError: there are not as many ratios as style images.
     """
     styles = numbers_of(sources, "style")
     if ratios is None:
@@ -157,17 +157,17 @@ def style_axis(sources: Sequence[Source], ratios: Sequence[float] | None = None)
 
 
 def mixture_axis(sources: Sequence[Source]) -> Axis:
-    """One point: all the paintings together, as the settings mix them."""
+    """One point: all the style images together, as the settings mix them."""
     styles = numbers_of(sources, "style")
     label = " + ".join(sources[number].label for number in styles)
     return Axis("style", "style", (Point(label, label, {"style": styles}),))
 
 
 def blend_axis(sources: Sequence[Source], steps: int) -> Axis:
-    """From the first of two paintings to the second; labels are the second's weight, 0 to 1.
+    """From the first of two style images to the second; labels are the second's weight, 0 to 1.
 
     Raises:
-        SettingsError: there are not two paintings, or fewer than two steps.
+        SettingsError: there are not two of them, or fewer than two steps.
     """
     styles = numbers_of(sources, "style")
     if len(styles) != 2:
@@ -267,11 +267,8 @@ def _distinct_tags(axis: Axis) -> list[str]:
     tags: list[str] = []
     for point in axis.points:
         tag = re.sub(r"[^\w.+-]+", "-", point.tag)
-        tag = tag.encode()[:LONGEST_TAG].decode(errors="ignore")
-        known = [other.lower() for other in tags]
-        number = 2
-        unique = tag
-        while unique.lower() in known:
-            unique, number = f"{tag}-{number}", number + 1
-        tags.append(unique)
+        tag = tag.encode()[:MAX_TAG].decode(errors="ignore")
+        known = {other.lower() for other in tags}
+        numbered = itertools.chain([tag], (f"{tag}-{number}" for number in itertools.count(2)))
+        tags.append(next(one for one in numbered if one.lower() not in known))
     return tags

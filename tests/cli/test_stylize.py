@@ -1,6 +1,5 @@
 """`nst-jax stylize`: what it refuses, and what it writes."""
 
-import dataclasses
 import errno
 import hashlib
 import json
@@ -15,9 +14,8 @@ from command import draw, listing, nst, refused
 from PIL import Image
 from safetensors.numpy import save_file
 
-from nst_jax import PRESETS, Settings
+from nst_jax import Settings
 from nst_jax.cli import stylize
-from nst_jax.cli.settings_flags import flags_of
 from nst_jax.images import encoders, io, resize
 from nst_jax.weights.locate import embedded_path
 
@@ -27,7 +25,6 @@ LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 # Every run has this shape, (24, 32), so that most share one compilation.
 STYLIZE = ("stylize", "photo.png", "painting.png", "--size", 32)
 SHORT = (*STYLIZE, "--steps", 2)
-REGIONS = ("content_mask", "style_mask", "region_styles")
 
 
 def png_header(width, height):
@@ -462,20 +459,6 @@ def test_default_names(styles, name):
     assert stylize.default_output("photos/photo.png", styles) == Path(name)
 
 
-@pytest.mark.parametrize(
-    ("text", "weights"),
-    [
-        ("1,0.5,0,0,2", (1, 0.5, 0, 0, 2)),
-        ("conv1_1=1, relu4_1=.5", (1, 0, 0, 0.5, 0)),
-        ("paper", (0.2,) * 5),
-    ],
-)
-def test_layer_weights(settings_of, text, weights):
-    settings = Settings(style_layer_weights=weights)
-    assert settings_of("--style-layer-weights", text) == settings
-    assert settings_of("--layer-weights", text) == settings
-
-
 def test_seed_of_the_noise(folder):
     for seed, name in ((1, "a.png"), (1, "b.png"), (2, "c.png")):
         nst(*SHORT, "--init", "noise", "--seed", seed, "-o", name)
@@ -493,103 +476,6 @@ def test_paper_preset(folder):
     assert settings["style_layer_weights"] in (None, [0.2] * 5)
     assert settings["ratio"] == 1e-3 and settings["tv_weight"] == 0 and settings["normalize"]
     check_losses(read_record("photo-painting.json"))
-
-
-class ReachedError(Exception):
-    """Carries the settings that a problem was prepared with."""
-
-
-@pytest.fixture
-def settings_of(visit, monkeypatch):
-    """The settings that flags mean."""
-
-    def reach(content, style, settings, weights):
-        raise ReachedError(settings[0])
-
-    def settings_of(*flags):
-        with pytest.raises(ReachedError) as reached:
-            nst("stylize", "photo.png", "painting.png", *flags)
-        return reached.value.args[0]
-
-    monkeypatch.setattr(stylize, "prepare_problem", reach)
-    return settings_of
-
-
-def test_defaults(settings_of):
-    assert settings_of() == Settings()
-
-
-def test_flags_go_on_top_of_the_preset(settings_of):
-    flags = ("--ratio", "1e-4", "--init", "style", "--no-normalize")
-    preset = ("--preset", "paper")
-    wanted = Settings(**{**PRESETS["paper"], "ratio": 1e-4, "init": "style", "normalize": False})
-    assert settings_of(*preset, *flags) == settings_of(*flags, *preset) == wanted
-
-
-def test_every_setting_has_its_flag(settings_of):
-    """Each with a value that is not its default."""
-    values = {
-        "size": 99,
-        "style_size": 77,
-        "style_blend": (0.5,),
-        "style_scale": (0.75, 2.0),
-        "layers_per_style": (("conv1_2", "conv5_3"),),
-        "content_mask": (),
-        "style_mask": (),
-        "region_styles": None,
-        "steps": 5,
-        "ratio": 0.5,
-        "init": "noise",
-        "init_noise": 0.25,
-        "seed": 3,
-        "content_layers": ("conv3_1", "conv3_2"),
-        "content_layer_weights": (1.0, 0.5),
-        "style_layers": ("conv1_2", "conv5_3"),
-        "style_layer_weights": (0.25, 3.0),
-        "pooling": "max",
-        "convention": "equations",
-        "weights": "vgg16",
-        "normalize": False,
-        "optimizer": "adam",
-        "learning_rate": 0.125,
-        "lbfgs_memory": 7,
-        "precondition": False,
-        "lbfgs_history": "bfloat16",
-        "tv_weight": 0.75,
-        "colors": "match",
-        "color_map": "symmetric",
-        "tv_l1_weight": 0.25,
-        "padding": "reflect",
-        "average": 9,
-        "normalize_gradients": True,
-        "precision": "bfloat16",
-        "scales": 3,
-        "low_memory": False,  # not with normalised gradients
-    }
-    flags = ["--no-normalize", "--no-precondition", "--normalize-gradients"]
-    for name, value in values.items():
-        if name == "layers_per_style":
-            flags += ["--layers-per-style", "conv1_2,conv5_3"]
-        elif not isinstance(value, bool) and name not in REGIONS:
-            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            flags += ["--" + name.replace("_", "-"), text]
-    settings = settings_of(*flags)
-    assert dataclasses.asdict(settings) == values
-    assert settings_of(*flags_of(settings)) == settings
-    assert settings_of("--low-memory") == Settings(low_memory=True)
-    assert flags_of(Settings(low_memory=True)) == ["--low-memory"]
-
-
-def test_flags_of_regions(settings_of, folder):
-    """They do not go with those of mixtures, hence apart; names may have commas."""
-    flags = ["--content-mask", "a,b.png", "--content-mask", "c.png", "--style-mask", "none"]
-    flags += ["--style-mask", "d.png", "--region-styles", "none,1"]
-    draw_mask("a,b.png", [1, 1, 0, 0]), draw_mask("c.png", [0, 0, 1, 1])
-    Image.new("L", (40, 40), 255).save("d.png")
-    settings = settings_of(*flags)
-    values = [getattr(settings, name) for name in REGIONS]
-    assert values == [("a,b.png", "c.png"), ("none", "d.png"), (0, 1)]
-    assert settings_of(*flags_of(settings)) == settings
 
 
 def test_regions(folder):

@@ -18,47 +18,6 @@ FLOAT32 = 1e-7  # weights are rounded to float32 once: half an ulp is 6e-8 of th
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 
 
-def test_defaults():
-    assert dataclasses.asdict(Settings()) == {
-        "size": 512,
-        "style_size": None,
-        "style_blend": None,
-        "style_scale": (1.0,),
-        "layers_per_style": None,
-        "content_mask": (),
-        "style_mask": (),
-        "region_styles": None,
-        "steps": 500,
-        "ratio": None,
-        "init": "content",
-        "init_noise": 0.0,
-        "seed": 0,
-        "content_layers": ("conv4_2",),
-        "content_layer_weights": None,
-        "style_layers": STYLE_LAYERS,
-        "style_layer_weights": None,
-        "pooling": "average",
-        "convention": "paper",
-        "weights": "auto",
-        "normalize": True,
-        "optimizer": "lbfgs",
-        "learning_rate": None,
-        "lbfgs_memory": 50,
-        "precondition": True,
-        "lbfgs_history": "float32",
-        "tv_weight": 0.0,
-        "colors": "style",
-        "color_map": "pca",
-        "tv_l1_weight": 0.0,
-        "padding": "zero",
-        "average": 0,
-        "normalize_gradients": False,
-        "precision": "float32",
-        "scales": 1,
-        "low_memory": False,
-    }
-
-
 def test_the_default_ratio_depends_on_the_start():
     assert Settings(init="noise").content_weight == 1e-4
     for init in ("content", "style", "some.png"):
@@ -326,7 +285,7 @@ def test_frozen_and_hashable():
 
 @pytest.mark.parametrize("colors", ["luminance", "match"])
 @pytest.mark.parametrize("missing", ["content_layers", "style_layers"])
-def test_reconstructions_have_the_colours_of_their_image(colors, missing):
+def test_reconstructions_have_the_colors_of_their_image(colors, missing):
     with pytest.raises(SettingsError, match=f"colors is '{colors}', which needs a photograph and"):
         Settings(colors=colors, **{missing: ()})
     assert Settings(color_map="symmetric", **{missing: ()}).colors == "style"

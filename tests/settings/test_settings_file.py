@@ -6,19 +6,11 @@ import tomllib
 
 import pytest
 from command import draw, refused
-from every_setting import OTHER
+from every_setting import LEAN, OTHER, REGIONS
 
 from nst_jax import PRESETS, Settings, SettingsError
 from nst_jax.cli.settings_flags import add_settings_flags, read_settings
 from nst_jax.settings.settings_file import as_toml, read_settings_file, stacked
-
-# They do not go with those of mixtures.
-REGIONS = {
-    "content_mask": ("a,b.png", "c.png"),
-    "style_mask": ("none", 'd".png'),
-    "region_styles": (2, 0),
-}
-LEAN = {"low_memory": True}  # not with normalised gradients
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import pytest
 
 from nst_jax import Settings, SettingsError
 from nst_jax.sweeps import grid
-from nst_jax.sweeps.grid import LONGEST_TAG, Axis, Point, Source, make_grid
+from nst_jax.sweeps.grid import MAX_TAG, Axis, Point, Source, make_grid
 
 PHOTO = Source("content", "photos/photo.png")
 NIGHT, CAFE = Source("style", "a/night.jpg"), Source("style", "b/café.jpg")
@@ -54,7 +54,7 @@ def test_product():
     assert (sixth.content, sixth.style) == (0, (2,))
 
 
-def test_colours():
+def test_colors():
     axes = (
         grid.setting_axis("colors", ["style", "match"]),
         grid.setting_axis("color_map", ["pca", "cholesky"]),
@@ -173,7 +173,7 @@ def test_tags_of_files(files, tags):
 def test_tags_of_long_names(letter):
     """Systems allow a file's name 255 bytes."""
     tags = tags_of(f"{letter * 80}.jpg", f"{letter * 81}.jpg")
-    assert tags[1] == f"{tags[0]}-2" and 0 < len(tags[0].encode()) <= LONGEST_TAG
+    assert tags[1] == f"{tags[0]}-2" and 0 < len(tags[0].encode()) <= MAX_TAG
 
 
 def test_names_never_hold_what_a_file_system_refuses():
