@@ -65,6 +65,12 @@ class Setting:
         """For people; nothing where nothing is the default."""
         return self.shown or as_typed(self.default).removesuffix(".0")
 
+    @property
+    def meaning(self) -> str:
+        """For the documentation; of a switch that is on by default, what it is without."""
+        only = "False: " if self.default is True else ""
+        return only + self.help + (f"; {self.notes}" if self.notes else "")
+
     def help_text(self, with_default: bool = True) -> str:
         """The help of its flag, with the names that there are and the default."""
         *first, last = self.value.names or ("",)

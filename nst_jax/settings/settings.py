@@ -54,14 +54,14 @@ picture, styles, regions, optimization, network = (partial(setting, group) for g
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Settings of one run; docs/settings.md has them in a table.
+    """Settings of one run; docs/settings.md has them in a table, with defaults and ranges.
 
     Raises:
         SettingsError: a value is unknown or out of range.
     """
 
     size: int = picture(512, PIXELS, "long side of the result")
-    style_size: int | None = styles(None, PIXELS, "long side of each", shown="as --size")
+    style_size: int | None = styles(None, PIXELS, "long side of each STYLE", shown="as --size")
     style_blend: tuple[float, ...] | None = styles(
         None, many(WEIGHT), "weight of each STYLE", kind="arrays", shown="equal", since="0.2"
     )
@@ -172,7 +172,7 @@ class Settings:
         "of the losses",
         notes="what the ratio multiplies",
     )
-    weights: str = network("auto", text("NAME|FILE"), "auto, vgg19, vgg16, or an installed NAME")
+    weights: str = network("auto", text("NAME|FILE"), "auto, vgg19, vgg16, NAME or FILE")
     normalize: bool = network(
         True,
         SWITCH,
@@ -423,5 +423,7 @@ PAPER = {
 PRESETS = {"paper": PAPER}
 
 SETTINGS = declarations(Settings)
+_meanings = "".join(f"        {name}: {one.meaning}.\n" for name, one in SETTINGS.items())
+Settings.__doc__ = f"{Settings.__doc__}\n    Attributes:\n{_meanings}"
 # What may differ between the lanes of one sweep; the rest decides what they share.
 LANE_SETTINGS = tuple(name for name, one in SETTINGS.items() if one.lanes_may_differ)

@@ -34,8 +34,7 @@ def _cells(setting: Setting) -> Iterator[str]:
     yield ", ".join(f"`{flag}`" for flag in (setting.flag, *setting.aliases))
     yield setting.shown_default or "none"
     yield setting.value.limits or setting.value.word
-    only = "False: " if setting.default is True else ""
-    yield only + setting.help + (f"; {setting.notes}" if setting.notes else "")
+    yield setting.meaning
     yield f"`{setting.axis.flag}`" if setting.axis else ""
     yield setting.since
 
