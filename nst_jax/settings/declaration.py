@@ -1,6 +1,7 @@
 """What a setting says about itself: everything that flags, files, sweeps and records ask of it."""
 
 import dataclasses
+from functools import partialmethod
 from typing import Any, Literal, NamedTuple
 
 from nst_jax.settings.values import SWITCH, Value, as_typed
@@ -48,9 +49,9 @@ class Setting:
     name: str
     default: Any
     value: Value
+    kind: Literal["static", "traced", "arrays", "loop"]
     group: str
     help: str
-    kind: Literal["static", "traced", "arrays", "loop"] = "static"
     notes: str = ""
     shown: str = ""
     flag: str
@@ -80,20 +81,31 @@ class Setting:
         return text
 
 
-def setting(group: str, default: Any, value: Value, help: str, **others: Any) -> Any:
-    """A field of `Settings`; `others` are what `Setting` does not derive from the rest."""
-    known = {"group": group, "default": default, "value": value, "help": help}
-    return dataclasses.field(default=default, metadata=known | others)
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """A group of settings, with a title in the help; makes fields of `Settings` of each kind."""
+
+    title: str
+
+    def declare(self, kind: str, default: Any, value: Value, help: str, **others: Any) -> Any:
+        """A field; `others` are what `Setting` does not derive from the rest."""
+        known = {"kind": kind, "default": default, "value": value, "help": help}
+        return dataclasses.field(default=default, metadata={"group": self.title, **known, **others})
+
+    static = partialmethod(declare, "static")
+    traced = partialmethod(declare, "traced")
+    arrays = partialmethod(declare, "arrays")
+    loop = partialmethod(declare, "loop")
 
 
 def declarations(settings: type) -> dict[str, Setting]:
-    """{name: declaration} of a class whose fields are made with `setting`."""
+    """{name: declaration} of a class whose fields groups have made."""
     declared = {}
     for field in dataclasses.fields(settings):
         no = "no-" if field.default is True else ""
         derived = {
             "flag": f"--{no}{field.name.replace('_', '-')}",
-            "lanes_may_differ": field.metadata.get("kind") in ("traced", "arrays"),
+            "lanes_may_differ": field.metadata["kind"] in ("traced", "arrays"),
             "when_absent": field.default,
         }
         declared[field.name] = Setting(**{"name": field.name, **derived, **field.metadata})

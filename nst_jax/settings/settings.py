@@ -5,14 +5,13 @@ new setting needs a field here, and the code that makes use of it.
 """
 
 import dataclasses
-from functools import partial
 from numbers import Real
 from typing import Any
 
 from nst_jax.architecture import layer_names
 from nst_jax.errors import SettingsError
 from nst_jax.settings import style_blend as blending
-from nst_jax.settings.declaration import SweepAxis, declarations, setting
+from nst_jax.settings.declaration import Group, SweepAxis, declarations
 from nst_jax.settings.layer_weights import PRESET_WEIGHTS, read_layer_weights, weights_in_order
 from nst_jax.settings.values import (
     FILES,
@@ -47,9 +46,9 @@ LAYER_WEIGHTS = dataclasses.replace(
     canonical=lambda name, value: value,  # until the layers are known
     placeholder="W,…|L=W,…",
 )
-# The groups of the help.
-GROUPS = ("picture", "style images", "regions", "optimization", "network and losses")
-picture, styles, regions, optimization, network = (partial(setting, group) for group in GROUPS)
+picture, styles, regions = Group("picture"), Group("style images"), Group("regions")
+optimization, network = Group("optimization"), Group("network and losses")
+GROUPS = tuple(group.title for group in (picture, styles, regions, optimization, network))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,209 +59,191 @@ class Settings:
         SettingsError: a value is unknown or out of range.
     """
 
-    size: int = picture(512, PIXELS, "long side of the result")
-    style_size: int | None = styles(None, PIXELS, "long side of each STYLE", shown="as --size")
-    style_blend: tuple[float, ...] | None = styles(
-        None, many(WEIGHT), "weight of each STYLE", kind="arrays", shown="equal", since="0.2"
+    size: int = picture.static(512, PIXELS, "long side of the result")
+    style_size: int | None = styles.static(
+        None, PIXELS, "long side of each STYLE", shown="as --size"
     )
-    style_scale: tuple[float, ...] = styles(
+    style_blend: tuple[float, ...] | None = styles.arrays(
+        None, many(WEIGHT), "weight of each STYLE", shown="equal", since="0.2"
+    )
+    style_scale: tuple[float, ...] = styles.arrays(
         (1.0,),
         many(real(0.01, 100, "S"), alone=(Real,)),
         "size against that, for strokes; several mix",
         notes="the Gram matrices are then the means over all of them",
-        kind="arrays",
         axis=SweepAxis("--style-scales", "scale", "style scale"),
         since="0.2",
     )
-    layers_per_style: tuple[tuple[str, ...], ...] | None = styles(
+    layers_per_style: tuple[tuple[str, ...], ...] | None = styles.arrays(
         None,
         many(LAYERS, separator="/"),
         "style layers that each STYLE carries",
-        kind="arrays",
         shown="all",
         since="0.2",
     )
-    content_mask: tuple[str, ...] = regions(
+    content_mask: tuple[str, ...] = regions.arrays(
         (),
         FILES,
         "a region, white on black; again for each further one (or one picture, a color each)",
-        kind="arrays",
         since="0.2",
     )
-    style_mask: tuple[str, ...] = regions(
-        (),
-        FILES,
-        "part of its STYLE that each takes, or none",
-        kind="arrays",
-        shown="all of it",
-        since="0.2",
+    style_mask: tuple[str, ...] = regions.arrays(
+        (), FILES, "part of its STYLE that each takes, or none", shown="all of it", since="0.2"
     )
-    region_styles: tuple[int, ...] | None = regions(
+    region_styles: tuple[int, ...] | None = regions.arrays(
         None,
         many(REGION_STYLE),
         "number of each region's STYLE, or none",
         notes="counted from 1; with none, or 0, the region stays as it is in the content image",
-        kind="arrays",
         shown="1,2,…",
         since="0.2",
     )
-    steps: int = optimization(
-        500, whole(0, 10**7), "updates of the image", kind="loop", notes="the sum over all scales"
+    steps: int = optimization.loop(
+        500, whole(0, 10**7), "updates of the image", notes="the sum over all scales"
     )
-    ratio: float | None = picture(
+    ratio: float | None = picture.traced(
         None,
         dataclasses.replace(WEIGHT, placeholder="α/β"),
         "content against style",
         notes="only the convention paper has a default; with normalized gradients each has, "
         f"{PULL_FROM_NOISE:g} from noise, else {PULL_FROM_IMAGE:g}",
-        kind="traced",
         shown=f"{RATIO_FROM_NOISE:g} from noise, else {RATIO_FROM_IMAGE:g}",
         axis=SweepAxis("--ratios", "ratio", "ratio α/β"),
     )
-    init: str = picture(
+    init: str = picture.arrays(
         "content",
         text("START"),
         "content, noise, style (the first) or FILE",
-        kind="arrays",
         axis=SweepAxis("--inits", "init", "start"),
     )
-    init_noise: float = picture(
+    init_noise: float = picture.arrays(
         0.0,
         real(0, 1, "F"),
         "part of the start that is noise instead, 0 to 1",
-        kind="arrays",
         axis=SweepAxis("--init-noises", "noise", "noise in the start"),
         since="0.2",
     )
-    seed: int = picture(
-        0,
-        whole(0, 2**32 - 1),
-        "of the noise",
-        kind="arrays",
-        axis=SweepAxis("--seeds", "seed", "seed"),
+    seed: int = picture.arrays(
+        0, whole(0, 2**32 - 1), "of the noise", axis=SweepAxis("--seeds", "seed", "seed")
     )
-    content_layers: tuple[str, ...] = network(
+    content_layers: tuple[str, ...] = network.static(
         ("conv4_2",),
         LAYERS,
         "layers that keep the content",
         notes="none reconstructs the style alone",
     )
-    content_layer_weights: tuple[float, ...] | None = network(
-        None, LAYER_WEIGHTS, "one per content layer", kind="traced", shown="equal, sum 1"
+    content_layer_weights: tuple[float, ...] | None = network.traced(
+        None, LAYER_WEIGHTS, "one per content layer", shown="equal, sum 1"
     )
-    style_layers: tuple[str, ...] = network(
+    style_layers: tuple[str, ...] = network.static(
         ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"),
         LAYERS,
         "layers that carry the style",
         notes="none reconstructs the content alone",
     )
-    style_layer_weights: tuple[float, ...] | None = network(
+    style_layer_weights: tuple[float, ...] | None = network.traced(
         None,
         LAYER_WEIGHTS,
         f"one per style layer, or {', '.join(PRESET_WEIGHTS)}",
         notes="layers that are not named get 0",
-        kind="traced",
         shown="paper: equal",
         aliases=("--layer-weights",),
     )
-    pooling: str = network("average", choice("average", "max"), "between the blocks")
-    convention: str = network(
+    pooling: str = network.static("average", choice("average", "max"), "between the blocks")
+    convention: str = network.static(
         "paper",
         choice("paper", "authors", "equations"),
         "of the losses",
         notes="what the ratio multiplies",
     )
-    weights: str = network("auto", text("NAME|FILE"), "auto, vgg19, vgg16, NAME or FILE")
-    normalize: bool = network(
+    weights: str = network.static("auto", text("NAME|FILE"), "auto, vgg19, vgg16, NAME or FILE")
+    normalize: bool = network.arrays(
         True,
         SWITCH,
         "filters as trained, not scaled to mean activations 1",
-        kind="arrays",
         lanes_may_differ=False,  # they share the parameters
     )
-    optimizer: str = optimization("lbfgs", choice("lbfgs", "adam"), "how the image is updated")
-    learning_rate: float | None = optimization(
+    optimizer: str = optimization.static(
+        "lbfgs", choice("lbfgs", "adam"), "how the image is updated"
+    )
+    learning_rate: float | None = optimization.static(
         None,
         real(1e-9, 1e3, "R"),
         "length of a step",
         notes="Adam lowers it on the way",
         shown=", ".join(f"{rate:g} for {name}" for name, rate in LEARNING_RATES.items()),
     )
-    lbfgs_memory: int = optimization(
+    lbfgs_memory: int = optimization.static(
         50, whole(1, 1000, "M"), "pairs of history, each as large as two images"
     )
-    lbfgs_history: str = optimization(
+    lbfgs_history: str = optimization.static(
         "float32",
         choice("float32", "bfloat16"),
         "type of these pairs; bfloat16 halves them",
         since="0.2",
     )
-    precondition: bool = optimization(
+    precondition: bool = optimization.static(
         True,
         SWITCH,
         "plain gradients: the same loss later, broad areas last",
         since="0.2",
         when_absent=False,
     )
-    tv_weight: float = picture(
+    tv_weight: float = picture.traced(
         0.0,
         WEIGHT,
         "smoothness: weight of the total variation",
-        kind="traced",
         axis=SweepAxis("--tv-weights", "tv", "total variation"),
     )
-    tv_l1_weight: float = picture(
+    tv_l1_weight: float = picture.traced(
         0.0,
         WEIGHT,
         "the same with absolute differences: spares edges",
-        kind="traced",
         axis=SweepAxis("--tv-l1-weights", "tv-l1", "absolute variation"),
         since="0.2",
     )
-    colors: str = picture(
+    colors: str = picture.arrays(
         "style",
         choice("style", "luminance", "match"),
         "the STYLE's, the CONTENT's (only luminance is painted), or the STYLE's moved to those",
-        kind="arrays",
         axis=SweepAxis("--color-modes", "colors", "colors"),
         since="0.2",
     )
-    color_map: str = picture(
+    color_map: str = picture.arrays(
         "pca",  # as in the code of Gatys et al. 2016
         choice("cholesky", "pca", "symmetric"),
         "how match moves them",
-        kind="arrays",
         axis=SweepAxis("--color-maps", "map", "color map"),
         since="0.2",
     )
-    padding: str = network(
+    padding: str = network.static(
         "zero", choice("zero", "reflect", "replicate"), "around the maps", since="0.2"
     )
-    average: int = optimization(
+    average: int = optimization.static(
         0, whole(0, 10**6), "mean of about N last images; 0: the best one", since="0.2"
     )
-    normalize_gradients: bool = network(
+    normalize_gradients: bool = network.static(
         False,
         SWITCH,
         "each layer's term pulls as its weight says",
         notes="however large it is; the ratio then compares pulls, and has another default",
         since="0.2",
     )
-    precision: str = network(
+    precision: str = network.static(
         "float32",
         choice("float32", "tf32", "bfloat16"),
         "of the network",
         notes="losses are float32 always; tf32 rounds products as the hardware likes best (to TF32 "
         "on NVIDIA, bfloat16 on TPU, not at all on CPU), bfloat16 the activations, too",
     )
-    scales: int = optimization(
+    scales: int = optimization.static(
         1,
         whole(1, 6),
         "sizes from coarse to fine, sharing the steps",
         notes="each is twice the one before; those of less than 32 px are left out",
         since="0.2",
     )
-    low_memory: bool = network(
+    low_memory: bool = network.static(
         False, SWITCH, "large images in bands: less memory, a quarter slower", since="0.2"
     )
 
