@@ -11,7 +11,7 @@ import jax
 # Of what is free now; the rest is for what other programs take meanwhile, and for fragmentation.
 USABLE = 0.9
 # Times the temporaries that XLA:CPU accounts for: beyond them a step of 1 to 20 lanes of 128 and
-# 256 px took 5 to 30 % more, by the process's peak (jaxlib 0.10.2, scripts/check_sweep.py).
+# 256 px took 5 to 30 % more, by the process's peak (jaxlib 0.10.2, `compare_sweep`).
 CPU_SCRATCH = 1.25
 MEMINFO = "/proc/meminfo"
 # Files of control groups, which limit containers: version 2, then 1.

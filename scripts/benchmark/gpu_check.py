@@ -5,163 +5,120 @@
 
 Measured ceilings of the card; loss and gradient in float32, TF32 and bfloat16 against float64 on
 CPU; steps at 512 and 1024 px in each precision against PyTorch, eager and compiled, on the same
-card; the share of the roofline that a step reaches; 500 steps from file to file, warm; twenty
-settings at once against twenty PyTorch runs; the largest image that fits; the kernels that take the
-time. results.json and results.md are written after every check. A check that fails is noted, and
-the others go on; what no longer fits into `--minutes` is left out, and said. Where there is no
-PyTorch its part is left out. Nothing is downloaded: without VGG-19 weights random ones are timed.
+card; the share of the roofline that a step reaches; 500 steps from file to file, cold and warm;
+twenty settings at once against twenty PyTorch runs; the largest image that fits; the kernels that
+take the time. results.json is written after every case. One that fails is noted,
+and the others go on; what no longer fits into `--minutes` is left out, and said. Without PyTorch
+its part is left out. Nothing is downloaded: without VGG-19 weights random ones are timed.
 """
 
 import argparse
 import contextlib
-import dataclasses
-import importlib.util
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from scripts import make_parser, say
 from scripts.benchmark import machine
-from scripts.benchmark.cases import CACHE, Bench, Conditions
-from scripts.benchmark.gpu_check_report import write_summary
-from scripts.benchmark.gpu_checks import QUICK, Check, GpuCheck, Sizes
+from scripts.benchmark.cases import CACHE, PAUSES, Bench, Conditions, measure_all, sides_here
+from scripts.benchmark.gpu_report import text_of
+from scripts.benchmark.plan import LEAN, NETWORKS, PRECISIONS, Plan
+from scripts.benchmark.problem import Spec
 from scripts.benchmark.report import write_plot
-from scripts.benchmark.results import write_results
-from scripts.benchmark.side import OURS, PYTORCH, PYTORCH_COMPILED, end_all
+from scripts.benchmark.results import errors
+from scripts.benchmark.side import Side, end_all
 
-ROUNDS, BUDGET = 10, 4.0  # of a case's turns, and their seconds
-
-
-class Clock:
-    """The time that is left; at its end it kills what is computing."""
-
-    def __init__(self, minutes: float):
-        self._end = time.monotonic() + 60 * minutes
-        self._timer = threading.Timer(60 * minutes, end_all)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def left(self) -> float:
-        """Seconds."""
-        return self._end - time.monotonic()
-
-    def stop(self) -> None:
-        """Let it not ring."""
-        self._timer.cancel()
+OURS = Side("nst_jax", "gpu_tasks")
 
 
-def run_checks(checks: list[Check], clock: Clock, results: dict, write: Callable[[], None]) -> None:
-    """Ask one after another what still fits; keep every outcome, errors too."""
-    for check in checks:
-        say(f"{check.name} ({clock.left():.0f} s left)")
-        began = time.perf_counter()
-        if clock.left() < check.seconds:
-            outcome: dict[str, Any] = {"skipped": f"{clock.left():.0f} s left"}
-        else:
-            try:
-                outcome = check.ask()
-            except Exception as error:  # one that fails does not keep the others from being asked
-                outcome = {"error": f"{type(error).__name__}: {error}"}
-        outcome["wall_seconds"] = round(time.perf_counter() - began, 1)
-        for word in ("error", "skipped"):
-            if word in outcome:
-                say(f"    {word}: {outcome[word]}")
-        results["checks"][check.name] = outcome
-        write()
+def make_plan(network: str, quick: bool = False) -> Plan:
+    """The cases in the order of their worth, as time may not suffice."""
+    small, large, history = (64, 96, 4) if quick else (512, 1024, 100)
+
+    def each(case: str, size: int) -> Plan:
+        spec = Spec(case, network, size, history)
+        return [(case, replace(spec, precision=precision)) for precision in PRECISIONS]
+
+    def one(task: str, **spec: Any) -> tuple[str, Spec]:
+        usual: dict[str, Any] = {"network": network, "size": small, "history": history}
+        return task, Spec(task, **usual | spec)
+
+    sweep = {"size": 48, "steps": 2, "lanes": 2} if quick else {"size": 256, "steps": 50}
+    longest = 96 if quick else 16384
+    return [
+        one("ceilings", size=256 if quick else 8192),
+        *[one("parity", network="vgg16", size=small // 2, precision=p) for p in PRECISIONS],
+        *each("lbfgs", small),
+        *each("cost", small),
+        one("files", network="vgg16", steps=4 if quick else 500),
+        one("sweep", network="vgg16", **sweep, history=min(50, history)),
+        *each("lbfgs", large),
+        one("trace"),
+        one("largest", steps=longest),
+        one("largest", steps=longest, ours=LEAN),
+        *each("evaluation", small),
+        *each("evaluation", large),
+    ]
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", default=Path("gpu-check"))
     parser.add_argument("--minutes", type=float, default=8.5, help="that it may take")
     parser.add_argument("--quick", action="store_true", help="tiny sizes")
-    parser.add_argument("--device", choices=("cpu", "gpu"), help="default: a GPU, if there is one")
-    parser.add_argument("--network", choices=("vgg16", "vgg19"), default="vgg19")
+    parser.add_argument("--device", choices=("cpu", "gpu"), help="a GPU, if there is one")
+    parser.add_argument("--network", choices=NETWORKS, default="vgg19", help="vgg16 if quick")
     parser.add_argument("--no-torch-compile", action="store_true", help="PyTorch eager only")
-    parser.add_argument("--only", nargs="+", metavar="WORD", help="checks that begin with a word")
+    parser.add_argument("--only", nargs="+", metavar="CASE", help="such as ceilings parity lbfgs")
     return parser.parse_args(arguments)
 
 
-def conditions_of(options: argparse.Namespace, device: str, cache: str) -> Conditions:
-    """Under which everything is measured; compiled programs are kept from check to check."""
+def conditions_of(options: argparse.Namespace, cache: str) -> Conditions:
+    """Under which everything is measured; compiled programs are kept from case to case."""
+    device = options.device or ("gpu" if machine.gpu_name() else "cpu")
     threads = len(machine.pin(None))
-    environment = machine.worker_environment(threads, device, "default")
-    environment |= {**CACHE, "JAX_COMPILATION_CACHE_DIR": cache}
-    sides = [OURS]
-    if importlib.util.find_spec("torch"):
-        sides += [PYTORCH] + [PYTORCH_COMPILED] * (not options.no_torch_compile)
-    else:
-        say("no PyTorch: its part is left out")
-    rounds, budget = (3, 0.5) if options.quick else (ROUNDS, BUDGET)
-    pause = 0.3 if device == "cpu" else 0.0
-    return Conditions(device, threads, environment, tuple(sides), rounds, budget, pause)
-
-
-def say(text: str) -> None:
-    """Progress goes to standard error."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def empty_results(device: str, threads: int) -> dict[str, Any]:
-    """What is known before the first check."""
-    return {
-        "machine": machine.machine_facts(device),
-        "device": device,
-        "threads": threads,
-        "allocator": "default",
-        "versions": machine.versions(),
-        "date": machine.now(),
-        "commit": machine.commit(),
-        "checks": {},
-        "cases": {},
-    }
-
-
-def choose(options: argparse.Namespace, bench: Bench, results: dict[str, Any]) -> list[Check]:
-    """The checks that are wanted; with small sizes each takes a tenth."""
-    network = "vgg16" if options.quick else options.network
-    asked = GpuCheck(bench, QUICK if options.quick else Sizes(), network, results)
-    share = 0.1 if options.quick else 1.0
-    return [
-        dataclasses.replace(check, seconds=share * check.seconds)
-        for check in asked.checks()
-        if not options.only or check.name.startswith(tuple(options.only))
-    ]
+    _, *pytorch = sides_here(not options.no_torch_compile)
+    return Conditions(
+        device=device,
+        threads=threads,
+        environment={
+            **machine.worker_environment(threads, device),
+            **CACHE,
+            "JAX_COMPILATION_CACHE_DIR": cache,
+        },
+        sides=(OURS, *pytorch),
+        rounds=3 if options.quick else 10,
+        budget=0.5 if options.quick else 4.0,
+        pause=PAUSES[device],
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Check, and write."""
     options = parse(arguments)
-    clock = Clock(options.minutes)
-    device = options.device or ("gpu" if machine.gpu_name() else "cpu")
-
-    def write() -> None:
-        write_results(options.output / "results.json", results)
-        write_summary(results, options.output)
-
+    plan = make_plan("vgg16" if options.quick else options.network, options.quick)
+    plan = [one for one in plan if not options.only or one[0] in options.only]
+    end = time.monotonic() + 60 * options.minutes
+    timer = threading.Timer(60 * options.minutes, end_all)
+    timer.daemon = True
+    timer.start()
     with contextlib.ExitStack() as stack:
+        stack.callback(timer.cancel)
         cache = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
-        bench = Bench(conditions_of(options, device, cache))
-        stack.callback(bench.close)
-        stack.callback(clock.stop)
-        results = empty_results(device, bench.conditions.threads)
-        try:
-            results["sides"] = bench.facts()
-            run_checks(choose(options, bench, results), clock, results, write)
-        except KeyboardInterrupt:
-            say("interrupted; what was measured is kept")
-            return 130
-    if results["cases"]:
-        write_plot(results, options.output, say)
-    failed = [name for name, outcome in results["checks"].items() if "error" in outcome]
-    say(f"{options.output}: {len(results['checks'])} checks, failed: {', '.join(failed) or 'none'}")
-    return 1 if failed else 0
+        bench = stack.enter_context(Bench(conditions_of(options, cache)))
+        conditions = bench.conditions
+        results = {**machine.setup(conditions.device, conditions.threads), "cases": {}}
+        completed = measure_all(bench, plan, options.output, results, end)
+    (options.output / "results.md").write_text(text_of(results), encoding="utf-8")
+    write_plot(results, options.output)
+    failed = [name for name, case in results["cases"].items() if errors(case)]
+    say(f"{options.output}: {len(results['cases'])} cases, failed: {', '.join(failed) or 'none'}")
+    return 130 if not completed else 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the benchmark must know of the machine: cores, memory, versions, the environment it sets."""
+"""The machine: its processor, memory and versions; the environment and memory of a process."""
 
 import contextlib
 import ctypes
@@ -8,20 +8,16 @@ import os
 import platform
 import subprocess
 from pathlib import Path
+from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from scripts import ROOT
+
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch")
-ALLOCATORS: dict[str, dict[str, str]] = {
-    "default": {},
-    # glibc gives large blocks back to the system at every free, and takes them page by page again.
-    "tuned": {
-        "MALLOC_MMAP_THRESHOLD_": "8000000000",
-        "MALLOC_TRIM_THRESHOLD_": "8000000000",
-        "MALLOC_TOP_PAD_": "268435456",
-    },
-}
+# Flags of /proc/cpuinfo, the widest first.
+VECTOR_UNITS = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX", "asimd": "NEON"}
 # Two processes share the GPU, and JAX by itself takes three quarters of it at once.
 GPU_SHARE = "0.45"
+GPU_WHOLE = "0.95"  # where one process has it alone
 
 
 def pin(threads: int | None) -> list[int]:
@@ -33,52 +29,49 @@ def pin(threads: int | None) -> list[int]:
     return cores
 
 
-def worker_environment(threads: int, device: str, allocator: str) -> dict[str, str]:
+def worker_environment(threads: int, device: str) -> dict[str, str]:
     """The environment of every process that is measured: the same for both sides."""
     counts = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NPROC")
-    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     return {
         **os.environ,
         **dict.fromkeys(counts, str(threads)),  # NPROC: how many threads XLA:CPU starts
-        **ALLOCATORS[allocator],
         "JAX_PLATFORMS": "cpu" if device == "cpu" else "cuda,cpu",
         "XLA_PYTHON_CLIENT_MEM_FRACTION": GPU_SHARE,
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
         "PYTHONUNBUFFERED": "1",
     }
 
 
-def resident(field: str = "VmRSS") -> int | None:
-    """Bytes of this process: VmRSS now, VmHWM at most so far; None where /proc does not tell."""
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
-    return None
-
-
-def reset_peak() -> bool:
-    """Set VmHWM back to VmRSS; whether that could be done."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-        return True
-    return False
-
-
-def trim() -> None:
-    """Give back to the system what glibc keeps free."""
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-def machine_facts(device: str) -> dict[str, str | int | None]:
-    """Processor, cores, memory, system and, where one is used, the GPU."""
+def setup(device: str, threads: int) -> dict[str, Any]:
+    """What must be equal for the results of two runs to stand in one file."""
+    # glibc gives large blocks back to the system at every free, unless MALLOC_… tell it otherwise.
+    tuned = {name: value for name, value in os.environ.items() if name.startswith("MALLOC_")}
     return {
-        "cpu": _cpu_name(),
-        "cores": os.cpu_count(),
-        "memory_gb": _memory_gb(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "gpu": None if device == "cpu" else gpu_name(),
+        "machine": {
+            "cpu": _cpu("model name") or platform.processor() or platform.machine(),
+            "vector_units": _vector_units(),
+            "cores": os.cpu_count(),
+            "memory_gb": _memory_gb(),
+            "system": f"{platform.system()} {platform.machine()}",
+            "gpu": None if device == "cpu" else gpu_name(),
+        },
+        "device": device,
+        "threads": threads,
+        "allocator": tuned or "default",
+        "versions": versions(),
     }
+
+
+def describe(setup: dict[str, Any]) -> tuple[str, str]:
+    """The processors, and the libraries, in words; of a setup that may be an earlier one."""
+    facts, found = setup["machine"], setup["versions"]
+    units = f" ({facts['vector_units']})" if "vector_units" in facts else ""
+    processors = f"{setup['threads']} cores of {facts['cpu']}{units}"
+    if setup["device"] == "gpu":
+        processors = f"{facts['gpu']}, with {processors}"
+    named = {"jax": "jax", "torch": "PyTorch", "python": "Python"}
+    libraries = [f"{name} {found[key]}" for key, name in named.items() if key in found]
+    return processors, ", ".join(libraries)
 
 
 def versions() -> dict[str, str]:
@@ -90,29 +83,55 @@ def versions() -> dict[str, str]:
     return found
 
 
-def commit() -> str:
-    """The checkout's commit; with a + where files that are measured differ from it."""
+def stamp() -> dict[str, str]:
+    """When something was measured, and of which commit; with a + where files differ from it."""
     head = _output("git", "-C", str(ROOT), "rev-parse", "--short=10", "HEAD")
     changed = _output("git", "-C", str(ROOT), "status", "--porcelain", "nst_jax", "scripts")
-    return (head or "unknown") + "+" * bool(changed)
-
-
-def now() -> str:
-    """The date and time, with the zone."""
-    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+    now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+    return {"date": now, "commit": (head or "unknown") + ("+" if changed else "")}
 
 
 def gpu_name() -> str | None:
-    """As the driver calls it."""
+    """As the driver calls it; None where there is none."""
     names = _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
     return names.splitlines()[0].strip() if names else None
 
 
-def _cpu_name() -> str:
+def resident(field: str = "VmRSS") -> int | None:
+    """Bytes of this process: VmRSS now, VmHWM at most so far; None where /proc does not tell."""
+    found = _field("/proc/self/status", field)
+    return int(found.split()[0]) * 1024 if found else None
+
+
+def reset_peak() -> bool:
+    """Set VmHWM back to VmRSS, and give back to the system what glibc keeps free.
+
+    Returns:
+        Whether that could be done.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+        return True
+    return False
+
+
+def _cpu(field: str) -> str | None:
+    return _field("/proc/cpuinfo", field)
+
+
+def _vector_units() -> str:
+    flags = (_cpu("flags") or _cpu("Features") or "").split()
+    return next((name for flag, name in VECTOR_UNITS.items() if flag in flags), "unknown")
+
+
+def _field(path: str, name: str) -> str | None:
+    """The value of the first line "name: value" of a file."""
     with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    return platform.processor() or platform.machine()
+        lines = Path(path).read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith(name))
+    return None
 
 
 def _memory_gb() -> int | None:

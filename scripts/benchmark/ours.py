@@ -1,57 +1,118 @@
-"""Our side of the benchmark: nst_jax as its users run it."""
+"""Our side of the benchmark: nst_jax as its users run it.
+
+All that scripts need of the insides of `nst_jax.engine` stands here.
+"""
 
 import dataclasses
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 import nst_jax
-from nst_jax.engine.program import jitted
-from nst_jax.engine.results import Progress
-from scripts.benchmark import gpu_check_tasks, steps
+from nst_jax import Settings
+from nst_jax.engine import device_memory
+from nst_jax.engine.problem import prepare_problem
+from nst_jax.engine.program import (
+    Program,
+    compiler_options,
+    jitted,
+    make_program,
+    objective,
+    prepare_parameters,
+)
+from nst_jax.engine.runner import Runner
+from nst_jax.engine.targets import compute_targets
+from nst_jax.losses.terms import LossWeights
+from scripts.benchmark.curves import changed, run_curve
+from scripts.benchmark.machine import reset_peak, resident
 from scripts.benchmark.problem import Problem, Spec, make_problem, sweep_settings
+from scripts.benchmark.worker import Answers, serve
 
 
-class Ours:
-    """Makes what the worker calls and times; every array is on the device before."""
+class Placed(NamedTuple):
+    """A problem on the device.
 
-    def __init__(self, device: str, options: dict[str, Any]):
-        self._tasks: dict[str, Callable[[Problem], Callable[[], Any]]] = {
-            "evaluation": steps.evaluation,
-            "lbfgs": steps.lbfgs_step,
-            "adam": steps.step,
-        }
-        self._runs = {"reach": _reach, "sweep": _sweep, "first": _first, **gpu_check_tasks.RUNS}
-        jax.devices()  # starts the backend
+    Attributes:
+        program: what is compiled.
+        image: (H, W, 3), the content image.
+        arguments: of the objective and the step, beside the image or the carry.
+    """
 
-    def task(self, spec: Spec) -> Callable[[], Any]:
-        """A call that may return before its result is there; the result is for `wait`."""
-        return self._tasks[spec.task](make_problem(spec))
+    program: Program
+    image: jax.Array
+    arguments: tuple[Any, Any, Any]
 
-    def run(self, spec: Spec) -> dict[str, Any]:
-        """A whole run, with the times that it took."""
-        return self._runs[spec.task](spec)
 
-    def wait(self, result: Any) -> None:
-        """Until the device has finished."""
-        jax.block_until_ready(result)
+def place(problem: Problem, precision: str | None = None) -> Placed:
+    """Put a problem on the device, and compute its targets; in the settings' precision, or this."""
+    program = make_program(problem.settings, problem.weights)
+    program = dataclasses.replace(program, precision=precision or program.precision)
+    params = prepare_parameters(program, problem.weights.params)
+    targets = compute_targets(program, problem.weights.params, problem.content, problem.style)
+    arguments = params, targets, LossWeights.from_settings(problem.settings)
+    return Placed(program, jnp.asarray(problem.content), jax.device_put(arguments))
 
-    def facts(self) -> dict[str, Any]:
-        """Of the devices."""
-        device = jax.devices()[0]
-        return {"device": device.device_kind, "platform": device.platform}
 
-    def device_peak(self) -> int | None:
-        """Bytes of the GPU's memory that were in use at most; None on CPU."""
-        stats = jax.devices()[0].memory_stats()
-        return stats.get("peak_bytes_in_use") if stats else None
+def gradient_of(program: Program) -> jax.stages.Wrapped:
+    """(image, params, targets, weights) → ((loss, terms), gradient)."""
+    function = partial(jax.value_and_grad(objective, argnums=1, has_aux=True), program)
+    return jax.jit(function, compiler_options=compiler_options())
 
-    def forget(self) -> None:
-        """Let go of compiled programs."""
-        jitted.cache_clear()
-        jax.clear_caches()
+
+def evaluation(problem: Problem) -> Callable[[], Any]:
+    """One loss-and-gradient."""
+    program, image, arguments = place(problem)
+    function = device_memory.compile_for(gradient_of(program), image, *arguments)
+    return lambda: function(image, *arguments)
+
+
+def step(problem: Problem) -> Callable[[], Any]:
+    """One step of a run, each from where the last one ended.
+
+    How full the history of L-BFGS is makes no difference: all of it is read in every step.
+    """
+    placed = place(problem)
+    carry = jitted(placed.program).start(placed.image)
+    take_step = device_memory.compile_for(jitted(placed.program).step, carry, *placed.arguments)
+
+    def advance():
+        nonlocal carry
+        carry, losses = take_step(carry, *placed.arguments)
+        return carry.image, losses
+
+    return advance
+
+
+def compile_step(problem: Problem) -> jax.stages.Compiled:
+    """The step, as a run compiles it."""
+    placed = place(problem)
+    carry = jax.eval_shape(jitted(placed.program).start, placed.image)
+    return jitted(placed.program).step.lower(carry, *placed.arguments).compile()
+
+
+def device_peak() -> int | None:
+    """Bytes of the device's memory that were in use at most; None on CPU."""
+    stats = jax.devices()[0].memory_stats()
+    return stats.get("peak_bytes_in_use") if stats else None
+
+
+def sweep_memory(problem: Problem, lanes: Sequence[Settings]) -> tuple[int, int]:
+    """Bytes that a sweep says it needs, and that this process came to hold beyond its start."""
+    steps = problem.settings.steps
+    lanes = [dataclasses.replace(settings, steps=steps) for settings in lanes]
+    prepared = prepare_problem(problem.content, problem.style, lanes, problem.weights)
+    params = sum(leaf.nbytes for leaf in jax.tree.leaves(problem.weights.params))
+    for _ in range(2):  # the first run compiles, which takes memory of its own
+        runner = Runner(prepared)
+        reset_peak()
+        before = (resident() or 0) - params  # they are there, and the prediction counts them
+        for _ in runner.run():
+            pass
+    return runner.needed_bytes, (resident("VmHWM") or 0) - before
 
 
 def _reach(spec: Spec) -> dict[str, Any]:
@@ -61,25 +122,14 @@ def _reach(spec: Spec) -> dict[str, Any]:
     how long that took.
     """
     problem = make_problem(spec)
-    inputs = (problem.content, problem.style)
     # With several scales each must get a step.
-    warm = dataclasses.replace(problem.settings, steps=1 if spec.scales == 1 else 8 * spec.scales)
-    compiled = nst_jax.stylize(*inputs, warm, weights=problem.weights)
-    curve: list[tuple[float, float]] = []
-
-    def watch(progress: Progress) -> None:
-        if getattr(progress, "size", spec.size) != spec.size:
-            return
-        curve.append((progress.seconds, float(progress.losses.total)))
-        if spec.goal is not None and progress.losses.total <= spec.goal:
-            raise StopIteration
-
+    compiled = run_curve(changed(problem, steps=1 if spec.scales == 1 else 8 * spec.scales)).result
     began = time.perf_counter()
-    result = nst_jax.stylize(*inputs, problem.settings, weights=problem.weights, callback=watch)
-    seconds = time.perf_counter() - began
-    before = seconds - result.compile_seconds - result.run_seconds
+    points, result = run_curve(problem, spec.goal)
+    before = time.perf_counter() - began - result.compile_seconds - result.run_seconds
     return {
-        "curve": [(before + at, loss) for at, loss in curve],
+        "seconds": [before + point.seconds for point in points],
+        "losses": [point.loss for point in points],
         "compile_seconds": compiled.compile_seconds,
         "restarts": result.restarts,
     }
@@ -87,11 +137,10 @@ def _reach(spec: Spec) -> dict[str, Any]:
 
 def _sweep(spec: Spec) -> dict[str, Any]:
     problem, settings = make_problem(spec), sweep_settings(spec)
-    inputs = (problem.content, problem.style)
-    warm = [dataclasses.replace(settings[0], steps=0)]
-    nst_jax.sweep(*inputs, warm, weights=problem.weights)  # compiles the targets
+    run = partial(nst_jax.sweep, problem.content, problem.style, weights=problem.weights)
+    run([dataclasses.replace(settings[0], steps=0)])  # compiles the targets
     began = time.perf_counter()
-    results = nst_jax.sweep(*inputs, settings, weights=problem.weights)
+    results = run(settings)
     seconds = time.perf_counter() - began
     return {
         "seconds": seconds - results[0].compile_seconds,
@@ -102,12 +151,39 @@ def _sweep(spec: Spec) -> dict[str, Any]:
 
 
 def _first(spec: Spec) -> dict[str, Any]:
-    problem = make_problem(spec)
-    settings = dataclasses.replace(problem.settings, steps=0)
+    problem = make_problem(dataclasses.replace(spec, steps=0))
     began = time.perf_counter()
-    result = nst_jax.stylize(problem.content, problem.style, settings, weights=problem.weights)
+    points, result = run_curve(problem)
     return {
         "seconds": time.perf_counter() - began,
         "compile_seconds": result.compile_seconds,
-        "losses": [float(result.losses.total)],
+        "losses": [point.loss for point in points],
     }
+
+
+class Side(Answers):
+    """nst_jax in a worker process."""
+
+    tasks = {"evaluation": evaluation, "lbfgs": step, "adam": step}
+    runs = {"reach": _reach, "sweep": _sweep, "first": _first}
+
+    def __init__(self, device: str, threads: int):
+        jax.devices()  # starts the backend
+
+    def wait(self, result: Any) -> None:  # noqa: D102
+        jax.block_until_ready(result)
+
+    def device_facts(self) -> dict[str, Any]:  # noqa: D102
+        device = jax.devices()[0]
+        return {"device": device.device_kind, "platform": device.platform}
+
+    def device_peak(self) -> int | None:  # noqa: D102
+        return device_peak()
+
+    def forget(self) -> None:  # noqa: D102
+        jitted.cache_clear()
+        jax.clear_caches()
+
+
+if __name__ == "__main__":
+    serve(Side)

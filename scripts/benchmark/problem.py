@@ -9,17 +9,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from nst_jax import Settings, Weights, find_weights, load_image, load_weights, normalize
 from nst_jax.architecture import kernel_shapes
-from nst_jax.images.io import load_image
 from nst_jax.images.resize import fit_size
-from nst_jax.settings.settings import Settings
-from nst_jax.weights.locate import available_weights, embedded_path, find_weights
-from nst_jax.weights.parameters import Weights, normalize
-from nst_jax.weights.storage import load_weights
-from scripts.benchmark.machine import ROOT
+from nst_jax.weights.locate import available_weights, embedded_path
+from scripts import CONTENT, STYLE
 
-CONTENT = ROOT / "docs" / "samples" / "china.jpg"
-STYLE = ROOT / "docs" / "samples" / "van_gogh_cafe_terrace.jpg"
 RATIOS = (1e-5, 1e-4, 1e-3, 1e-2)  # of the paper's Figure 3
 
 
@@ -30,7 +25,7 @@ class Spec:
     Attributes:
         task: "evaluation" (loss and gradient), "lbfgs" or "adam" (one step), "reach" (a run to a
             loss), "sweep", "first" (a run of one evaluation, compilation included), or one of
-            `gpu_check_tasks.RUNS`.
+            `gpu_tasks.RUNS`.
         network: "vgg16" or "vgg19".
         size: long side of both images, pixels.
         history: pairs that L-BFGS keeps.
@@ -39,7 +34,7 @@ class Spec:
         scales: of our coarse-to-fine; 1 is without.
         goal: the loss at which a run may end.
         lanes: settings of a sweep.
-        file: of arrays, read or written; only of `gpu_check.py`.
+        file: of arrays, read or written; only of the GPU check.
         ours: further settings of our side, which change how and not what is computed.
     """
 
@@ -68,23 +63,40 @@ class Problem:
 
 def make_problem(spec: Spec) -> Problem:
     """Read what a spec asks for."""
-    extra = dict(spec.ours)
-    if spec.scales > 1:
-        extra["scales"] = spec.scales
     settings = Settings(
         size=spec.size,
         steps=spec.steps,
         optimizer="adam" if spec.task == "adam" else "lbfgs",
         lbfgs_memory=spec.history,
         precision=spec.precision,
-        **extra,
+        scales=spec.scales,
+        **spec.ours,
     )
-    content, style = read_samples(spec.size)
-    return Problem(settings, network_weights(spec.network), content, style)
+    return Problem(settings, network_weights(spec.network), *read_samples(spec.size))
+
+
+def sweep_settings(spec: Spec) -> list[Settings]:
+    """The first so many lanes of the paper's Figure 3: four ratios, one to five style layers."""
+    return figure_3(make_problem(spec).settings)[: spec.lanes]
+
+
+def figure_3(base: Settings) -> list[Settings]:
+    """From white noise: growing subsets of the style layers, four ratios each."""
+    count = len(base.style_layers)
+    return [
+        dataclasses.replace(
+            base,
+            init="noise",
+            ratio=ratio,
+            style_layer_weights=tuple(1 / rows if at < rows else 0.0 for at in range(count)),
+        )
+        for rows in range(1, count + 1)
+        for ratio in RATIOS
+    ]
 
 
 def off_content(problem: Problem) -> np.ndarray:
-    """The content image with a little noise: where no term of the loss is zero."""
+    """The content image with a little noise, (H, W, 3): where no term of the loss is zero."""
     noise = np.random.default_rng(1).standard_normal(problem.content.shape, np.float32)
     return problem.content + np.float32(0.05) * noise
 
@@ -100,19 +112,14 @@ def relative_errors(
     }
 
 
-def has_scales() -> bool:
-    """Whether this version can go from coarse to fine."""
-    return any(field.name == "scales" for field in dataclasses.fields(Settings))
-
-
 @lru_cache
 def read_samples(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The photograph and the painting, their long sides scaled (up or down) to `size`."""
+    """The content and the style image, their long sides scaled (up or down) to `size`."""
     return load_image(CONTENT, size), load_image(STYLE, size)
 
 
 def content_shape(size: int) -> tuple[int, int]:
-    """Height and width of the photograph at this size, without reading it."""
+    """Height and width of the content image at this size, without reading it."""
     with Image.open(CONTENT) as image:
         return fit_size(image.height, image.width, size)
 
@@ -133,7 +140,7 @@ def weights_name(architecture: str) -> str:
 
 @lru_cache
 def network_weights(architecture: str) -> Weights:
-    """Normalised weights; of VGG-19, where none is installed, random ones, for timing only."""
+    """Normalized weights; of VGG-19, where none is installed, random ones, for timing only."""
     path = weights_path(architecture)
     if path is None:
         return random_weights(architecture)
@@ -142,43 +149,22 @@ def network_weights(architecture: str) -> Weights:
 
 
 def random_weights(architecture: str) -> Weights:
-    """He-initialised kernels and zero biases: the features keep their scale, and mean nothing.
+    """He-initialized kernels and zero biases: the features keep their scale, and mean nothing.
 
-    They say they are normalised, so that nobody asks for their mean activations.
+    They say they are normalized, so that nobody asks for their mean activations.
     """
-    random = np.random.default_rng(0)
-    params = {
-        layer: {
-            "kernel": random.standard_normal(shape, np.float32)
-            * np.float32(np.sqrt(2 / np.prod(shape[:3]))),
-            "bias": np.zeros(shape[-1], np.float32),
-        }
-        for layer, shape in kernel_shapes(architecture).items()
-    }
+    random, params = np.random.default_rng(0), {}
+    for layer, shape in kernel_shapes(architecture).items():
+        scale = np.float32(np.sqrt(2 / np.prod(shape[:3])))
+        kernel = scale * random.standard_normal(shape, np.float32)
+        params[layer] = {"kernel": kernel, "bias": np.zeros(shape[-1], np.float32)}
     return Weights(
         architecture=architecture,
         params=params,
         mean=(0.485, 0.456, 0.406),  # torchvision
-        source="random, He-initialised",
+        source="random, He-initialized",
         source_sha256="",
         licence="",
         normalized=True,
         name=weights_name(architecture),
     )
-
-
-def sweep_settings(spec: Spec) -> list[Settings]:
-    """The first so many lanes of the paper's Figure 3: four ratios, one to five style layers."""
-    base = make_problem(dataclasses.replace(spec, scales=1)).settings
-    base = dataclasses.replace(base, init="noise")
-    count = len(base.style_layers)
-    grid = [
-        dataclasses.replace(
-            base,
-            ratio=ratio,
-            style_layer_weights=tuple(1 / rows if at < rows else 0.0 for at in range(count)),
-        )
-        for rows in range(1, count + 1)
-        for ratio in RATIOS
-    ]
-    return grid[: spec.lanes]

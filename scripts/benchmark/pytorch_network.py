@@ -19,6 +19,7 @@ POOLS: dict[str, Callable[..., Tensor]] = {
     "average": functional.avg_pool2d,
     "max": functional.max_pool2d,
 }
+NHWC = torch.channels_last  # of kernels and activations: the faster one for convolutions
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -31,7 +32,6 @@ class Options:
         dtype: "float32", or "float64" to compare gradients; of the image, Grams and losses.
         precision: of the network, as `Settings.precision`: "float32" (TF32 is switched off), "tf32"
             or "bfloat16" (activations and kernels; Grams and losses are summed in float32).
-        channels_last: whether kernels and activations are stored as NHWC.
         compile: whether the loss goes through `torch.compile`, and its gradient with it. PyTorch
             refuses after `torch._dynamo.config.recompile_limit` different ones in one process.
     """
@@ -39,18 +39,12 @@ class Options:
     device: str = "cpu"
     dtype: str = "float32"
     precision: str = "float32"
-    channels_last: bool = True
     compile: bool = False
 
     @property
     def activations(self) -> torch.dtype:
         """Type of the network's kernels and activations."""
         return torch.bfloat16 if self.precision == "bfloat16" else DTYPES[self.dtype]
-
-    @property
-    def memory_format(self) -> torch.memory_format:
-        """Of the network's kernels and activations."""
-        return torch.channels_last if self.channels_last else torch.contiguous_format
 
 
 DEFAULTS = Options()
@@ -80,8 +74,7 @@ def synchronize(device: str | torch.device) -> None:
 def convolution(kernel: np.ndarray, bias: np.ndarray, options: Options) -> nn.Conv2d:
     """A frozen layer from a kernel (3, 3, I, O) and a bias (O,)."""
     place = options.device, options.activations
-    weight = torch.tensor(kernel).permute(3, 2, 0, 1)
-    weight = weight.to(*place, memory_format=options.memory_format)
+    weight = torch.tensor(kernel).permute(3, 2, 0, 1).to(*place, memory_format=NHWC)
     layer = nn.Conv2d(kernel.shape[2], kernel.shape[3], 3, padding=1, device="meta")
     layer.weight = nn.Parameter(weight, requires_grad=False)
     layer.bias = nn.Parameter(torch.tensor(bias).to(*place), requires_grad=False)
@@ -96,7 +89,7 @@ class Network(nn.Module):
     def __init__(self, weights: Weights, layers: tuple[str, ...], pooling: str, options: Options):
         super().__init__()
         self.layers, self.pool = layers, POOLS[pooling]
-        self.activations, self.memory_format = options.activations, options.memory_format
+        self.activations = options.activations
         names = convolutions_up_to(weights.architecture, layers)
         self.convolutions = nn.ModuleDict(
             {name: convolution(**weights.params[name], options=options) for name in names}
@@ -106,7 +99,7 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """(1, 3, H, W) to {layer: (1, C, h, w)}, after the ReLU."""
-        outputs = (images - self.mean).to(self.activations, memory_format=self.memory_format)
+        outputs = (images - self.mean).to(self.activations, memory_format=NHWC)
         block, features = 1, {}
         for name, convolve in self.convolutions.items():
             if block_of(name) != block:

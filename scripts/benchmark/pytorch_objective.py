@@ -45,12 +45,11 @@ class GramMatrix(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, cotangent: Tensor) -> Tensor:
-        """(1, C, h, w) in the features' type and memory format."""
+        """(1, C, h, w) in the features' type; as they, it is stored as NHWC."""
         (features,) = ctx.saved_tensors
         flat = at_least_float32(features).squeeze(0).flatten(1)
         symmetric = (cotangent + cotangent.T) / flat.shape[1]
-        channels_last = flat.stride(0) == 1
-        gradient = (flat.T @ symmetric).T if channels_last else symmetric @ flat
+        gradient = (flat.T @ symmetric).T
         return gradient.reshape(features.shape).to(features.dtype)
 
 
@@ -64,10 +63,10 @@ class Objective:
 
     Args:
         settings: the layers, their weights, the ratio, the pooling and the convention.
-        weights: of the network, normalised already if they are to be.
+        weights: of the network, normalized already if they are to be.
         content: (H, W, 3); None where there are no content layers.
         style: (H', W', 3), of any size; None where there are no style layers.
-        options: device, types and memory format.
+        options: device and types.
     """
 
     def __init__(
@@ -146,7 +145,7 @@ class Objective:
 
 
 def total_variation(image: Tensor) -> Tensor:
-    """Squared differences of neighbouring pixels over the number of pixels, a scalar."""
+    """Squared differences of neighboring pixels over the number of pixels, a scalar."""
     down = image[:, :, 1:] - image[:, :, :-1]
     right = image[:, :, :, 1:] - image[:, :, :, :-1]
     return (down.square().sum() + right.square().sum()) / image[0, 0].numel()

@@ -1,12 +1,11 @@
-"""Style transfer in PyTorch with its own optimisers: the yardstick.
+"""Style transfer in PyTorch with its own optimizers: the yardstick.
 
     python -m scripts.benchmark.pytorch_reference CONTENT STYLE -o OUT.png
 
-does what `nst-jax stylize` does, starting from the photograph, and prints OUT.png. Needs the
+does what `nst-jax stylize` does, starting from the content image, and prints OUT.png. Needs the
 extra `torch`.
 """
 
-import argparse
 import dataclasses
 import math
 import time
@@ -17,30 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nst_jax.images.io import load_image, save_image
+from nst_jax import Settings, find_weights, load_image, load_weights, normalize, save_image
 from nst_jax.optim.optimizer import COOLING
-from nst_jax.settings.settings import LEARNING_RATES, Settings
-from nst_jax.weights.locate import find_weights
-from nst_jax.weights.parameters import normalize
-from nst_jax.weights.storage import load_weights
+from nst_jax.settings.settings import LEARNING_RATES
+from scripts import make_parser
 from scripts.benchmark.pytorch_network import Options, synchronize
 from scripts.benchmark.pytorch_objective import Objective, to_image
-
-__all__ = [
-    "Objective",
-    "Options",
-    "Outcome",
-    "Stepper",
-    "make_adam",
-    "make_lbfgs",
-    "run_adam",
-    "run_lbfgs",
-    "synchronize",
-    "to_image",
-]
-
-# Told of every evaluation: its number, from 0, and its loss.
-OnEvaluation = Callable[[int, float], None]
 
 
 class Stepper:
@@ -49,7 +30,8 @@ class Stepper:
     Attributes:
         image: (1, 3, H, W), where the next gradient is taken.
         best: (1, 3, H, W), the image of least loss so far.
-        least: scalar, its loss.
+        best_loss: scalar, its loss.
+        optimizer: PyTorch's.
     """
 
     def __init__(
@@ -62,15 +44,14 @@ class Stepper:
     ):
         self.image = objective.start(image)
         self.best = self.image.clone()
-        self.least = torch.full((), math.inf, dtype=self.image.dtype, device=self.image.device)
-        self._objective, self._clip = objective, clip
-        self._optimizer = make_optimizer(self.image)
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, rate_at)
-        self._loss = self.least
+        self.best_loss = torch.full((), math.inf, dtype=self.image.dtype, device=self.image.device)
+        self.optimizer = make_optimizer(self.image)
+        self._objective, self._clip, self._loss = objective, clip, self.best_loss
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, rate_at)
 
     def step(self) -> Tensor:
         """Evaluate and update; the loss before the update, a scalar on the device."""
-        self._optimizer.step(self._evaluate)  # type: ignore[arg-type]  # a tensor will do
+        self.optimizer.step(self._evaluate)  # type: ignore[arg-type]  # a tensor will do
         self._schedule.step()
         if self._clip:
             self.image.clamp_(0.0, 1.0)
@@ -79,8 +60,8 @@ class Stepper:
     def _evaluate(self) -> Tensor:
         self._loss, self.image.grad = self._objective.value_and_gradient(self.image)
         # On the device: asking which loss is less would wait for it.
-        torch.where(self._loss < self.least, self.image, self.best, out=self.best)
-        self.least = torch.fmin(self._loss, self.least)
+        torch.where(self._loss < self.best_loss, self.image, self.best, out=self.best)
+        self.best_loss = torch.fmin(self._loss, self.best_loss)
         return self._loss
 
 
@@ -105,47 +86,16 @@ def make_lbfgs(objective: Objective, image: np.ndarray, history: int = 100) -> S
     return Stepper(objective, image, make_optimizer, clip=False)
 
 
-def make_adam(
-    objective: Objective, image: np.ndarray, learning_rate: float = LEARNING_RATES["adam"]
-) -> Stepper:
+def make_adam(objective: Objective, image: np.ndarray) -> Stepper:
     """`torch.optim.Adam`, clipped to [0, 1] after each step, with our falling learning rate."""
 
     def make_optimizer(tensor: Tensor) -> torch.optim.Optimizer:
-        return torch.optim.Adam([tensor], lr=learning_rate, fused=True)
+        return torch.optim.Adam([tensor], lr=LEARNING_RATES["adam"], fused=True)
 
-    return Stepper(
-        objective,
-        image,
-        make_optimizer,
-        clip=True,
-        rate_at=lambda step: 1 / math.sqrt(1 + step / COOLING),
-    )
+    def rate_at(step: int) -> float:
+        return 1 / math.sqrt(1 + step / COOLING)
 
-
-class Stopwatch:
-    """Times of many events, taken on the device: no event makes the host wait."""
-
-    def __init__(self, device: torch.device):
-        self._on_cuda, self._device = device.type == "cuda", device
-        self._times: list = []
-        self.lap()
-
-    def lap(self) -> None:
-        """Note the time at which the device has done all that it was asked so far."""
-        if self._on_cuda:
-            event = torch.cuda.Event(enable_timing=True)
-            event.record(torch.cuda.current_stream(self._device))
-            self._times.append(event)
-        else:
-            self._times.append(time.perf_counter())
-
-    def seconds(self) -> list[float]:
-        """Seconds from the beginning to each lap."""
-        first, *laps = self._times
-        if not self._on_cuda:
-            return [lap - first for lap in laps]
-        laps[-1].synchronize()
-        return [first.elapsed_time(lap) / 1000 for lap in laps]
+    return Stepper(objective, image, make_optimizer, clip=True, rate_at=rate_at)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,72 +113,41 @@ class Outcome:
     seconds: list[float]
 
 
-def run_lbfgs(
-    objective: Objective,
-    image: np.ndarray,
-    evaluations: int,
-    history: int = 100,
-    on_evaluation: OnEvaluation | None = None,
-) -> Outcome:
-    """L-BFGS from an image (H, W, 3), for so many evaluations."""
-    return run(make_lbfgs(objective, image, history), evaluations, on_evaluation)
-
-
-def run_adam(
-    objective: Objective,
-    image: np.ndarray,
-    steps: int,
-    learning_rate: float = LEARNING_RATES["adam"],
-    on_evaluation: OnEvaluation | None = None,
-) -> Outcome:
-    """Adam from an image (H, W, 3), for so many evaluations."""
-    return run(make_adam(objective, image, learning_rate), steps, on_evaluation)
-
-
-def run(stepper: Stepper, steps: int, on_evaluation: OnEvaluation | None = None) -> Outcome:
-    """Take so many steps; with `on_evaluation` the host waits for the loss of each."""
-    stopwatch, losses = Stopwatch(stepper.image.device), []
-    for number in range(steps):
+def run(stepper: Stepper, evaluations: int) -> Outcome:
+    """Take so many steps; L-BFGS waits for the device in each by itself."""
+    losses, seconds, began = [], [], time.perf_counter()
+    for _ in range(evaluations):
         losses.append(stepper.step())
-        stopwatch.lap()
-        if on_evaluation:
-            on_evaluation(number, losses[-1].item())
-    return Outcome(to_image(stepper.best), torch.stack(losses).tolist(), stopwatch.seconds())
+        synchronize(stepper.image.device)
+        seconds.append(time.perf_counter() - began)
+    return Outcome(to_image(stepper.best), torch.stack(losses).tolist(), seconds)
 
 
-def parse_options() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main() -> None:
+    """Make one picture, file to file."""
+    parser = make_parser(__doc__)
     parser.add_argument("content", type=Path)
     parser.add_argument("style", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--size", type=int, default=Settings.size)
-    parser.add_argument("--evaluations", type=int, default=Settings.steps + 1)
-    parser.add_argument("--ratio", type=float)
+    parser.add_argument("--size", type=int, default=512, help="long side, px")
+    parser.add_argument("--evaluations", type=int, default=501, help="of loss and gradient")
+    parser.add_argument("--ratio", type=float, help="content over style")
     parser.add_argument("--optimizer", choices=LEARNING_RATES, default="lbfgs")
     parser.add_argument("--history", type=int, default=100, help="pairs that L-BFGS keeps")
     parser.add_argument("--device", default=Options.device)
     parser.add_argument("--precision", default=Options.precision)
-    parser.add_argument("--compile", action="store_true")
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Paint one photograph, file to file."""
-    arguments = parse_options()
+    parser.add_argument("--compile", action="store_true", help="by torch.compile")
+    arguments = parser.parse_args()
     settings = Settings(size=arguments.size, ratio=arguments.ratio, precision=arguments.precision)
-    options = Options(
-        device=arguments.device, precision=settings.precision, compile=arguments.compile
-    )
     weights = normalize(load_weights(find_weights(settings.weights)))
-    content = load_image(arguments.content, settings.size)
-    style = load_image(arguments.style, settings.size)
+    content, style = (load_image(p, settings.size) for p in (arguments.content, arguments.style))
+    options = Options(arguments.device, precision=settings.precision, compile=arguments.compile)
     objective = Objective(settings, weights, content, style, options)
     if arguments.optimizer == "adam":
-        outcome = run_adam(objective, content, arguments.evaluations)
+        stepper = make_adam(objective, content)
     else:
-        outcome = run_lbfgs(objective, content, arguments.evaluations, arguments.history)
-    save_image(outcome.image, arguments.output)
+        stepper = make_lbfgs(objective, content, arguments.history)
+    save_image(run(stepper, arguments.evaluations).image, arguments.output)
     print(arguments.output)
 
 

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-# What must be equal for two runs' results to stand in one file.
-SETUP = ("machine", "device", "threads", "allocator", "versions")
 # Digits kept of measured numbers: beyond what any clock or float32 loss holds.
 DIGITS = 7
+Case = dict[str, Any]
 
 
 class ResultsError(Exception):
@@ -28,10 +27,10 @@ def open_results(path: Path, setup: dict[str, Any]) -> dict[str, Any]:
     if not path.exists():
         return {**setup, "cases": {}}
     results = read_results(path)
-    for name in SETUP:
-        if results.get(name) != setup[name]:
+    for name, value in setup.items():
+        if results.get(name) != value:
             raise ResultsError(
-                f"{path} is of {name} {results.get(name)}, and this run of {setup[name]}: give "
+                f"{path} is of {name} {results.get(name)}, and this run of {value}: give "
                 f"another --output, or move the file away"
             )
     return results
@@ -51,20 +50,28 @@ def read_results(path: Path) -> dict[str, Any]:
     return results
 
 
-def add_case(results: dict[str, Any], case: dict[str, Any]) -> None:
+def add_case(results: dict[str, Any], case: Case) -> None:
     """Put a case in; the same one of an earlier run gives way."""
     results["cases"][key_of(case)] = _rounded(case)
 
 
-def key_of(case: dict[str, Any]) -> str:
+def key_of(case: Case) -> str:
     """The name of a case: what was timed, of what size."""
-    parts = [case["case"], case["network"], f"{case['size']}px", case["precision"]]
-    if "history" in case:
-        parts.insert(1, f"m{case['history']}")
-    if "task" in case:
-        parts.insert(1, case["task"])
-    parts += [f"{name}={value}" for name, value in case.get("ours", {}).items()]
-    return " ".join(parts)
+    history = [f"m{case['history']}"] if "history" in case else []
+    task = [case["task"]] if "task" in case else []
+    ours = [f"{name}={value}" for name, value in case.get("ours", {}).items()]
+    where = [case["network"], f"{case['size']}px", case["precision"]]
+    return " ".join([case["case"], *task, *history, *where, *ours])
+
+
+def measured(case: Case) -> dict[str, dict[str, Any]]:
+    """The sides that have a value."""
+    return {name: side for name, side in case["sides"].items() if "error" not in side}
+
+
+def errors(case: Case) -> dict[str, str]:
+    """Why the others have none."""
+    return {name: side["error"] for name, side in case["sides"].items() if "error" in side}
 
 
 def write_results(path: Path, results: dict[str, Any]) -> None:
@@ -84,12 +91,12 @@ def fingerprint(results: dict[str, Any]) -> str:
     return f"results sha256 {hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def summary(seconds: Sequence[float]) -> dict[str, float]:
-    """Median, least, and quartiles (of the sorted values, interpolated)."""
+def quartiles(seconds: Sequence[float]) -> tuple[float, float, float]:
+    """The lower one, the median and the upper one, of the sorted values, interpolated."""
     if len(seconds) == 1:
-        return dict.fromkeys(("median", "least", "lower", "upper"), seconds[0])
+        return (seconds[0],) * 3
     lower, median, upper = statistics.quantiles(seconds, n=4, method="inclusive")
-    return {"median": median, "least": min(seconds), "lower": lower, "upper": upper}
+    return lower, median, upper
 
 
 def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:

@@ -1,7 +1,8 @@
 """One side of the benchmark in a process of its own, told by lines of JSON what to do.
 
-Started by `side.py`. Requests come on standard input, one a line, each with an answer on
-standard output; what the libraries print goes to standard error.
+Started by `side.Worker`. Requests come on standard input, one a line, each with an answer on
+standard output; what the libraries print goes to standard error. The library to be timed is
+imported in no other process.
 """
 
 import gc
@@ -12,35 +13,46 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from scripts.benchmark.machine import reset_peak, resident, trim
-from scripts.benchmark.problem import Spec, make_problem
+from scripts.benchmark.machine import reset_peak, resident
+from scripts.benchmark.problem import Problem, Spec, make_problem
 
 
-def make_side(options: dict[str, Any]) -> Any:
-    """The library to be timed is imported here, and in no other process."""
-    if options["side"] == "nst_jax":
-        from scripts.benchmark.ours import Ours
+class Answers:
+    """One method for each request; what differs between the libraries stands in a subclass.
 
-        return Ours(options["device"], options)
-    from scripts.benchmark.theirs import Theirs
+    Attributes:
+        tasks: from a problem make a call, which may return before its result is there. All arrays
+            are on the device before it.
+        runs: make a whole run, with the times that it took.
+    """
 
-    return Theirs(options["device"], options)
+    tasks: dict[str, Callable[[Problem], Callable[[], Any]]]
+    runs: dict[str, Callable[[Spec], dict[str, Any]]]
+    _call: Callable[[], Any] | None = None
 
+    def wait(self, result: Any) -> None:
+        """Until the device has finished a call."""
+        raise NotImplementedError
 
-class Worker:
-    """Answers requests: prepare, turn, run, drop, memory, facts."""
+    def device_facts(self) -> dict[str, Any]:
+        """Of the device and the threads."""
+        raise NotImplementedError
 
-    def __init__(self, side: Any):
-        self._side = side
-        self._call: Callable[[], Any] | None = None
+    def device_peak(self) -> int | None:
+        """Bytes of the device's memory that were in use at most; None on CPU."""
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        """Let go of compiled programs and cached memory."""
+        raise NotImplementedError
 
     def prepare(self, spec: dict[str, Any]) -> dict[str, Any]:
         """Put everything on the device, and call once: that is where compilation happens."""
         self.drop()
         began = time.perf_counter()
-        self._call = self._side.task(Spec(**spec))
+        self._call = self.tasks[spec["task"]](make_problem(Spec(**spec)))
         middle = time.perf_counter()
-        self._side.wait(self._call())
+        self.wait(self._call())
         return {
             "setup_seconds": middle - began,
             "first_call_seconds": time.perf_counter() - middle,
@@ -52,22 +64,21 @@ class Worker:
         began = time.perf_counter()
         for _ in range(calls):
             result = self._call()
-        self._side.wait(result)
+        self.wait(result)
         return {"seconds": (time.perf_counter() - began) / calls}
 
     def run(self, spec: dict[str, Any]) -> dict[str, Any]:
         """A whole run."""
         self.drop()
-        return self._side.run(Spec(**spec))
+        return self.runs[spec["task"]](Spec(**spec))
 
     def peak(self, spec: dict[str, Any], steps: int) -> dict[str, Any]:
         """Memory of a task: before it (inputs read), at most from then on, and in later steps."""
         make_problem(Spec(**spec))  # read now, so that only the task's own memory is counted
-        before = resident()
         reset_peak()
+        before = resident()
         self.prepare(spec)
         first = resident("VmHWM")
-        trim()
         can_reset = reset_peak()
         self.turn(steps)
         later = resident("VmHWM") if can_reset else None
@@ -75,27 +86,27 @@ class Worker:
             "before": before,
             "peak": max(filter(None, (first, later)), default=None),
             "peak_of_steps": later,
-            "device_peak": self._side.device_peak(),
+            "device_peak": self.device_peak(),
         }
 
     def drop(self) -> dict[str, Any]:
         """Let go of what was prepared."""
         self._call = None
-        self._side.forget()
+        self.forget()
         gc.collect()
         return {}
 
     def facts(self) -> dict[str, Any]:
         """Of the device, and how many cores this process may use."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-        return {**self._side.facts(), "cores": cores}
+        return {**self.device_facts(), "cores": cores}
 
 
-def main() -> None:
+def serve(side: Callable[..., Answers]) -> None:
     """Answer until standard input ends."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    worker = Worker(make_side(json.loads(sys.argv[1])))
+    worker = side(**json.loads(sys.argv[1]))
     for line in sys.stdin:
         request = json.loads(line)
         try:
@@ -103,7 +114,3 @@ def main() -> None:
         except Exception as error:  # the benchmark notes it and goes on
             reply = {"error": f"{type(error).__name__}: {error}"}
         answers.write(json.dumps(reply) + "\n")
-
-
-if __name__ == "__main__":
-    main()

