@@ -113,7 +113,7 @@ def _verify(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     answer(f"name         {weights.name}")
     answer(f"network      {weights.architecture}, {len(layers)} convolutions, {count} values")
     answer(f"source       {weights.source}, sha256 {weights.source_sha256}")
-    answer(f"licence      {weights.licence}")
+    answer(f"license      {weights.licence}")
     answer(f"sha256       {weights.sha256}")
     answer(f"activations  {activations}")
     return True

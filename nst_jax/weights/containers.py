@@ -63,7 +63,8 @@ def _container(start: bytes, path: Path) -> tuple[str, Callable[[Path], Tensors]
     if not start:
         raise WeightsError("the file is empty; get it again")
     if start[8:9] == b"{":
-        raise WeightsError(f"a safetensors file, which is read as it is: --weights {path}")
+        remedy = f"use it with: --weights {path}"
+        raise WeightsError(f"a safetensors file, which is read as it is; {remedy}")
     for magic, title, reader in CONTAINERS:
         if start.startswith(magic):
             return title, reader
@@ -181,7 +182,8 @@ def _read_pickle(path: Path) -> Tensors:
     from flax.traverse_util import flatten_dict
 
     with open(path, "rb") as file:
-        leaves = flatten_dict(_ArraysOnly(file).load(), sep="/")
+        contents = _ArraysOnly(file).load()
+    leaves = flatten_dict(contents, sep="/") if isinstance(contents, dict) else {}
     return {k: leaf.to_array() for k, leaf in leaves.items() if isinstance(leaf, _Unpickled)}
 
 
