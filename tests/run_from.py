@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from nst_jax.engine.api import told_of_first_lane
 from nst_jax.engine.problem import prepare_problem
+from nst_jax.engine.results import told_of_first_lane
 from nst_jax.engine.runner import Runner, RunOptions
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from nst_jax.cli.progress import answer
+from nst_jax.cli.messages import answer
 from nst_jax.records.write import versions
 from nst_jax.weights.locate import available_weights
 

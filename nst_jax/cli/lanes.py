@@ -11,10 +11,11 @@ from pathlib import Path
 
 import jax
 
-from nst_jax.cli.output_flags import output_flags_of, save_options, with_exif
-from nst_jax.cli.picture import intermediate_path
-from nst_jax.cli.progress import Interruption, LanesBar, answer, say
-from nst_jax.cli.report import describe_network, say_scales_and_regions, without_impossible
+from nst_jax.cli.interruption import Interruption
+from nst_jax.cli.messages import answer, say
+from nst_jax.cli.network import describe_network, without_impossible
+from nst_jax.cli.output_flags import intermediate_path, output_flags_of, save_options, with_exif
+from nst_jax.cli.progress import LanesBar
 from nst_jax.cli.settings_flags import read_settings
 from nst_jax.engine import distributed
 from nst_jax.engine.device_memory import as_text
@@ -156,7 +157,7 @@ def _run(
     problem = _prepare(lanes, folder.grid, weights)
     resumed = None  # several processes might not see the same disk
     if jax.process_count() == 1:
-        resumed = folder.load_unfinished(lanes, problem)
+        resumed = folder.load_unfinished(lanes, problem.program, problem.scales)
     if resumed:
         say(f"going on with {len(resumed.lanes)} of them at step {resumed.step}")
     finished = Round({})
@@ -165,12 +166,13 @@ def _run(
         runner = Runner(problem, dataclasses.replace(options, callback=callback), resumed)
         if distributed.is_first():
             say(describe_rounds(runner, len(lanes)))
-            say_scales_and_regions(problem)
+            for line in problem.describe():
+                say(line)
         del resumed  # the runner lets go of it after its rounds
         for finished in runner.run():
             interruption.saving = finished.stopped
             if distributed.is_first():
-                for path in folder.add(finished, lanes):
+                for path in folder.add(finished.results, lanes):
                     answer(path)
     if distributed.is_first():
         _keep(folder, finished, lanes)

@@ -13,7 +13,7 @@ from typing import NoReturn
 from rich_argparse import RichHelpFormatter
 
 import nst_jax
-from nst_jax.cli.progress import accept_any_text, say
+from nst_jax.cli.messages import accept_any_text, say
 from nst_jax.errors import FailedLanesError, NSTError, PeerLostError
 
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130

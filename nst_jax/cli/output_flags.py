@@ -1,17 +1,30 @@
-"""The flags on how pictures are written, which `stylize`, `sweep` and `reconstruct` share."""
+"""The flags on what is written, which all commands that paint share; and what it is called."""
 
 import argparse
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from nst_jax.cli.progress import say
+from nst_jax.cli.messages import say
 from nst_jax.images import io
 from nst_jax.images.encoders import MAX_DPI, PLAIN, SaveOptions
 
 
-def add_file_flags(group: argparse._ArgumentGroup) -> None:
-    """Add the flags on bits, resolution and EXIF data."""
+def add_output_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags on what is written."""
+    group = parser.add_argument_group("output")
+    group.add_argument("--overwrite", action="store_true", help="replace a result that exists")
+    group.add_argument(
+        "--save-every", type=int, metavar="N", help="also save the best image every N steps"
+    )
+    group.add_argument(
+        "--report-every",
+        type=int,
+        metavar="N",
+        default=10,
+        help="steps between entries of the record's history [10]",
+    )
     group.add_argument(
         "--bits",
         type=int,
@@ -68,3 +81,13 @@ def output_flags_of(options: argparse.Namespace) -> list[str]:
     bits = [] if options.bits in (None, PLAIN.bits) else ["--bits", str(options.bits)]
     dpi = [] if options.dpi is None else ["--dpi", str(options.dpi)]
     return [*bits, *dpi, *(["--copy-exif"] if options.copy_exif else [])]
+
+
+def record_path(picture: Path) -> Path:
+    """Where the record of a picture stands: beside it, with the suffix .json."""
+    return picture.with_suffix(".json")
+
+
+def intermediate_path(picture: Path, step: int) -> Path:
+    """Where the best image of the first `step` steps is saved: OUT-00100.png beside OUT.png."""
+    return picture.with_stem(f"{picture.stem}-{step:05d}")

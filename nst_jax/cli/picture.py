@@ -7,16 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nst_jax.cli.output_flags import add_file_flags
-from nst_jax.cli.progress import Interruption, StepsBar, answer, say
+from nst_jax.cli.interruption import Interruption
+from nst_jax.cli.messages import answer, say
+from nst_jax.cli.output_flags import intermediate_path, record_path
+from nst_jax.cli.progress import StepsBar
 from nst_jax.engine.problem import Problem
 from nst_jax.engine.pyramid import enlarge, scale_at
-from nst_jax.engine.results import Progress, Result
+from nst_jax.engine.results import Progress, Result, told_of_first_lane
+from nst_jax.engine.runner import Runner, RunOptions
 from nst_jax.errors import ImageError
 from nst_jax.images import io
 from nst_jax.images.encoders import SaveOptions
 from nst_jax.losses.terms import Losses
-from nst_jax.records.reproduce import run_again
 from nst_jax.records.write import image_text, make_record, save_record
 from nst_jax.settings.settings import Settings
 
@@ -36,33 +38,6 @@ class Picture:
     saving: SaveOptions
     command: str
     inputs: Mapping[str, Any]
-
-
-def add_output_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags on what is written."""
-    group = parser.add_argument_group("output")
-    group.add_argument("--overwrite", action="store_true", help="replace a result that exists")
-    group.add_argument(
-        "--save-every", type=int, metavar="N", help="also save the best image every N steps"
-    )
-    group.add_argument(
-        "--report-every",
-        type=int,
-        metavar="N",
-        default=10,
-        help="steps between entries of the record's history [10]",
-    )
-    add_file_flags(group)
-
-
-def record_path(picture: Path) -> Path:
-    """Where the record of a picture stands: beside it, with the suffix .json."""
-    return picture.with_suffix(".json")
-
-
-def intermediate_path(picture: Path, step: int) -> Path:
-    """Where the best image of the first `step` steps is saved: OUT-00100.png beside OUT.png."""
-    return picture.with_stem(f"{picture.stem}-{step:05d}")
 
 
 def check_outputs(
@@ -101,7 +76,8 @@ def paint_picture(
     """Run the first lane of a problem, and write the picture and its record.
 
     Args:
-        problem: one lane, or copies of it that are run together.
+        problem: one lane, or as many copies of it as were run together when it was recorded: among
+            them it rounds as then. Where not as many fit into memory there are fewer.
         picture: where it goes.
         options: of the command line: report_every and save_every.
         stop: number of the last step to be evaluated; None goes to the end.
@@ -123,13 +99,18 @@ def paint_picture(
                 if interruption.requested:
                     raise StopIteration
 
-            result = run_again(
-                problem,
-                tell,
+            copies = len(problem.settings)
+            run_options = RunOptions(
+                told_of_first_lane(tell),
+                options.report_every,
+                options.save_every,
+                lanes_at_once=copies,
+                within_memory=copies > 1,
+                must_be_finite=copies == 1,
                 stop=stop,
-                report_every=options.report_every,
-                save_every=options.save_every,
+                resumable=False,
             )
+            result = next(Runner(problem, run_options).run()).results[0]
         interruption.saving = True
         save_result(result, picture)
     return result, result.completed or not interruption.requested

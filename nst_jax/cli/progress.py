@@ -1,52 +1,20 @@
-"""What the command says: answers on standard output; progress, all of it, on standard error."""
+"""The progress of steps on standard error: a bar on a terminal, lines elsewhere."""
 
-import contextlib
 import datetime
-import io
-import math
-import os
-import signal
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self, TextIO
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+
+from nst_jax.cli.messages import say
 
 if TYPE_CHECKING:
     from nst_jax.engine import results
 
 SECONDS_BETWEEN_LINES = 5.0  # where standard error is a file or a pipe
-# Seconds; some launchers pass on the signal that the terminal has sent already.
-SAME_PRESS = 0.5
-
-
-def say(message: str) -> None:
-    """Print one line for the user, on standard error."""
-    _print(message, sys.stderr)
-
-
-def answer(line: object) -> None:
-    """Print one line of what was asked for, on standard output."""
-    _print(line, sys.stdout)
-
-
-def _print(line: object, stream: TextIO) -> None:
-    try:
-        print(line, file=stream, flush=True)
-    except OSError as error:
-        # What is left in the buffer would fail again when Python exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        if not isinstance(error, BrokenPipeError):  # of `| head`: the files are what matters
-            raise
-
-
-def accept_any_text() -> None:
-    """Let standard output carry every file name, and letters that its encoding lacks."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        unicode = sys.stdout.encoding.lower().startswith("utf")
-        sys.stdout.reconfigure(errors="surrogateescape" if unicode else "backslashreplace")
 
 
 def make_bar(*columns: ProgressColumn) -> Progress:
@@ -150,41 +118,3 @@ class LanesBar(_Bar):
             numbers=numbers,
         )
         self._say_if_due(f"{lanes}  {numbers}", last=step == steps)
-
-
-class Interruption:
-    """Ctrl-C ends a run after the step; pressed twice, or before the first step, it ends at once.
-
-    An exception in the middle of a step would lose the image: its memory belongs to the step.
-    Where Ctrl-C was ignored before, as it is in a script's background jobs, it still is.
-
-    Attributes:
-        requested: whether Ctrl-C was pressed.
-        stoppable: to be set once there is an image worth saving.
-        saving: to be set while it is saved; Ctrl-C does nothing any more.
-    """
-
-    def __init__(self):
-        self.requested = self.stoppable = self.saving = False
-        self._pressed = -math.inf
-
-    def __enter__(self) -> "Interruption":
-        self._previous = signal.getsignal(signal.SIGINT)
-        if self._previous != signal.SIG_IGN:
-            signal.signal(signal.SIGINT, self._handle)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._previous)
-
-    def _handle(self, *_: object) -> None:
-        if self.saving or time.monotonic() - self._pressed < SAME_PRESS:
-            return
-        if self.requested or not self.stoppable:
-            raise KeyboardInterrupt
-        self.requested, self._pressed = True, time.monotonic()
-        with contextlib.suppress(RuntimeError):  # the signal came in the middle of another line
-            say(
-                "stopping after this step, and saving the best image so far; "
-                "Ctrl-C again stops at once and saves nothing"
-            )

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nst_jax.cli.output_flags import save_options, with_exif
-from nst_jax.cli.picture import Picture, add_output_flags, check_outputs, paint_picture
-from nst_jax.cli.progress import answer, say
-from nst_jax.cli.report import describe_network, say_scales_and_regions, without_impossible
+from nst_jax.cli.messages import answer, say
+from nst_jax.cli.network import describe_network, without_impossible
+from nst_jax.cli.output_flags import add_output_flags, save_options, with_exif
+from nst_jax.cli.picture import Picture, check_outputs, paint_picture
 from nst_jax.cli.settings_flags import add_settings_flags, read_settings
 from nst_jax.engine.problem import prepare_problem
 from nst_jax.engine.runner import check_intervals
@@ -98,7 +98,8 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     for remark in (*differences(recorded), *_remarks(lanes, stop)):
         say(remark)
     say(describe_network(weights, wanted))
-    say_scales_and_regions(problem)
+    for line in problem.describe():
+        say(line)
     picture = Picture(output, saving, shlex.join(["nst-jax", *arguments]), inputs)
     result, undisturbed = paint_picture(problem, picture, options, stop)
     if result.compiled_lanes != lanes:

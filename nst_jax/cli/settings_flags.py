@@ -122,3 +122,18 @@ def flags_of(settings: Settings) -> list[str]:
             typed = value if setting.value is FILES else (value,)
             flags += [text for each in typed for text in (setting.flag, as_typed(each))]
     return flags
+
+
+def check_transfer(settings: Settings) -> None:
+    """Refuse settings that match one of the two images only.
+
+    Raises:
+        SettingsError: there are no content layers, or no style layers.
+    """
+    for kind in ("content", "style"):
+        if not getattr(settings, f"{kind}_layers"):
+            other = "style" if kind == "content" else "content"
+            raise SettingsError(
+                f"{kind}_layers is empty; name at least one layer, such as conv1_1, or match the "
+                f"{other} alone with: nst-jax reconstruct {other} IMAGE"
+            )

@@ -6,17 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nst_jax.cli.output_flags import save_options, with_exif
-from nst_jax.cli.picture import Picture, add_output_flags, check_outputs, paint_picture
-from nst_jax.cli.progress import say
-from nst_jax.cli.report import describe_network, say_scales_and_regions, without_impossible
-from nst_jax.cli.settings_flags import add_settings_flags, read_settings
+from nst_jax.cli.messages import say
+from nst_jax.cli.network import describe_network, without_impossible
+from nst_jax.cli.output_flags import add_output_flags, save_options, with_exif
+from nst_jax.cli.picture import Picture, check_outputs, paint_picture
+from nst_jax.cli.settings_flags import add_settings_flags, check_transfer, read_settings
 from nst_jax.engine.problem import prepare_problem
 from nst_jax.engine.runner import check_intervals
 from nst_jax.engine.style_images import list_files
-from nst_jax.errors import SettingsError
 from nst_jax.records.write import input_files, input_metadata
-from nst_jax.settings.settings import Settings
 from nst_jax.weights.locate import find_weights
 from nst_jax.weights.storage import load_weights
 
@@ -60,23 +58,9 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     command = shlex.join(["nst-jax", *arguments])
     picture = Picture(output, saving, command, input_metadata(files))
     say(describe_network(weights, wanted))
-    say_scales_and_regions(problem)
+    for line in problem.describe():
+        say(line)
     return paint_picture(problem, picture, options)[1]
-
-
-def check_transfer(settings: Settings) -> None:
-    """Refuse settings that match one of the two images only.
-
-    Raises:
-        SettingsError: there are no content layers, or no style layers.
-    """
-    for kind in ("content", "style"):
-        if not getattr(settings, f"{kind}_layers"):
-            other = "style" if kind == "content" else "content"
-            raise SettingsError(
-                f"{kind}_layers is empty; name at least one layer, such as conv1_1, or match the "
-                f"{other} alone with: nst-jax reconstruct {other} IMAGE"
-            )
 
 
 def default_output(content: str, styles: Sequence[str]) -> Path:

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from nst_jax.cli.lanes import Plan, add_folder_flag, add_lane_flags, paint_lanes
-from nst_jax.cli.picture import add_output_flags
-from nst_jax.cli.settings_flags import add_settings_flags, flags_of, reader
-from nst_jax.cli.stylize import check_transfer
+from nst_jax.cli.output_flags import add_output_flags
+from nst_jax.cli.settings_flags import add_settings_flags, check_transfer, flags_of, reader
 from nst_jax.engine.style_images import list_files
 from nst_jax.errors import SettingsError
 from nst_jax.settings.settings import SETTINGS, Settings

@@ -7,7 +7,8 @@ from typing import Any
 
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TextColumn
 
-from nst_jax.cli.progress import answer, make_bar, say
+from nst_jax.cli.messages import answer, say
+from nst_jax.cli.progress import make_bar
 from nst_jax.errors import WeightsError
 from nst_jax.weights.activation_means import add_activation_means, find_photographs
 from nst_jax.weights.convert import convert

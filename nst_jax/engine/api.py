@@ -1,9 +1,9 @@
 """The package's two calls: one setting, or many at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from nst_jax.engine.problem import ContentImages, StyleImages, prepare_problem
-from nst_jax.engine.results import Callback, Result, SweepCallback, SweepProgress
+from nst_jax.engine.results import Callback, Result, SweepCallback, told_of_first_lane
 from nst_jax.engine.runner import Runner, RunOptions
 from nst_jax.engine.style_images import ImageLike, StyleLike, list_style_images
 from nst_jax.settings.settings import Settings
@@ -28,7 +28,7 @@ def stylize(
             layers: the style alone is reconstructed.
         style: path, or (H', W', 3) sRGB in [0, 1]; a file is resized to `settings.style_size`. Or
             several of these, whose Gram matrices are mixed as style_blend and layers_per_style say,
-            or which go to the regions of content_mask (`regions.describe` tells of gaps and
+            or which go to the regions of content_mask (`Problem.describe` tells of gaps and
             overlaps). The path of a folder stands for its images, by name. None reconstructs the
             content alone.
         settings: of the run; None takes the defaults.
@@ -53,19 +53,11 @@ def stylize(
         save_every,
         within_memory=False,
         must_be_finite=True,
+        resumable=False,
     )
     styles = (list_style_images(style),)
     problem = prepare_problem((content,), styles, (settings or Settings(),), weights)
     return next(Runner(problem, options).run()).results[0]
-
-
-def told_of_first_lane(callback: Callback) -> Callable[[SweepProgress], None]:
-    """A sweep's callback that tells another of the first lane."""
-
-    def tell(progress: SweepProgress) -> None:
-        callback(progress.of_first_lane)
-
-    return tell
 
 
 def sweep(

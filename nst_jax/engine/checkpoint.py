@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,15 +17,31 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 import nst_jax
-from nst_jax.engine.executors import take_lanes
-from nst_jax.engine.program import Carry, Program, lane_axes, start
+from nst_jax.engine.program import Carry, Program, lane_axes, start, take_lanes
 from nst_jax.engine.pyramid import Scale, scale_at
 from nst_jax.engine.results import History
-from nst_jax.engine.runner import Checkpoint
 from nst_jax.files import replacing
 from nst_jax.losses.terms import Losses
 
 METADATA = "nst_jax"
+
+
+class Checkpoint(NamedTuple):
+    """Lanes in the middle of their run, as they can go on from.
+
+    Attributes:
+        lanes: their numbers.
+        step: the next.
+        carry: on the host, with these lanes only along an axis; of the scale of the step before.
+        histories: of each so far.
+        seconds: spent so far.
+    """
+
+    lanes: tuple[int, ...]
+    step: int
+    carry: Carry
+    histories: list[History]
+    seconds: float
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, keys: Sequence[str]) -> None:

@@ -15,20 +15,21 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from nst_jax.engine import device_memory, program
-from nst_jax.engine.problem import Problem
-from nst_jax.engine.program import Carry, Program, compiler_options, jitted, lane_axes
-from nst_jax.engine.pyramid import Scale
+from nst_jax.engine import device_memory
+from nst_jax.engine import program as steps
+from nst_jax.engine.program import Carry, Program, compiler_options, jitted, lane_axes, map_lanes
 from nst_jax.errors import SettingsError
-from nst_jax.losses.terms import Losses
+from nst_jax.losses.terms import Losses, LossWeights, Targets
 from nst_jax.weights.parameters import Parameters
 
 # Carry → (carry, losses of the images that came in); may return before it has finished.
 Step = Callable[[Carry], tuple[Carry, Losses]]
+# What the step of one lane compares with, and the weights of its terms.
+Arguments = tuple[Targets, LossWeights]
 
 
 class Executor(Protocol):
-    """Takes steps of some lanes of a problem at once.
+    """Takes steps of some lanes at once.
 
     Attributes:
         lanes: that one carry holds, those that only fill it up included.
@@ -38,14 +39,14 @@ class Executor(Protocol):
     lanes: int
     compiled_lanes: int
 
-    def compile(self, scale: Scale) -> jax.stages.Compiled:
-        """The step at a scale, compiled from shapes alone."""
+    def compile(self, shape: tuple[int, int], one_lane: Arguments) -> jax.stages.Compiled:
+        """The step for images (H, W, 3) of this shape (H, W); of the arguments shapes count."""
 
     def start(self, images: Sequence[np.ndarray]) -> Carry:
         """The carry before the first step, from one image (H, W, 3) for each lane."""
 
-    def step(self, compiled: jax.stages.Compiled, lanes: Sequence[int], scale: Scale) -> Step:
-        """The compiled step with the targets and weights of these lanes."""
+    def step(self, compiled: jax.stages.Compiled, of_lanes: Sequence[Arguments]) -> Step:
+        """The compiled step with the arguments of each lane, which are on the host."""
 
     def outcome(self, carry: Carry) -> np.ndarray:
         """(lanes, H, W, 3) on the host: the best images so far, or the averages."""
@@ -58,71 +59,63 @@ class Executor(Protocol):
 
 
 class SingleExecutor:
-    """One lane, on the process's first device."""
+    """One lane, on the process's first device; methods as of `Executor`."""
 
     lanes, compiled_lanes = 1, 0
 
-    def __init__(self, problem: Problem, params: Parameters):
-        """Take the problem, and parameters from `program.prepare_parameters`."""
-        self._problem, self._params = problem, params
-        self._functions, self._axes = jitted(problem.program), lane_axes(problem.program)
+    def __init__(self, program: Program, params: Parameters):
+        """Take the program, and parameters from `prepare_parameters`."""
+        self._params, self._functions = params, jitted(program)
+        self._axes = lane_axes(program)
 
-    def compile(self, scale: Scale) -> jax.stages.Compiled:  # noqa: D102
-        carry = jax.eval_shape(self._functions.start, _image_shape(scale))
-        arguments = self._problem.targets(0, scale), self._problem.loss_weights(0)
-        return device_memory.compile_for(self._functions.step, carry, self._params, *arguments)
+    def compile(self, shape: tuple[int, int], one_lane: Arguments) -> jax.stages.Compiled:  # noqa: D102
+        carry = jax.eval_shape(self._functions.start, _image_shape(shape))
+        return device_memory.compile_for(self._functions.step, carry, self._params, *one_lane)
 
     def start(self, images: Sequence[np.ndarray]) -> Carry:  # noqa: D102
         return self._functions.start(jnp.asarray(images[0], jnp.float32))
 
-    def step(self, compiled: jax.stages.Compiled, lanes: Sequence[int], scale: Scale) -> Step:  # noqa: D102
-        targets = jax.device_put(self._problem.targets(lanes[0], scale))
-        weights = self._problem.loss_weights(lanes[0])
-        return lambda carry: compiled(carry, self._params, targets, weights)
+    def step(self, compiled: jax.stages.Compiled, of_lanes: Sequence[Arguments]) -> Step:  # noqa: D102
+        arguments = jax.device_put(of_lanes[0])
+        return lambda carry: compiled(carry, self._params, *arguments)
 
     def outcome(self, carry: Carry) -> np.ndarray:  # noqa: D102
         return np.asarray(carry.outcome)[None]
 
     def store(self, carry: Carry) -> Carry:  # noqa: D102
-        return _map_lanes(lambda leaf: leaf[None], jax.device_get(carry), self._axes)
+        return map_lanes(lambda leaf: leaf[None], jax.device_get(carry), self._axes)
 
     def restore(self, carry: Carry) -> Carry:  # noqa: D102
-        return jax.device_put(_map_lanes(lambda leaf: leaf[0], carry, self._axes))
+        return jax.device_put(map_lanes(lambda leaf: leaf[0], carry, self._axes))
 
 
 class BatchedExecutor:
     """Many lanes as one program: `vmap` over lanes, in a `shard_map` over devices.
 
     Lanes never speak to each other, so each device runs the same program on its share of them.
+    Methods as of `Executor`.
     """
 
     def __init__(
-        self,
-        problem: Problem,
-        params: Parameters,
-        lanes: int,
-        devices: tuple[jax.Device, ...],
+        self, program: Program, params: Parameters, lanes: int, devices: tuple[jax.Device, ...]
     ):
-        """Take the problem, prepared parameters, and so many lanes, a multiple of the devices."""
+        """Take the program, prepared parameters, and lanes, a multiple of the devices."""
         self.lanes = self.compiled_lanes = lanes
-        self._problem, self._programs = problem, jitted_lanes(problem.program, devices)
+        self._programs = jitted_lanes(program, devices)
         self._params = jax.device_put(params, self._programs.whole)
 
-    def compile(self, scale: Scale) -> jax.stages.Compiled:  # noqa: D102
-        one_lane = self._problem.targets(0, scale), self._problem.loss_weights(0)
-        images, arguments = shape_of_lanes(self.lanes, (_image_shape(scale), one_lane))
+    def compile(self, shape: tuple[int, int], one_lane: Arguments) -> jax.stages.Compiled:  # noqa: D102
+        images, arguments = shape_of_lanes(self.lanes, (_image_shape(shape), one_lane))
         carry = jax.eval_shape(self._programs.start, images)
         return device_memory.compile_for(self._programs.step, carry, self._params, *arguments)
 
     def start(self, images: Sequence[np.ndarray]) -> Carry:  # noqa: D102
         return self._programs.start(jax.device_put(np.stack(images), self._programs.spread))
 
-    def step(self, compiled: jax.stages.Compiled, lanes: Sequence[int], scale: Scale) -> Step:  # noqa: D102
-        problem = self._problem
-        each = [(problem.targets(lane, scale), problem.loss_weights(lane)) for lane in lanes]
-        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
-        targets, weights = jax.device_put(stacked, self._programs.spread)
-        return lambda carry: compiled(carry, self._params, targets, weights)
+    def step(self, compiled: jax.stages.Compiled, of_lanes: Sequence[Arguments]) -> Step:  # noqa: D102
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *of_lanes)
+        arguments = jax.device_put(stacked, self._programs.spread)
+        return lambda carry: compiled(carry, self._params, *arguments)
 
     def outcome(self, carry: Carry) -> np.ndarray:  # noqa: D102
         return np.asarray(carry.outcome)
@@ -164,12 +157,10 @@ def jitted_lanes(one: Program, devices: tuple[jax.Device, ...]) -> LanePrograms:
     sharded = partial(jax.shard_map, mesh=mesh, check_vma=False)
 
     def start(images):
-        return jax.vmap(partial(program.start, one), out_axes=axes)(images)
+        return jax.vmap(partial(steps.start, one), out_axes=axes)(images)
 
     def step(carry, params, targets, weights):
-        advance = jax.vmap(
-            partial(program.step, one), in_axes=(axes, None, 0, 0), out_axes=(axes, 0)
-        )
+        advance = jax.vmap(partial(steps.step, one), in_axes=(axes, None, 0, 0), out_axes=(axes, 0))
         return advance(carry, params, targets, weights)
 
     inputs, outputs = (carry, P(), P("lanes"), P("lanes")), (carry, P("lanes"))
@@ -262,25 +253,5 @@ def shape_of_lanes(count: int, one_lane: Any) -> Any:
     )
 
 
-def take_lanes(carry: Carry, axes: Carry, lanes: Sequence[int]) -> Carry:
-    """The carry of some lanes, in the order given; of arrays on the host with an axis of lanes.
-
-    The first ones, in their order, are not copied.
-    """
-    index: Any = np.asarray(lanes)
-    if np.array_equal(index, np.arange(len(index))):
-        index = slice(len(index))
-    return _map_lanes(lambda leaf: leaf[index], carry, axes)
-
-
-def _map_lanes(change: Callable[[Any], Any], carry: Carry, axes: Carry) -> Carry:
-    """Change every leaf that has, or is to have, an axis of lanes; what lanes share stays."""
-
-    def change_subtree(axis: int | None, subtree: Any) -> Any:
-        return subtree if axis is None else jax.tree.map(change, subtree)
-
-    return jax.tree.map(change_subtree, axes, carry, is_leaf=lambda axis: axis is None)
-
-
-def _image_shape(scale: Scale) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct((*scale.shape, 3), jnp.float32)
+def _image_shape(shape: tuple[int, int]) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((*shape, 3), jnp.float32)

@@ -1,6 +1,5 @@
 """The images with which a run begins, and with which it goes on at each finer scale."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -9,7 +8,6 @@ import numpy as np
 
 from nst_jax.engine.pyramid import Scale, enlarge, image_at
 from nst_jax.engine.regions import Regions, restore
-from nst_jax.engine.style_images import StyleImage
 from nst_jax.images import resize
 from nst_jax.images.color_transfer import to_gray
 from nst_jax.settings.settings import Settings
@@ -21,7 +19,7 @@ class InitialImages(NamedTuple):
     Attributes:
         settings: of the lane.
         content: (H, W, 3), the content image as the losses see it, at full size; or None.
-        style_images: at full size.
+        style: (H', W', 3), the first style image as the losses see it, at full size; or None.
         regions: at full size, or None.
         file: (H', W', 3), the image that `settings.init` names, of any size; None where it names
             no file.
@@ -29,9 +27,14 @@ class InitialImages(NamedTuple):
 
     settings: Settings
     content: np.ndarray | None
-    style_images: Sequence[StyleImage]
+    style: np.ndarray | None
     regions: Regions | None = None
     file: np.ndarray | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, 3) of the generated image: the content image's, or that of the only one."""
+        return _output_shape(self.content, self.style)
 
     def coarsest_image(self, scale: Scale) -> np.ndarray:
         """(H, W, 3), float32, the initial image of a run that begins at this scale."""
@@ -62,12 +65,11 @@ class InitialImages(NamedTuple):
 
     def _initial(self, scale: Scale, noise: float = 0.0) -> np.ndarray:
         settings = self.settings
-        first_style = self.style_images[0].image if self.style_images else None
         image = initial_image(
             jax.random.key(settings.seed),
             settings.init,
-            image_at(scale, self.content),
-            image_at(scale, first_style),
+            None if self.content is None else image_at(scale, self.content),
+            None if self.style is None else image_at(scale, self.style),
             file=self.file,
             noise=noise,
             gray=settings.colors == "luminance",
@@ -75,15 +77,9 @@ class InitialImages(NamedTuple):
         return np.asarray(image, np.float32)
 
     def _restored(self, image: np.ndarray, scale: Scale) -> np.ndarray:
-        regions = None if self.regions is None else self.regions.at(scale.shape)
-        return restore(regions, image, image_at(scale, self.content))
-
-
-def output_shape(content: np.ndarray | None, style: np.ndarray | None) -> tuple[int, int, int]:
-    """(H, W, 3) of the generated image: that of the content image, or of the only one there is."""
-    image = style if content is None else content
-    assert image is not None  # `check_given` has seen to it
-    return image.shape[0], image.shape[1], 3
+        if self.regions is None or self.content is None:
+            return image
+        return restore(self.regions.at(scale.shape), image, image_at(scale, self.content))
 
 
 def initial_image(
@@ -111,7 +107,7 @@ def initial_image(
     Returns:
         (H, W, 3), float32.
     """
-    shape = output_shape(content, style)
+    shape = _output_shape(content, style)
     if init == "noise" or noise == 1:
         return _white_noise(key, shape, gray)
     source = {"content": content, "style": style}.get(init)
@@ -122,6 +118,12 @@ def initial_image(
     if not noise:
         return image
     return (1 - noise) * image + noise * _white_noise(key, shape, gray)
+
+
+def _output_shape(content: np.ndarray | None, style: np.ndarray | None) -> tuple[int, int, int]:
+    image = style if content is None else content
+    assert image is not None  # `prepare_problem` has seen to it
+    return image.shape[0], image.shape[1], 3
 
 
 def _white_noise(key: jax.Array, shape: tuple[int, int, int], gray: bool) -> jax.Array:

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from nst_jax.engine.problem import Problem
-from nst_jax.engine.pyramid import numbered, scale_at, work_done
+from nst_jax.engine.pyramid import Scale, numbered, scale_at, work_done
 from nst_jax.engine.results import (
     History,
     SweepCallback,
@@ -49,11 +48,13 @@ class Monitor:
 
     def __init__(
         self,
-        problem: Problem,
         lanes: tuple[int, ...],
+        scales: Sequence[Scale],
+        finish: Callable[[int, np.ndarray], np.ndarray],
         *,
         together: int = 1,
         done: int = 0,
+        total: int = 1,
         callback: SweepCallback | None = None,
         report_every: int = 10,
         must_be_finite: bool = False,
@@ -63,10 +64,12 @@ class Monitor:
         """Begin, or go on with lanes that were interrupted.
 
         Args:
-            problem: that the lanes are of.
             lanes: their numbers.
+            scales: that they go through.
+            finish: a lane and an image (h, w, 3) that it has come to → what is shown of that.
             together: how many lanes run in this round, over all processes.
             done: how many were finished before.
+            total: how many lanes the problem has.
             callback: told of every step.
             report_every: steps between entries of the histories.
             must_be_finite: whether an initial image without a finite loss is an error.
@@ -74,11 +77,11 @@ class Monitor:
             seconds: spent on these lanes so far.
         """
         self.stopped, self.watch = False, Stopwatch(seconds)
-        self._problem, self._lanes, self._callback = problem, lanes, callback
-        self._together, self._done = together, done
+        self._lanes, self._scales, self._finish, self._callback = lanes, scales, finish, callback
+        self._together, self._done, self._total = together, done, total
         self._report_every, self._must_be_finite = report_every, must_be_finite
         self._before = histories or [[] for _ in lanes]
-        self._firsts = {steps.start for _, steps in numbered(problem.scales)}
+        self._firsts = {steps.start for _, steps in numbered(scales)}
         self._entries: list[tuple[int, Losses]] = []
         self._last: tuple[int, Losses] | None = None
 
@@ -112,25 +115,24 @@ class Monitor:
     def _progress(
         self, step: int, losses: Losses, images: Callable[[], np.ndarray] | None
     ) -> SweepProgress:
-        scales = self._problem.scales
         return SweepProgress(
             lanes=self._lanes,
             together=self._together,
             done=self._done,
-            total=len(self._problem.settings),
+            total=self._total,
             step=step,
-            steps=self._problem.settings[0].steps,
+            steps=sum(scale.steps for scale in self._scales),
             losses=losses,
             seconds=self.watch.seconds(),
-            size=scale_at(scales, step).size,
-            work=work_done(scales, step),
+            size=scale_at(self._scales, step).size,
+            work=work_done(self._scales, step),
             images=None if images is None else self._finished(images()),
         )
 
     def _finished(self, images: np.ndarray) -> np.ndarray:
         """Of the lanes of the round, without those that only fill it up."""
         pairs = zip(self._lanes, images, strict=False)
-        return np.stack([self._problem.finish(lane, image) for lane, image in pairs])
+        return np.stack([self._finish(lane, image) for lane, image in pairs])
 
     def _is_kept(self, step: int) -> bool:
         """Whether a step has an entry in the history, though it may not be the last."""

@@ -11,10 +11,10 @@ import jax
 import numpy as np
 
 from nst_jax.architecture import smallest_side
-from nst_jax.engine.initial_images import InitialImages, output_shape
+from nst_jax.engine.initial_images import InitialImages
 from nst_jax.engine.program import Program, make_program
-from nst_jax.engine.pyramid import Scale, image_at, schedule, style_images_at
-from nst_jax.engine.regions import Regions, read_regions
+from nst_jax.engine.pyramid import MIN_SIDE, Scale, image_at, schedule
+from nst_jax.engine.regions import Regions, describe_regions, read_regions
 from nst_jax.engine.style_images import (
     ImageLike,
     StyleImage,
@@ -58,14 +58,16 @@ class Problem:
         settings: of each lane.
         originals: (H, W, 3), the content image of each in its own colors, or None. Lanes may share
             an array.
-        initial_images: of each: the content image and the style images as the losses see them, the
-            regions, and with what a scale begins.
+        style_images: of each, as the losses see them. Lanes may share their arrays.
+        initial_images: of each: the content image as the losses see it, the regions, and with what
+            a scale begins.
         weights: of the network, normalized where the settings say so.
         program: what is compiled.
     """
 
     settings: tuple[Settings, ...]
     originals: tuple[np.ndarray | None, ...]
+    style_images: tuple[tuple[StyleImage, ...], ...]
     initial_images: tuple[InitialImages, ...]
     weights: Weights
     program: Program
@@ -74,39 +76,53 @@ class Problem:
     @cached_property
     def shape(self) -> tuple[int, int, int]:
         """(H, W, 3) of the generated images."""
-        return _output_shape(self.initial_images[0])
+        return self.initial_images[0].shape
 
     @cached_property
     def scales(self) -> tuple[Scale, ...]:
         """That the lanes go through, all together; the full size is the last."""
-        return schedule(self.settings[0], self.shape)
+        first = self.settings[0]
+        return schedule(self.shape, scales=first.scales, steps=first.steps)
 
     @property
     def regions(self) -> tuple[Regions | None, ...]:
         """The regions of each lane, as many in all, or None in all. Lanes may share one."""
         return tuple(each.regions for each in self.initial_images)
 
+    def describe(self) -> list[str]:
+        """What a user should know of scales and regions, where there are any; a line each."""
+        settings, scales, lines = self.settings[0], self.scales, []
+        if settings.scales > 1:
+            sizes = ", ".join(f"{scale.steps} steps at {scale.size} px" for scale in scales)
+            left_out = settings.scales - len(scales)
+            why = f"; {left_out} left out, for less than {MIN_SIDE} px or want of steps"
+            lines = [f"scales: {sizes}" + (why if left_out else "")]
+        for regions in filter(None, dict.fromkeys(self.regions)):
+            lines += describe_regions(regions, self.program.architecture, settings.style_layers)
+        return lines
+
     def targets(self, lane: int, scale: Scale) -> Targets:
         """What a lane is compared with at a scale, on the host.
 
         Computed once for each content image, and for each mixture of style images.
         """
-        seen, regions = self.initial_images[lane], self.regions[lane]
-        network = self.program, self.weights.params
-        shares = self.settings[lane].style_shares(len(seen.style_images))
-        mixture = (*shares.items(), *(tuple(map(id, each.scaled)) for each in seen.style_images))
+        content_image, style_images = self.initial_images[lane].content, self.style_images[lane]
+        network, regions = (self.program, self.weights.params), self.regions[lane]
+        shares = self.settings[lane].style_shares(len(style_images))
+        mixture = (*shares.items(), *(tuple(map(id, each.scaled)) for each in style_images))
 
         def compute_content() -> Any:
-            return jax.device_get(content_targets(*network, image_at(scale, seen.content)))
+            seen = None if content_image is None else image_at(scale, content_image)
+            return jax.device_get(content_targets(*network, seen))
 
         def compute_style() -> Any:
-            pictures = style_images_at(scale, seen.style_images)
+            pictures = [[image_at(scale, one) for one in each.scaled] for each in style_images]
             if regions is None:
                 return Targets({}, jax.device_get(style_targets(*network, pictures, shares)))
-            here, is_free = regions.at(scale.shape), seen.content is None
+            here, is_free = regions.at(scale.shape), content_image is None
             return jax.device_get(guided_targets(*network, pictures, here, is_free))
 
-        content = self._once((scale, id(seen.content)), compute_content)
+        content = self._once((scale, id(content_image)), compute_content)
         style: Targets = self._once((scale, id(regions), mixture), compute_style)
         return style._replace(content=content)
 
@@ -160,17 +176,22 @@ def prepare_problem(
     originals = tuple(
         once(_identity(each), partial(read_image, "content", each, first.size)) for each in contents
     )
-    lanes = []
+    lanes, seen_styles = [], []
     for one, original, one_style in zip(settings, originals, styles, strict=True):
         given = reader.read(one_style, one.style_scale)
         _check_sizes(first, [original, *(image for each in given for image in each.scaled)])
         seen, style_images = _as_seen(one, original, given, once)
         file = None if one.init in INITS else once(one.init, partial(load_image, one.init))
-        lanes.append(InitialImages(one, seen, style_images, None, file))
+        seen_styles.append(style_images)
+        first_style = style_images[0].image if style_images else None
+        lanes.append(InitialImages(one, seen, first_style, None, file))
     _check_shapes(lanes)
-    lanes = [each._replace(regions=_regions_of(each, once)) for each in lanes]
+    lanes = [
+        lane._replace(regions=_regions_of(lane, style_images, once))
+        for lane, style_images in zip(lanes, seen_styles, strict=True)
+    ]
     _check_region_counts(lanes)
-    return Problem(settings, originals, tuple(lanes), weights, program)
+    return Problem(settings, originals, tuple(seen_styles), tuple(lanes), weights, program)
 
 
 def choose_weights(settings: Settings, weights: Weights | None) -> Weights:
@@ -213,17 +234,13 @@ def _as_seen(
     )
 
 
-def _regions_of(lane: InitialImages, once: _Once) -> Regions | None:
+def _regions_of(
+    lane: InitialImages, style_images: Sequence[StyleImage], once: _Once
+) -> Regions | None:
     """The regions of a lane; what several lanes share is read once."""
-    one, style_images = lane.settings, lane.style_images
-    shown = tuple(id(each.image) for each in style_images)
-    key = (one.content_mask, one.style_mask, one.region_styles, shown)
-    return once(key, lambda: read_regions(one, _output_shape(lane), style_images))
-
-
-def _output_shape(lane: InitialImages) -> tuple[int, int, int]:
-    first_style = lane.style_images[0].image if lane.style_images else None
-    return output_shape(lane.content, first_style)
+    one, shapes = lane.settings, tuple(each.image.shape for each in style_images)
+    named = (one.content_mask, one.style_mask, one.region_styles, lane.shape, shapes)
+    return once(named, lambda: read_regions(*named))
 
 
 def _identity(image: Any) -> Any:
@@ -278,7 +295,7 @@ def _check_sizes(settings: Settings, images: Iterable[np.ndarray | None]) -> Non
 
 
 def _check_shapes(lanes: Sequence[InitialImages]) -> None:
-    shapes = {_output_shape(lane) for lane in lanes}
+    shapes = {lane.shape for lane in lanes}
     if len(shapes) > 1:
         shown = " and ".join(f"{width}×{height}" for height, width, _ in sorted(shapes))
         raise ImageError(

@@ -5,12 +5,13 @@ another ratio or another image of the same size needs no compilation.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 
@@ -301,6 +302,26 @@ def lane_axes(program: Program) -> Any:
     """
     axes: Any = Carry._make([0] * len(Carry._fields))
     return axes._replace(optimizer=program.make_optimizer().lane_axes)
+
+
+def take_lanes(carry: Carry, axes: Carry, lanes: Sequence[int]) -> Carry:
+    """The carry of some lanes, in the order given; of arrays on the host with an axis of lanes.
+
+    The first ones, in their order, are not copied.
+    """
+    index: Any = np.asarray(lanes)
+    if np.array_equal(index, np.arange(len(index))):
+        index = slice(len(index))
+    return map_lanes(lambda leaf: leaf[index], carry, axes)
+
+
+def map_lanes(change: Callable[[Any], Any], carry: Carry, axes: Carry) -> Carry:
+    """Change every leaf that has, or is to have, an axis of lanes; what lanes share stays."""
+
+    def change_subtree(axis: int | None, subtree: Any) -> Any:
+        return subtree if axis is None else jax.tree.map(change, subtree)
+
+    return jax.tree.map(change_subtree, axes, carry, is_leaf=lambda axis: axis is None)
 
 
 class Compiled(NamedTuple):

@@ -9,9 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nst_jax.engine.style_images import StyleImage
 from nst_jax.images.resize import fit_size, resample, resize
-from nst_jax.settings.settings import Settings
 
 MIN_SIDE = 32  # px, the short side of the coarsest image; the network itself permits 16
 # What the scales get of the steps, the coarsest first, by the number of scales; only the
@@ -26,8 +24,6 @@ SHARES: dict[int, tuple[float, ...]] = {
     5: (1, 1, 1, 2, 9),
     6: (1, 1, 1, 1, 2, 9),
 }
-
-Image = np.ndarray | None
 
 
 class Scale(NamedTuple):
@@ -49,25 +45,26 @@ class Scale(NamedTuple):
         return max(self.shape)
 
 
-def schedule(settings: Settings, shape: Sequence[int]) -> tuple[Scale, ...]:
-    """The scales of a run, the coarsest first; their steps add up to those of the settings.
+def schedule(shape: Sequence[int], *, scales: int, steps: int) -> tuple[Scale, ...]:
+    """The scales of a run, the coarsest first; their steps add up to `steps`.
 
     Those whose short side would be less than `MIN_SIDE`, or that would have no steps, are left
     out; never the full size.
 
     Args:
-        settings: `scales` and `steps`.
         shape: (H, W, …) of the image to be made.
+        scales: how many there are to be.
+        steps: of the whole run.
     """
     full = (shape[0], shape[1])
-    divisors = [2**halvings for halvings in reversed(range(settings.scales))]
+    divisors = [2**halvings for halvings in reversed(range(scales))]
     large = [d for d in divisors if d == 1 or min(_divided(full, d)) >= MIN_SIDE]
     shares = SHARES[len(large)]
-    steps = [int(settings.steps * share / sum(shares)) for share in shares[:-1]]
-    steps.append(settings.steps - sum(steps))
+    counts = [int(steps * share / sum(shares)) for share in shares[:-1]]
+    counts.append(steps - sum(counts))
     return tuple(
         Scale(_divided(full, divisor), count, divisor)
-        for divisor, count in zip(large, steps, strict=True)
+        for divisor, count in zip(large, counts, strict=True)
         if count or divisor == 1
     )
 
@@ -100,7 +97,7 @@ def work_done(scales: Sequence[Scale], step: int) -> float:
     return done / whole if whole else 1.0
 
 
-def image_at(scale: Scale, image: Image) -> Image:
+def image_at(scale: Scale, image: np.ndarray) -> np.ndarray:
     """An image of a scale, made from that of the full size.
 
     Content and style images get smaller by the same factor, so that strokes keep their size in the
@@ -108,17 +105,15 @@ def image_at(scale: Scale, image: Image) -> Image:
 
     Args:
         scale: which.
-        image: (H, W, 3) in [0, 1], or None.
+        image: (H, W, 3) in [0, 1].
 
     Returns:
-        (h, w, 3) in [0, 1], or None.
+        (h, w, 3) in [0, 1]; the image itself at the full size.
     """
-    return None if image is None else _shrunk(image, scale.divisor)
-
-
-def style_images_at(scale: Scale, style_images: Sequence[StyleImage]) -> list[list[np.ndarray]]:
-    """For each style image its sizes (h, w, 3) at this scale."""
-    return [[_shrunk(image, scale.divisor) for image in each.scaled] for each in style_images]
+    full, divisor = (image.shape[0], image.shape[1]), scale.divisor
+    while divisor > 1 and min(_divided(full, divisor)) < MIN_SIDE:
+        divisor //= 2
+    return image if divisor == 1 else resize(image, _divided(full, divisor))
 
 
 def enlarge(images: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -133,10 +128,3 @@ def enlarge(images: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 def _divided(shape: tuple[int, int], divisor: int) -> tuple[int, int]:
     """A shape with its long side divided, halves up, and the other side in proportion."""
     return fit_size(*shape, max(1, (2 * max(shape) + divisor) // (2 * divisor)))
-
-
-def _shrunk(image: np.ndarray, divisor: int) -> np.ndarray:
-    full = (image.shape[0], image.shape[1])
-    while divisor > 1 and min(_divided(full, divisor)) < MIN_SIDE:
-        divisor //= 2
-    return image if divisor == 1 else resize(image, _divided(full, divisor))

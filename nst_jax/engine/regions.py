@@ -11,12 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from nst_jax.engine.style_images import StyleImage
 from nst_jax.errors import ImageError, SettingsError
 from nst_jax.images import io, masks
 from nst_jax.images.resize import interpolate
 from nst_jax.losses import guidance
-from nst_jax.settings.settings import Settings
 
 WORTH = 0.05  # per cent of the pixels: of gaps and overlaps, what is worth telling
 
@@ -59,48 +57,56 @@ class _Picture:
 
 
 def read_regions(
-    settings: Settings, shape: Sequence[int], style_images: Sequence[StyleImage]
+    content_mask: Sequence[str],
+    style_mask: Sequence[str],
+    region_styles: Sequence[int] | None,
+    shape: Sequence[int],
+    style_shapes: Sequence[Sequence[int]],
 ) -> Regions | None:
-    """Read the masks that the settings name; None where they name none.
+    """Read masks; None where none is named.
 
     Args:
-        settings: content_mask, style_mask and region_styles.
+        content_mask: files, one for each region, or one in which each has a color.
+        style_mask: files, or "none" for the whole; one for each region, or none at all.
+        region_styles: number of each region's style image, from 1, or 0 for none; None: 1, 2, ….
         shape: (H, W, …) of the generated image.
-        style_images: those that were given.
+        style_shapes: (H', W', …) of each style image.
 
     Raises:
         ImageError: a mask cannot be read, has another aspect than its image, is empty, or is
             colored where it may not be.
-        SettingsError: there are not as many regions, style masks or paintings as the others want.
+        SettingsError: there are not as many regions, style masks or style images as the others
+            want.
     """
-    if not settings.content_mask:
+    if not content_mask:
         return None
-    files = settings.content_mask
-    given = [_read(file) for file in files]
-    if len(files) > 1:
-        _refuse_colors(files, given)
-    whole = [_fitted(file, each.masks, shape) for file, each in zip(files, given, strict=True)]
+    given = [_read(file) for file in content_mask]
+    if len(content_mask) > 1:
+        _refuse_colors(content_mask, given)
+    pairs = zip(content_mask, given, strict=True)
+    whole = [_fitted(file, each.masks, shape) for file, each in pairs]
     parts = np.concatenate(whole)
-    chosen = _choose_styles(settings, len(parts), len(style_images))
-    style_masks = _read_style_masks(settings.style_mask, given[0].colors, chosen, style_images)
-    facts = (_describe(files, given[0].colors, parts), *_idle(chosen, len(style_images)))
+    chosen = _choose_styles(region_styles, len(parts), len(style_shapes))
+    style_masks = _read_style_masks(style_mask, given[0].colors, chosen, style_shapes)
+    facts = (_describe(content_mask, given[0].colors, parts), *_idle(chosen, len(style_shapes)))
     return Regions(masks.share_out(parts), chosen, style_masks, facts)
 
 
-def restore(regions: Regions | None, image: np.ndarray, content: np.ndarray | None) -> np.ndarray:
+def restore(regions: Regions, image: np.ndarray, content: np.ndarray) -> np.ndarray:
     """Give an image the content image's pixels where no style goes: they do not change from there.
 
     Args:
-        regions: at this size; None leaves the image as it is.
+        regions: at this size.
         image: (H, W, 3), with which a run or a scale is to begin.
-        content: (H, W, 3); None leaves the image as it is.
+        content: (H, W, 3).
+
+    Returns:
+        (H, W, 3), float32.
     """
-    if regions is None or content is None:
-        return image
     return np.where(regions.free, image, content).astype(np.float32)
 
 
-def describe(regions: Regions, architecture: str, layers: Sequence[str]) -> list[str]:
+def describe_regions(regions: Regions, architecture: str, layers: Sequence[str]) -> list[str]:
     """What a user should know, a line each: shares, gaps, overlaps, and regions that are small.
 
     Args:
@@ -159,9 +165,8 @@ def _fitted(file: str, parts: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     return fitted
 
 
-def _choose_styles(settings: Settings, count: int, given: int) -> tuple[int | None, ...]:
+def _choose_styles(numbers: Sequence[int] | None, count: int, given: int) -> tuple[int | None, ...]:
     """The number of each region's style image, from 0, or None."""
-    numbers = settings.region_styles
     if numbers is None:
         if count != given:
             raise SettingsError(
@@ -185,7 +190,7 @@ def _read_style_masks(
     files: Sequence[str],
     colors: np.ndarray | None,
     chosen: Sequence[int | None],
-    style_images: Sequence[StyleImage],
+    style_shapes: Sequence[Sequence[int]],
 ) -> tuple[np.ndarray | None, ...]:
     """The part of its style image that each region takes, or None for the whole."""
     if not files:
@@ -202,7 +207,7 @@ def _read_style_masks(
             found.append(None)
             continue
         part = _part_of(file, read[file], None if colors is None else colors[region])
-        found.append(_fitted(file, part[None], style_images[number].image.shape)[0])
+        found.append(_fitted(file, part[None], style_shapes[number])[0])
     return tuple(found)
 
 

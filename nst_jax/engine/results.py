@@ -90,6 +90,11 @@ Callback = Callable[[Progress], object]
 SweepCallback = Callable[[SweepProgress], object]
 
 
+def told_of_first_lane(callback: Callback) -> SweepCallback:
+    """A sweep's callback that tells a single run's of the first lane."""
+    return lambda progress: callback(progress.of_first_lane)
+
+
 @dataclasses.dataclass(frozen=True)
 class Result:
     """The outcome of a run.

@@ -13,20 +13,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from nst_jax.engine import device_memory, distributed
+from nst_jax.engine.checkpoint import Checkpoint
 from nst_jax.engine.executors import (
+    Arguments,
     BatchedExecutor,
     Executor,
     SingleExecutor,
     Step,
     even_share,
     plan_lanes,
-    take_lanes,
 )
 from nst_jax.engine.monitor import Monitor
 from nst_jax.engine.problem import Problem
-from nst_jax.engine.program import Carry, lane_axes, prepare_parameters, start
+from nst_jax.engine.program import Carry, lane_axes, prepare_parameters, start, take_lanes
 from nst_jax.engine.pyramid import Scale, enlarge, numbered
-from nst_jax.engine.results import History, Result, SweepCallback, losses_of_lane
+from nst_jax.engine.results import Result, SweepCallback, losses_of_lane
 from nst_jax.errors import SettingsError
 from nst_jax.losses.terms import Losses
 
@@ -52,6 +53,9 @@ class RunOptions:
         within_memory: whether lanes that need more are refused.
         must_be_finite: whether an initial image without a finite loss is an error; else its lane
             keeps that image, and its losses say so.
+        stop: number of the last step to be evaluated, as where a recorded run was interrupted; None
+            goes to the end.
+        resumable: whether a round that ends early leaves a checkpoint.
 
     Raises:
         SettingsError: an interval or a number of lanes is less than 1.
@@ -64,6 +68,8 @@ class RunOptions:
     memory: int | None = None
     within_memory: bool = True
     must_be_finite: bool = False
+    stop: int | None = None
+    resumable: bool = True
 
     def __post_init__(self):
         check_intervals(
@@ -71,24 +77,6 @@ class RunOptions:
             save_every=self.save_every,
             lanes_at_once=self.lanes_at_once,
         )
-
-
-class Checkpoint(NamedTuple):
-    """Lanes in the middle of their run, as they can go on from.
-
-    Attributes:
-        lanes: their numbers.
-        step: the next.
-        carry: on the host, with these lanes only along an axis; of the scale of the step before.
-        histories: of each so far.
-        seconds: spent so far.
-    """
-
-    lanes: tuple[int, ...]
-    step: int
-    carry: Carry
-    histories: list[History]
-    seconds: float
 
 
 class Round(NamedTuple):
@@ -121,6 +109,11 @@ class Runner:
         """Find out how many lanes fit at once, by compiling the step at full size.
 
         A single lane that may need any memory is compiled when its first scale begins.
+
+        Every compiled program sums its floats in an order of its own: one of n lanes rounds
+        otherwise than one of a single image, and after some steps of L-BFGS the pictures differ
+        visibly. But no lane depends, in any bit, on what the others hold (measured on CPU): among
+        n − 1 copies of itself a lane comes out as among n − 1 others.
 
         Args:
             problem: the lanes. In a run of several processes all must give the same.
@@ -189,8 +182,8 @@ class Runner:
 
     def _executor_of(self, lanes: int) -> Executor:
         if lanes == 1:
-            return SingleExecutor(self._problem, self._params)
-        return BatchedExecutor(self._problem, self._params, lanes, self._devices)
+            return SingleExecutor(self._problem.program, self._params)
+        return BatchedExecutor(self._problem.program, self._params, lanes, self._devices)
 
     def _bytes_needed_for(self, lanes: int) -> int:
         """What so many lanes need on each device at the full size, by XLA's account."""
@@ -201,11 +194,14 @@ class Runner:
         """Compiled once."""
         key = executor.lanes, scale
         if key not in self._compiled:
-            self._problem.targets(0, scale)  # known from now on: that is not compiling the step
+            one_lane = self._arguments_of(0, scale)  # computing its targets is not compiling
             began = time.perf_counter()
-            self._compiled[key] = executor.compile(scale)
+            self._compiled[key] = executor.compile(scale.shape, one_lane)
             self._compile_seconds += time.perf_counter() - began
         return self._compiled[key]
+
+    def _arguments_of(self, lane: int, scale: Scale) -> Arguments:
+        return self._problem.targets(lane, scale), self._problem.loss_weights(lane)
 
     def _run_round(self, numbers: tuple[int, ...]) -> Round:
         """Run one round, and gather what all processes have made of it."""
@@ -228,7 +224,8 @@ class Runner:
         carry, evaluations, step = self._take_steps(lanes, monitor)
         finished = evaluations == self._problem.settings[0].steps + 1
         kept = None
-        if not finished and jax.process_count() == 1:  # before the average's step takes the carry
+        if not finished and self._options.resumable and jax.process_count() == 1:
+            # Before the average's step takes the carry.
             stored = self.executor.store(carry)
             kept = take_lanes(stored, lane_axes(self._problem.program), range(len(lanes)))
         with monitor.watch:
@@ -268,10 +265,12 @@ class Runner:
             histories = [resumed.histories[position] for position in positions]
             before = {"histories": histories, "seconds": resumed.seconds}
         return Monitor(
-            self._problem,
             lanes,
+            self._problem.scales,
+            self._problem.finish,
             together=together,
             done=self._done,
+            total=len(self._problem.settings),
             callback=options.callback,
             report_every=options.report_every,
             must_be_finite=options.must_be_finite,
@@ -285,7 +284,8 @@ class Runner:
             The last carry, the number of the step after the last one taken, and the step of the
             scale where it ended.
         """
-        executor, problem = self.executor, self._problem
+        executor, problem, options = self.executor, self._problem, self._options
+        end = (problem.settings[0].steps if options.stop is None else options.stop) + 1
         filled = lanes + lanes[:1] * (executor.lanes - len(lanes))
         following = self._resumed.step if self._resumed else 0
         carry = self._begin(filled)
@@ -299,11 +299,12 @@ class Runner:
                 continue
             if numbers.start and numbers.start == following:
                 carry = self._restart_at_next_scale(carry, filled, scale)
-            step = executor.step(self._step_at(scale, executor), filled, scale)
+            arguments = [self._arguments_of(lane, scale) for lane in filled]
+            step = executor.step(self._step_at(scale, executor), arguments)
             with monitor.watch:
-                going_on = range(following, numbers.stop)
-                carry, following = iterate(step, carry, going_on, report, self._options.save_every)
-            if monitor.stopped:
+                going_on = range(following, min(numbers.stop, end))
+                carry, following = iterate(step, carry, going_on, report, options.save_every)
+            if monitor.stopped or following == end:
                 break
         return carry, following, step
 

@@ -3,16 +3,15 @@
 Every function takes an image that is loaded. Errors carry no path: `io.load_image` adds it.
 """
 
-import functools
 import io
 import sys
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageCms
 from PIL.ImageFile import ImageFile
 
 from nst_jax.errors import ImageError
+from nst_jax.images.srgb_profile import srgb_profile
 
 DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})  # one gray channel
 GRAY_MODES = frozenset({"1", "L", "LA", "La"})
@@ -26,16 +25,6 @@ OTHER_ORDER = {
     for mode in ("RGB", "RGBX", "RGBA")
     for order, other in ("BL", "LB", "NB" if sys.byteorder == "little" else "NL")
 }
-
-
-@functools.cache
-def srgb_profile() -> bytes:
-    """The ICC profile of sRGB that images are saved with, the same bytes every time.
-
-    Version 2, which every program that manages colors reads; made of the primaries in HP's profile
-    of 1998 and 1024 points of the curve in IEC 61966-2-1.
-    """
-    return Path(__file__).with_name("srgb.icc").read_bytes()
 
 
 def simplify(image: Image.Image) -> Image.Image:

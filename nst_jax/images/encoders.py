@@ -17,7 +17,7 @@ from PIL import Image
 
 from nst_jax.errors import ImageError, SettingsError
 from nst_jax.images import exif
-from nst_jax.images.color_management import srgb_profile
+from nst_jax.images.srgb_profile import srgb_profile
 
 Text = Mapping[str, str]
 

@@ -19,13 +19,15 @@ give the paper's Figure 3. `authors` is their code of 2017; its ratio r is r/(2C
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from nst_jax.network.gram import gram_matrix, guided_gram_matrix
-from nst_jax.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from nst_jax.settings.settings import Settings
 
 CONVENTIONS = ("paper", "authors", "equations")
 
@@ -78,7 +80,7 @@ class LossWeights(NamedTuple):
     tv_l1: jax.Array | float = 0.0
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "LossWeights":
+    def from_settings(cls, settings: "Settings") -> "LossWeights":
         """Those that settings ask for, float32 scalars; β is 1."""
         return cls(
             content=jnp.float32(settings.content_weight),

@@ -9,15 +9,15 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from nst_jax.engine.checkpoint import load_checkpoint, save_checkpoint
-from nst_jax.engine.problem import Problem
+from nst_jax.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from nst_jax.engine.program import Program
+from nst_jax.engine.pyramid import Scale
 from nst_jax.engine.results import Result, why_not_finite
-from nst_jax.engine.runner import Checkpoint, Round
 from nst_jax.errors import ImageError, SettingsError
 from nst_jax.files import write_bytes
 from nst_jax.images import io
@@ -144,14 +144,14 @@ class SweepFolder:
                 with contextlib.suppress(OSError):  # it is not empty
                     self.path.rmdir()
 
-    def add(self, finished: Round, lanes: list[Lane]) -> list[Path]:
+    def add(self, finished: Mapping[int, Result], lanes: list[Lane]) -> list[Path]:
         """Write the pictures and records of a round; return the pictures' paths.
 
         Args:
             finished: the round; its numbers count `lanes`.
             lanes: from `resume`.
         """
-        done = [(lanes[number], result) for number, result in finished.results.items()]
+        done = [(lanes[number], result) for number, result in finished.items()]
         records = {lane.name: self._make_record(lane, result) for lane, result in done}
         is_first = not self._records
         # Not complete until the pictures are there: if the disk is full, they are done again.
@@ -182,12 +182,14 @@ class SweepFolder:
         keys = [self.keys[lanes[number].name] for number in checkpoint.lanes]
         save_checkpoint(self.path / UNFINISHED, checkpoint, keys)
 
-    def load_unfinished(self, lanes: list[Lane], problem: Problem) -> Checkpoint | None:
+    def load_unfinished(
+        self, lanes: list[Lane], program: Program, scales: Sequence[Scale]
+    ) -> Checkpoint | None:
         """What `keep_unfinished` wrote, of these lanes; None where it is of no use."""
         if self.overwriting:
             return None
         numbers = {self.keys[lane.name]: number for number, lane in enumerate(lanes)}
-        return load_checkpoint(self.path / UNFINISHED, problem.program, problem.scales, numbers)
+        return load_checkpoint(self.path / UNFINISHED, program, scales, numbers)
 
     def forget_unfinished(self) -> None:
         """Remove what `keep_unfinished` wrote."""

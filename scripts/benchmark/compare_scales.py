@@ -50,7 +50,9 @@ def main() -> None:
     print("1/4, 1/2, all the steps of the full size alone: " + ", ".join(shown))
     for shares in options.shares:
         problem = of_equal_work(alone, tuple(map(float, shares.split(","))))
-        if len(schedule(problem.settings, problem.content.shape)) < problem.settings.scales:
+        wanted = problem.settings
+        possible = schedule(problem.content.shape, scales=wanted.scales, steps=wanted.steps)
+        if len(possible) < wanted.scales:
             print(f"{shares}: too small or too few steps")
             continue
         curve = run_and_print(problem)

@@ -128,7 +128,7 @@ class Raise:
     ],
 )
 def test_what_the_machine_lacks_is_one_line_and_code_1(folder, monkeypatch, error, words):
-    monkeypatch.setattr(picture, "run_again", Raise(error))
+    monkeypatch.setattr(picture, "Runner", Raise(error))
     before = listing()
     code, out, err = nst(*STYLIZE)
     assert code == 1 and out == "" and listing() == before
@@ -137,13 +137,13 @@ def test_what_the_machine_lacks_is_one_line_and_code_1(folder, monkeypatch, erro
 
 
 def test_a_bug_keeps_its_traceback(folder, monkeypatch):
-    monkeypatch.setattr(picture, "run_again", Raise(RuntimeError("a bug")))
+    monkeypatch.setattr(picture, "Runner", Raise(RuntimeError("a bug")))
     with pytest.raises(RuntimeError, match="a bug"):
         nst(*STYLIZE)
 
 
 def test_interrupted_before_there_is_an_image(folder, monkeypatch):
-    monkeypatch.setattr(picture, "run_again", Raise(KeyboardInterrupt()))
+    monkeypatch.setattr(picture, "Runner", Raise(KeyboardInterrupt()))
     before = listing()
     code, out, err = nst(*STYLIZE)
     assert code == 130 and out == "" and listing() == before

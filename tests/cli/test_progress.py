@@ -9,16 +9,11 @@ import sys
 import numpy as np
 import pytest
 
+from nst_jax.cli import interruption as interruption_module
 from nst_jax.cli import progress
-from nst_jax.cli.progress import (
-    Interruption,
-    LanesBar,
-    StepsBar,
-    accept_any_text,
-    answer,
-    make_bar,
-    say,
-)
+from nst_jax.cli.interruption import Interruption
+from nst_jax.cli.messages import accept_any_text, answer, say
+from nst_jax.cli.progress import LanesBar, StepsBar, make_bar
 from nst_jax.engine.results import Progress, SweepProgress
 from nst_jax.losses.terms import Losses
 
@@ -202,7 +197,7 @@ def test_ctrl_c_again_ends_at_once(interruption, monkeypatch):
     with pytest.raises(KeyboardInterrupt), interruption:
         interruption.stoppable = True
         press()
-        monkeypatch.setattr(progress, "SAME_PRESS", 0.0)
+        monkeypatch.setattr(interruption_module, "SAME_PRESS", 0.0)
         press()
 
 
@@ -219,7 +214,7 @@ def test_ctrl_c_in_the_middle_of_a_line(interruption, monkeypatch):
     def fail(_):
         raise RuntimeError("reentrant call inside <_io.BufferedWriter name='<stderr>'>")
 
-    monkeypatch.setattr(progress, "say", fail)
+    monkeypatch.setattr(interruption_module, "say", fail)
     with interruption:
         interruption.stoppable = True
         press()

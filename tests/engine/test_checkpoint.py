@@ -13,10 +13,9 @@ from safetensors.numpy import load_file, save_file
 import nst_jax
 from nst_jax import Settings
 from nst_jax.engine import checkpoint
-from nst_jax.engine.checkpoint import METADATA, load_checkpoint, save_checkpoint
+from nst_jax.engine.checkpoint import METADATA, Checkpoint, load_checkpoint, save_checkpoint
 from nst_jax.engine.program import lane_axes, make_program, start
 from nst_jax.engine.pyramid import Scale
-from nst_jax.engine.runner import Checkpoint
 from nst_jax.losses.terms import Losses
 
 SHAPE = (6, 8, 3)

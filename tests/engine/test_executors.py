@@ -13,9 +13,8 @@ from nst_jax.engine.executors import (
     jitted_lanes,
     plan_lanes,
     shape_of_lanes,
-    take_lanes,
 )
-from nst_jax.engine.program import jitted, lane_axes, make_program
+from nst_jax.engine.program import jitted, lane_axes, make_program, take_lanes
 from nst_jax.engine.targets import compute_targets
 from nst_jax.losses.terms import LossWeights
 

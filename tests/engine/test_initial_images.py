@@ -7,7 +7,6 @@ from nst_jax import Settings
 from nst_jax.engine.initial_images import InitialImages
 from nst_jax.engine.pyramid import Scale
 from nst_jax.engine.regions import Regions
-from nst_jax.engine.style_images import StyleImage
 from nst_jax.images.resize import resample, resize
 
 COARSE, FULL = Scale((32, 48), 5, 2), Scale((64, 96), 5, 1)
@@ -17,9 +16,7 @@ SAME = 1e-6  # float32, of numbers up to 1
 @pytest.fixture
 def starts(photograph, painting):
     def make(regions=None, **settings):
-        return InitialImages(
-            Settings(**settings), photograph, [StyleImage(painting, (painting,))], regions
-        )
+        return InitialImages(Settings(**settings), photograph, painting, regions)
 
     return make
 

@@ -255,9 +255,8 @@ def test_colours_are_lanes(together, normalized, photograph, painting):
 
 def test_lanes_of_the_same_colours_share_their_images(normalized, photograph, painting):
     problem = prepare_problem(photograph, painting, [*COLORS, *COLORS], normalized)
-    lanes = problem.initial_images
-    assert len({id(lane.content) for lane in lanes}) == 2
-    assert len({id(lane.style_images[0].image) for lane in lanes}) == 4
+    assert len({id(lane.content) for lane in problem.initial_images}) == 2
+    assert len({id(lane[0].image) for lane in problem.style_images}) == 4
     assert all(image is photograph for image in problem.originals)
 
 

@@ -55,7 +55,9 @@ def paintings(painting):
 
 
 def of(settings, paintings):
-    return regions.read_regions(settings, (64, 96), paintings)
+    shapes = [each.image.shape for each in paintings]
+    named = settings.content_mask, settings.style_mask, settings.region_styles
+    return regions.read_regions(*named, (64, 96), shapes)
 
 
 def with_masks(*content, **fields):
@@ -163,8 +165,8 @@ def test_wrong_counts(paintings, case):
 def test_small_regions_are_told(paintings):
     settings = with_masks("third.png", "left.png", style_mask=("part.png", "none"))
     got = of(settings, paintings)
-    assert regions.describe(got, "vgg16", LAYERS) == [*got.facts]
-    lines = regions.describe(got, "vgg16", ("conv1_1", "conv4_1", "conv5_1"))
+    assert regions.describe_regions(got, "vgg16", LAYERS) == [*got.facts]
+    lines = regions.describe_regions(got, "vgg16", ("conv1_1", "conv4_1", "conv5_1"))
     assert lines[1:] == [
         "region 1 has no room for the receptive field of conv4_1 (60 px), conv5_1 (132 px): style "
         "crosses its edge there",

@@ -10,7 +10,7 @@ import reference
 from nst_jax import Settings, stylize
 from nst_jax.engine.initial_images import initial_image
 from nst_jax.engine.program import make_program
-from nst_jax.engine.pyramid import image_at, schedule, style_images_at
+from nst_jax.engine.pyramid import image_at, schedule
 from nst_jax.engine.style_images import StyleImageReader, list_style_images
 from nst_jax.engine.targets import compute_targets
 from nst_jax.images import io
@@ -39,8 +39,11 @@ def targets_of(normalized, photograph):
         program = make_program(settings, normalized)
         given = list_style_images(style)
         style_images = StyleImageReader(settings.size).read(given, settings.style_scale)
-        at = schedule(settings, photograph.shape)[scale]
-        pictures = image_at(at, photograph), style_images_at(at, style_images)
+        at = schedule(photograph.shape, scales=settings.scales, steps=settings.steps)[scale]
+        pictures = (
+            image_at(at, photograph),
+            [[image_at(at, one) for one in each.scaled] for each in style_images],
+        )
         shares = settings.style_shares(len(style_images))
         return compute_targets(program, normalized.params, *pictures, shares)
 

@@ -14,7 +14,6 @@ from reference import SAMPLES
 
 from nst_jax import ImageError, Settings, SettingsError
 from nst_jax.engine.results import Result
-from nst_jax.engine.runner import Round
 from nst_jax.images import io
 from nst_jax.images.encoders import PLAIN, SaveOptions
 from nst_jax.losses.terms import Losses
@@ -89,7 +88,7 @@ def finish(folder, overwrite=False, **results):
     """Do the lanes that are to be done; return their names."""
     lanes = folder.resume(overwrite)
     with folder.created():
-        folder.add(Round({n: make_result(lane, **results) for n, lane in enumerate(lanes)}), lanes)
+        folder.add({n: make_result(lane, **results) for n, lane in enumerate(lanes)}, lanes)
         folder.write_reports()
     return [lane.name for lane in lanes]
 
@@ -196,7 +195,7 @@ def test_files():
     lanes = folder.resume(False)
     with folder.created():
         # The numbers are those of the list, and a round need not have them all, nor in order.
-        paths = folder.add(Round({1: make_result(lanes[1]), 0: make_result(lanes[0])}), lanes)
+        paths = folder.add({1: make_result(lanes[1]), 0: make_result(lanes[0])}, lanes)
         assert sorted(paths) == [OUT / "ratio-1e-3.png", OUT / "ratio-1e-4.png"]
         assert folder.write_reports() == [OUT / "grid.png", OUT / "index.html"]
     assert sorted(os.listdir(OUT)) == (
@@ -256,7 +255,7 @@ def test_lane_that_came_to_nothing():
     lanes = folder.resume(False)
     results = {0: make_result(lanes[0]), 1: make_result(lanes[1], losses=INFINITE)}
     with folder.created():
-        assert folder.add(Round(results), lanes) == [OUT / "ratio-1e-4.png"]
+        assert folder.add(results, lanes) == [OUT / "ratio-1e-4.png"]
         folder.write_reports()
     assert not (OUT / "ratio-1e-3.png").exists()
     good, bad = read_sweep()["lanes"]
@@ -287,7 +286,7 @@ def test_sheet_and_page_of_a_part(captions):
     lanes = folder.resume(False)
     results = {0: make_result(lanes[0]), 1: make_result(lanes[1], completed=False)}
     with folder.created():
-        folder.add(Round(results), lanes)
+        folder.add(results, lanes)
         folder.write_reports()
     done, interrupted = read_sweep()["lanes"]
     assert (done["completed"], interrupted["completed"]) == (True, False)
@@ -350,7 +349,7 @@ def test_what_was_interrupted_stays_until_it_is_done_again(captions):
     folder = open_folder()
     lanes = folder.resume(False)
     with folder.created():
-        folder.add(Round({0: make_result(lanes[0])}), lanes)
+        folder.add({0: make_result(lanes[0])}, lanes)
         folder.write_reports()
     assert [lane["completed"] for lane in read_sweep()["lanes"]] == [True, False]
     assert captions == {"ratio-1e-3": "interrupted"}
@@ -393,7 +392,7 @@ def test_overwriting():
     assert [lane.name for lane in lanes] == ["ratio-1e-5", "ratio-1e-4", "ratio-1e-3"]
     with folder.created():
         assert len(list(OUT.glob("ratio*"))) == 3  # not before
-        folder.add(Round({0: make_result(lanes[0])}), lanes)
+        folder.add({0: make_result(lanes[0])}, lanes)
     assert [path.name for path in OUT.glob("ratio*")] == ["ratio-1e-5.png"]
     assert [lane["settings"]["steps"] for lane in read_sweep()["lanes"]] == [4]
     # Ended there, it goes on without --overwrite.
@@ -601,8 +600,8 @@ def test_full_disk_after_the_first_picture(monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(ImageError, match="No space"):
         patch.setattr(io, "save_image", fail_at_the_last)
         with folder.created():
-            folder.add(Round({0: make_result(lanes[0])}), lanes)
-            folder.add(Round({n: make_result(lanes[n]) for n in (1, 2)}), lanes)
+            folder.add({0: make_result(lanes[0])}, lanes)
+            folder.add({n: make_result(lanes[n]) for n in (1, 2)}, lanes)
     assert finish(open_folder((1e-5, 1e-4, 1e-3))) == ["ratio-1e-4", "ratio-1e-3"]
 
 

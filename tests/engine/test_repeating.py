@@ -5,7 +5,8 @@ import pytest
 
 from nst_jax import Settings, stylize, sweep
 from nst_jax.engine.problem import prepare_problem
-from nst_jax.records.reproduce import run_again
+from nst_jax.engine.results import told_of_first_lane
+from nst_jax.engine.runner import Runner, RunOptions
 
 LAYERS = {"content_layers": ("conv2_1",), "style_layers": ("conv1_1", "conv2_1")}
 SETTINGS = Settings(size=32, steps=5, lbfgs_memory=4, init="noise", **LAYERS)
@@ -21,7 +22,8 @@ def images(random):
 def repeat(images, settings, weights, callback, lanes=0, **options):
     copies = max(lanes, 1)
     problem = prepare_problem(*images, [settings] * copies, weights)
-    return run_again(problem, callback, **options)
+    options = RunOptions(told_of_first_lane(callback), lanes_at_once=copies, **options)
+    return next(Runner(problem, options).run()).results[0]
 
 
 def ignore(progress):

@@ -1,11 +1,7 @@
-"""What the commands say of a problem before it is run: network, scales, regions."""
+"""Which network a run will use, and whether it can be normalized."""
 
 import dataclasses
 
-from nst_jax.cli.progress import say
-from nst_jax.engine.problem import Problem
-from nst_jax.engine.pyramid import MIN_SIDE
-from nst_jax.engine.regions import describe
 from nst_jax.settings.settings import Settings
 from nst_jax.weights.parameters import Weights, cannot_normalize
 
@@ -30,20 +26,3 @@ def describe_network(weights: Weights, wanted: Settings) -> str:
     elif wanted.normalize:
         how = f"NOT normalized: {cannot_normalize(weights)}"
     return f"network: {weights.architecture}, weights {weights.name} ({weights.source}), {how}"
-
-
-def say_scales_and_regions(problem: Problem) -> None:
-    """Say which sizes the lanes go through, and how large their regions are, where there are any.
-
-    Of regions also what they leave out, and which are small.
-    """
-    settings, scales = problem.settings[0], problem.scales
-    if settings.scales > 1:
-        sizes = ", ".join(f"{scale.steps} steps at {scale.size} px" for scale in scales)
-        left_out = settings.scales - len(scales)
-        why = f"; {left_out} left out, for less than {MIN_SIDE} px or want of steps"
-        say(f"scales: {sizes}" + (why if left_out else ""))
-    for regions in dict.fromkeys(problem.regions):
-        if regions is not None:
-            for line in describe(regions, problem.program.architecture, settings.style_layers):
-                say(line)

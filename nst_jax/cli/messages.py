@@ -1,0 +1,33 @@
+"""What the command says: answers on standard output, all else on standard error."""
+
+import io
+import os
+import sys
+from typing import TextIO
+
+
+def say(message: str) -> None:
+    """Print one line for the user, on standard error."""
+    _print(message, sys.stderr)
+
+
+def answer(line: object) -> None:
+    """Print one line of what was asked for, on standard output."""
+    _print(line, sys.stdout)
+
+
+def _print(line: object, stream: TextIO) -> None:
+    try:
+        print(line, file=stream, flush=True)
+    except OSError as error:
+        # What is left in the buffer would fail again when Python exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if not isinstance(error, BrokenPipeError):  # of `| head`: the files are what matters
+            raise
+
+
+def accept_any_text() -> None:
+    """Let standard output carry every file name, and letters that its encoding lacks."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        unicode = sys.stdout.encoding.lower().startswith("utf")
+        sys.stdout.reconfigure(errors="surrogateescape" if unicode else "backslashreplace")
