@@ -35,10 +35,14 @@ LEARNING_RATES = {
 RATIO_FROM_NOISE, RATIO_FROM_IMAGE = 1e-4, 1e-5
 # By the same samples at 160 px, with normalized gradients: pictures and losses like those above.
 PULL_FROM_NOISE, PULL_FROM_IMAGE = 0.1, 0.01
+NO_STYLE = (None, "none")
 MAX_SIZE = 16384  # px; beyond it one float32 layer of 64 filters alone passes 64 GB
 PIXELS = whole(16, MAX_SIZE, "PX")
+STYLE_NUMBER = whole(0, 1000)
 REGION_STYLE = dataclasses.replace(
-    whole(0, 1000), read=lambda number: 0 if number == "none" else int(number)
+    STYLE_NUMBER,
+    read=lambda number: 0 if number == "none" else int(number),
+    canonical=lambda name, value: STYLE_NUMBER.canonical(name, 0 if value in NO_STYLE else value),
 )
 LAYER_WEIGHTS = dataclasses.replace(
     many(WEIGHT),
