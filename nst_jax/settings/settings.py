@@ -30,8 +30,8 @@ LEARNING_RATES = {
     "lbfgs": 1.0,  # the quasi-Newton step
     "adam": 0.02,  # of the range [0, 1]: five levels of 8 bits, in the first step
 }
-# By the pictures of the samples at 256 and 512 px (docs/paper.md, "Which ratio?"): from noise the content
-# must first appear and wants more weight; where it is there from the start, less keeps it.
+# By the pictures of the samples at 256 and 512 px (docs/paper.md, "Which ratio?"): from noise the
+# content must first appear and wants more weight; where it is there from the start, less keeps it.
 RATIO_FROM_NOISE, RATIO_FROM_IMAGE = 1e-4, 1e-5
 # By the same samples at 160 px, with normalized gradients: pictures and losses like those above.
 PULL_FROM_NOISE, PULL_FROM_IMAGE = 0.1, 0.01
