@@ -15,6 +15,10 @@ from PIL import Image
 import nst_jax
 from nst_jax.cli import main
 
+# Early layers, which compile sooner, at (24, 32) pixels: the tests of the commands share programs.
+LAYERS = ("--content-layers", "conv2_1", "--style-layers", "conv1_1,conv2_1")
+QUICK = ("--size", "32", "--lbfgs-memory", "5", *LAYERS)
+
 
 class Outcome(NamedTuple):
     """Exit code, standard output and standard error."""

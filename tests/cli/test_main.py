@@ -9,7 +9,7 @@ import sys
 import jax
 import numpy as np
 import pytest
-from command import draw, launch, listing, nst, refused
+from command import QUICK, draw, launch, listing, nst, refused
 from PIL import Image
 
 import nst_jax
@@ -17,7 +17,7 @@ from nst_jax.cli import main, picture
 
 COLUMNS, LINES = 80, 112  # of a terminal, and of two of its screens
 PATIENCE = 120  # seconds until a process of a few seconds counts as stuck
-STYLIZE = ("stylize", "photo.png", "painting.png", "--size", "32")
+STYLIZE = ("stylize", "photo.png", "painting.png", *QUICK)
 
 
 @pytest.fixture
@@ -219,7 +219,7 @@ def test_ctrl_c_at_a_coarse_scale(folder):
 @pytest.mark.slow
 def test_ctrl_c_while_compiling(folder):
     before = listing()
-    process = launch(*STYLIZE)
+    process = launch(*STYLIZE, JAX_ENABLE_COMPILATION_CACHE="false")  # else there is nothing to do
     lines_until(process, "compiling")
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)

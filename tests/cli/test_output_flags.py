@@ -6,16 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from command import draw, nst, picture, refused
+from command import QUICK, draw, nst, picture, refused
 from exif_maker import camera_exif
 from PIL import Image
 from png_reader import read_chunks, read_pixels
 
 HALF_LEVEL = 0.5  # of 255, from 16 bits to 8
 JPEG_LEVELS = 4  # of 255, on average
-SIZE = ("--size", 32, "--steps", 2, "--content-layers", "conv2_1", "--style-layers", "conv1_1")
-STYLIZE = ("stylize", "photo.jpg", "painting.png", *SIZE)
-SWEEP = ("sweep", "photo.jpg", "painting.png", *SIZE, "--ratios", "1e-4,1e-3", "-o", "out")
+STYLIZE = ("stylize", "photo.jpg", "painting.png", *QUICK, "--steps", 2)
+SWEEP = ("sweep", *STYLIZE[1:], "--ratios", "1e-4,1e-3", "-o", "out")
 PRINT = ("--bits", 16, "--dpi", 300, "--copy-exif")
 
 
@@ -110,8 +109,8 @@ def test_sweep():
 
 
 def test_reconstruct():
-    layers = ("--size", 32, "--steps", 1, "--layers", "conv1_1", "-o", "out")
-    assert nst("reconstruct", "content", "photo.jpg", *layers, "--bits", 16).code == 0
+    flags = ("--size", 32, "--lbfgs-memory", 5, "--layers", "conv1_1", "--steps", 1, "-o", "out")
+    assert nst("reconstruct", "content", "photo.jpg", *flags, "--bits", 16).code == 0
     (lane,) = read_json("out/sweep.json")["lanes"]
     assert lane["again"].endswith(" --bits 16")
     pixels, chunks = read_png(f"out/{lane['file']}")

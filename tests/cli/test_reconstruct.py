@@ -1,6 +1,5 @@
-"""`nst-jax reconstruct`: rows of the paper's Figure 1."""
+"""`nst-jax reconstruct`: rows of the paper's Figure 1, of layers that compile soon."""
 
-import functools
 import json
 import os
 import shlex
@@ -11,14 +10,9 @@ import pytest
 from command import draw, nst, refused
 from PIL import Image
 
-from nst_jax.cli import lanes as cli_lanes
-from nst_jax.weights.storage import load_weights
-
 FIRST = 1e-5  # relative: the same sums, in another order
 LAST = 0.02  # what L-BFGS makes of that in a few steps
 LEVELS = 1.0  # of 255, the mean difference of pictures; likewise
-
-load_once = functools.cache(load_weights)
 
 QUICK = ("--size", 32, "--steps", 4, "--lbfgs-memory", 5)
 CONTENT = ("reconstruct", "content", "photo.png", *QUICK)
@@ -30,7 +24,6 @@ def folder(tmp_path, monkeypatch):
     """The current folder, with a photograph and a painting."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NST_JAX_WEIGHTS", str(tmp_path / "installed"))
-    monkeypatch.setattr(cli_lanes, "load_weights", load_once)
     draw("photo.png"), draw("painting.png", 40, 40, seed=1)
 
 
@@ -60,23 +53,23 @@ def check_like_alone(lane, path):
 
 def test_content():
     """One layer each, all from the same noise; there is no painting, and no style."""
-    code, out, err = nst(*CONTENT, "--layers", "conv1_2,relu2_1")
+    code, out, err = nst(*CONTENT, "--layers", "conv1_1,relu1_2")
     assert code == 0, err
-    names = ["layer-conv1_2", "layer-conv2_1"]
+    names = ["layer-conv1_1", "layer-conv1_2"]
     wanted = [*(f"{name}.png" for name in names), "grid.png", "index.html"]
     assert out.splitlines() == [f"photo-content/{name}" for name in wanted]
     assert sorted(os.listdir("photo-content")) == sorted([*wanted, "sweep.json"])
     sweep = json.loads(Path("photo-content/sweep.json").read_text("utf-8"))
     assert sweep["title"] == "photo" and [s["role"] for s in sweep["sources"]] == ["content"]
     assert sweep["axes"] == [
-        {"name": "layer", "title": "content layer", "labels": ["conv1_2", "conv2_1"]}
+        {"name": "layer", "title": "content layer", "labels": ["conv1_1", "conv1_2"]}
     ]
     lanes = lanes_of("photo-content")
     assert list(lanes) == names
     for number, lane in enumerate(lanes.values()):
         settings = lane["settings"]
         assert settings["init"] == "noise" and settings["style_layers"] == []
-        assert settings["ratio"] == 1 and settings["content_layers"] == ["conv1_2", "conv2_1"]
+        assert settings["ratio"] == 1 and settings["content_layers"] == ["conv1_1", "conv1_2"]
         assert settings["content_layer_weights"] == [float(number == 0), float(number == 1)]
         assert (lane["content"], lane["style"]) == (0, None) and set(lane["inputs"]) == {"content"}
         first = lane["history"][0]
@@ -84,14 +77,14 @@ def test_content():
         term = first["content_layers"][settings["content_layers"][number]]
         assert first["loss"] == pytest.approx(term, rel=FIRST)
     check_like_alone(lanes[names[0]], "photo-content")
-    assert pixels_of("photo-content/layer-conv1_2.png").shape == (24, 32, 3)
+    assert pixels_of("photo-content/layer-conv1_1.png").shape == (24, 32, 3)
 
 
 def test_style():
     """Growing subsets, of the painting's own shape; there is no photograph, and no content."""
-    code, out, err = nst(*STYLE, "--layers", "conv1_1,conv2_1", "-o", "out")
+    code, out, err = nst(*STYLE, "--layers", "conv1_1,conv1_2", "-o", "out")
     assert code == 0, err
-    names = ["layers-conv1_1", "layers-to-conv2_1"]
+    names = ["layers-conv1_1", "layers-to-conv1_2"]
     wanted = [*(f"{name}.png" for name in names), "grid.png", "index.html"]
     assert out.splitlines() == [f"out/{name}" for name in wanted]
     lanes = lanes_of("out")
@@ -99,7 +92,7 @@ def test_style():
     for lane, weights in zip(lanes.values(), ([1.0, 0.0], [0.5, 0.5]), strict=True):
         settings = lane["settings"]
         assert settings["init"] == "noise" and settings["content_layers"] == []
-        assert settings["style_layers"] == ["conv1_1", "conv2_1"]
+        assert settings["style_layers"] == ["conv1_1", "conv1_2"]
         assert settings["style_layer_weights"] == weights
         assert (lane["content"], lane["style"]) == (None, 0) and set(lane["inputs"]) == {"style"}
         first = lane["history"][0]
@@ -112,8 +105,8 @@ def test_style():
 
 def test_style_at_another_scale():
     """Larger strokes, in a picture of the same size; weights of the layers by name."""
-    flags = ("--style-scale", "0.5,2", "--layers", "conv1_1,conv2_1", "--together")
-    weights = ("--layer-weights", "conv2_1=2")
+    flags = ("--style-scale", "0.5,2", "--layers", "conv1_1,conv1_2", "--together")
+    weights = ("--layer-weights", "conv1_2=2")
     assert nst(*STYLE, *flags, *weights, "-o", "out").code == 0
     (lane,) = lanes_of("out").values()
     assert lane["settings"]["style_scale"] == [0.5, 2.0]
@@ -144,13 +137,13 @@ def test_layers_have_one_flag(kind, flag):
 
 
 def test_one_layer():
-    assert nst(*CONTENT, "--layers", "conv2_1", "--steps", 0, "-o", "out").code == 0
+    assert nst(*CONTENT, "--layers", "conv1_1", "--steps", 0, "-o", "out").code == 0
     assert list(lanes_of("out")) == ["result"]
 
 
 def test_start_of_ones_own():
     """From the photograph itself there is nothing to do; noise is the default only."""
-    arguments = (*CONTENT, "--layers", "conv2_1", "--steps", 0, "--init", "content", "-o", "out")
+    arguments = (*CONTENT, "--layers", "conv1_1", "--steps", 0, "--init", "content", "-o", "out")
     assert nst(*arguments).code == 0
     (lane,) = lanes_of("out").values()
     assert lane["settings"]["init"] == "content" and lane["result"]["content"] < 1e-6
@@ -171,7 +164,7 @@ def test_size_of_the_style():
 @pytest.mark.parametrize("kind", [CONTENT, STYLE])
 def test_from_coarse_to_fine(kind):
     """From noise at the coarsest size; of a style alone, too."""
-    flags = ("--layers", "conv2_1", "--size", 96, "--scales", 2, "--steps", 6, "--save-every", 3)
+    flags = ("--layers", "conv1_1", "--size", 96, "--scales", 2, "--steps", 6, "--save-every", 3)
     assert nst(*kind, *flags, "-o", "out").code == 0
     (lane,) = lanes_of("out").values()
     assert [entry["size"] for entry in lane["history"]] == [48, 96, 96]
@@ -182,25 +175,25 @@ def test_from_coarse_to_fine(kind):
 def test_again_says_every_flag():
     """What is not a default is in the command that makes a lane again, once."""
     flags = ("--optimizer", "adam", "--pooling", "max", "--no-normalize", "--seed", 7)
-    flags += ("--style-layer-weights", "0.25,2.0", "--layers", "conv1_1,relu2_1", "--steps", 0)
+    flags += ("--style-layer-weights", "0.25,2.0", "--layers", "conv1_1,relu1_2", "--steps", 0)
     assert nst(*STYLE, *flags, "-o", "out").code == 0
     common = "--init noise --size 32 --seed 7 --steps 0 --optimizer adam --lbfgs-memory 5"
     network = "--pooling max --no-normalize"
     assert [lane["again"] for lane in lanes_of("out").values()] == [
         "nst-jax reconstruct style painting.png -o layers-conv1_1 --layers conv1_1 --together "
         f"{common} --style-layer-weights 0.25 {network}",
-        "nst-jax reconstruct style painting.png -o layers-to-conv2_1 --layers conv1_1,conv2_1 "
+        "nst-jax reconstruct style painting.png -o layers-to-conv1_2 --layers conv1_1,conv1_2 "
         f"--together {common} --style-layer-weights 0.25,2.0 {network}",
     ]
 
 
 def test_going_on():
-    arguments = (*CONTENT, "--layers", "conv1_2,conv2_1", "--steps", 0, "-o", "out")
+    arguments = (*CONTENT, "--layers", "conv1_1,conv1_2", "--steps", 0, "-o", "out")
     assert nst(*arguments).code == 0
-    Path("out/layer-conv2_1.png").unlink()
+    Path("out/layer-conv1_2.png").unlink()
     code, out, err = nst(*arguments)
     assert code == 0 and "out: 1 of 2 are finished" in err
-    assert out.splitlines() == ["out/layer-conv2_1.png", "out/grid.png", "out/index.html"]
+    assert out.splitlines() == ["out/layer-conv1_2.png", "out/grid.png", "out/index.html"]
 
 
 BAD = [

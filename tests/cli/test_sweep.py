@@ -1,10 +1,8 @@
 """`nst-jax sweep`: what it refuses, what it writes, and how it goes on.
 
-Every run has images of (24, 32) and two early layers, and most have two lanes at once, so that they
-share one compilation.
+Most runs have two lanes at once, so that they share one compilation.
 """
 
-import functools
 import json
 import os
 import shlex
@@ -13,14 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command import draw, launch, listing, nst, refused
+from command import QUICK, draw, launch, listing, nst, refused
 from PIL import Image
 from safetensors.numpy import save_file
 
 from nst_jax.cli import lanes as cli_lanes
 from nst_jax.errors import ImageError
 from nst_jax.images import io
-from nst_jax.weights.storage import load_weights
 
 FIRST = 1e-5  # relative: the same sums, in another order
 LAST = 0.02  # what L-BFGS makes of that in a few steps
@@ -28,10 +25,8 @@ LEVELS = 1.0  # of 255, the mean difference of pictures; likewise
 AGAIN = 1e-6  # relative: the same program in another process
 PATIENCE = 120  # seconds until a process of a few seconds counts as stuck
 
-LAYERS = ("--content-layers", "conv2_1", "--style-layers", "conv1_1,conv2_1")
-load_once = functools.cache(load_weights)
-
-QUICK = ("--size", 32, "--steps", 4, "--lbfgs-memory", 5, *LAYERS)
+QUICK = (*QUICK, "--steps", 4)
+ONE_LAYER = ("--content-layers", "conv1_1", "--style-layers", "conv1_1")
 SWEEP = ("sweep", "photo.png", "painting.png", *QUICK)
 TWO = (*SWEEP, "--ratios", "1e-4,1e-3", "-o", "out")  # two lanes
 PAIR = ["ratio-1e-4", "ratio-1e-3"]
@@ -42,7 +37,6 @@ def folder(tmp_path, monkeypatch):
     """The current folder, with a photograph and two paintings; Ctrl-C as Python has it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NST_JAX_WEIGHTS", str(tmp_path / "installed"))
-    monkeypatch.setattr(cli_lanes, "load_weights", load_once)
     draw("photo.png"), draw("painting.png", 40, 40, seed=1), draw("other.png", 48, 32, seed=2)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield tmp_path
@@ -727,7 +721,7 @@ def test_ctrl_c_twice_in_the_life_of_a_lane(monkeypatch):
 @pytest.mark.usefixtures("equal_shares")
 def test_ctrl_c_at_a_coarse_scale(monkeypatch):
     """In the folder stand enlarged pictures; what goes on is of the scale that it was at."""
-    scaled = (*TWO[:-2], "--size", 96, "--scales", 2, "--steps", 8, "--report-every", 1)
+    scaled = (*TWO[:-2], *ONE_LAYER, "--size", 96, "--scales", 2, "--steps", 8, "--report-every", 1)
     with monkeypatch.context() as patch:
         Press(patch, 1, 1)
         code, _, err = nst(*scaled, "--save-every", 1, "-o", "out")
@@ -752,7 +746,7 @@ def test_regions():
     halves = np.tile(np.repeat(np.uint8([0, 255]), 32), (48, 1))
     Image.fromarray(255 - halves).save("left.png"), Image.fromarray(halves).save("right.png")
     masks = ("--content-mask", "left.png", "--content-mask", "right.png")
-    masked = ("sweep", "photo.png", "painting.png", "other.png", *TWO[3:], *masks)
+    masked = ("sweep", "photo.png", "painting.png", "other.png", *TWO[3:], *ONE_LAYER, *masks)
     code, out, err = nst(*masked)
     assert code == 0 and len(out.splitlines()) == 4
     assert err.count("regions: 1 left.png 50.0 %, 2 right.png 50.0 %") == 1
