@@ -92,7 +92,7 @@ def fetch(name: str, folder: str | Path, progress: Progress = lambda done, total
     if name not in SOURCES:
         raise WeightsError(f"no weights to fetch called {name!r}; there are {', '.join(SOURCES)}")
     source, folder = SOURCES[name], Path(folder)
-    for place in (folder, *weight_folders(), *_folders_of_other_programs()):
+    for place in dict.fromkeys((folder, *weight_folders(), *_folders_of_other_programs())):
         path = place / source.file_name
         if os.access(path, os.R_OK) and path.is_file() and not _difference(path, source):
             return path
