@@ -1,1 +1,1 @@
-"""The optimisers: L-BFGS with its history, the preconditioner, Adam."""
+"""The optimizers: L-BFGS with its history, the preconditioner, Adam."""

@@ -1,15 +1,20 @@
 """L-BFGS as an optax transformation, in the compact form: few large products, no long recursion.
 
 The usual two-loop recursion is 2m dependent steps over vectors of the image's size. Written with
-the inverse Hessian's compact representation (Byrd, Nocedal & Schnabel 1994, eq. 3.1),
+the inverse Hessian's compact representation (Byrd, Nocedal & Schnabel 1994, theorem 2.2 and
+eq. 3.1), it is two passes over the history and two triangular solves of size m, and gives the same
+direction. In the order of their algorithm 3.1:
 
-    H g = γ M g + S b − γ M Y a,   a = R⁻¹ Sᵀg,   b = R⁻ᵀ ((D + γ YᵀMY) a − γ YᵀM g),
+    1. S and Y get the newest step s and change of the gradient y
+    2. Sᵀg, Sᵀy, YᵀM g and YᵀM y, in one pass over S and one over Y
+    3. R, the upper triangle of SᵀY in order of time, D, its diagonal, and YᵀMY get a column
+    4. γ = sᵀy / yᵀM y
+    5. a = R⁻¹ Sᵀg,  b = R⁻ᵀ ((D + γ YᵀMY) a − γ YᵀM g)
+    6. H g = γ M g + S b − γ M Y a
 
-it is two passes over the history and two triangular solves of size m, and gives the same
-direction. S and Y hold the steps and the gradients' changes, R is the upper triangle of SᵀY (in
-order of time), D its diagonal, γ = sᵀy / yᵀMy of the newest pair. γ M is what the inverse Hessian
-is taken for before anything is known of it: M is the identity, or a preconditioner. Of Y only M Y
-is needed, so that a preconditioner is applied once in each step.
+γ M is what the inverse Hessian is taken for before anything is known of it: M is the identity, as
+in their section 3, or a preconditioner. Of Y only M Y is needed, so that a preconditioner is
+applied once in each step.
 """
 
 from collections.abc import Callable
@@ -22,27 +27,31 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import solve_triangular
 
-from nst_jax.optim import lbfgs_history
+from nst_jax.optim.lbfgs_history import combine, narrow, stored_type, times, widen
 
 # A pair is kept where sᵀy exceeds this share of |s|·|y|: below float32's rounding the sign of the
 # curvature is noise. (PyTorch's absolute 1e-10 would depend on the loss's scale.)
 CURVATURE_FLOOR = 1e-7
 
+Preconditioner = Callable[[optax.Updates], optax.Updates]
+
 
 class LBFGSState(NamedTuple):
     """State of `scale_by_lbfgs`, for n parameters in all and m pairs of history.
 
+    All are of the parameters' type where nothing else is said.
+
     Attributes:
         slot: int32 scalar, the row that the next pair goes to. It depends on nothing but the number
             of updates, so that the lanes of a `vmap` may share it.
-        steps: (m, n), the s = x_{k+1} − x_k, stored as `pairs` says; a row that is not valid is
-            zero or stale.
-        changes: (m, n), the M y of y = g_{k+1} − g_k, likewise.
+        steps: (m, n), the s = x_{k+1} − x_k, stored as `lbfgs_history` says; a row that is not
+            valid is zero or stale.
+        changes: (m, n), the M y of y = g_{k+1} − g_k, stored in the same way.
         valid: (m,) bool, the rows that hold a pair.
         steps_changes: (m, m), sᵢᵀyⱼ, right where row i is no newer than row j.
         changes_changes: (m, m), yᵢᵀM yⱼ.
-        scale: γ of the newest valid pair.
-        started: bool, whether the three below hold the last update's values.
+        scale: scalar, γ of the newest valid pair.
+        started: bool scalar, whether the three below hold the last update's values.
         params: (n,), where the last gradient was taken.
         gradient: (n,), the last gradient.
         scaled: (n,), M times it.
@@ -66,9 +75,6 @@ class LBFGSState(NamedTuple):
 LANE_AXES: Any = LBFGSState._make([None, *[0] * (len(LBFGSState._fields) - 1)])
 
 
-Preconditioner = Callable[[optax.Updates], optax.Updates]
-
-
 def lbfgs(
     learning_rate: float = 1.0,
     memory: int = 50,
@@ -83,8 +89,8 @@ def lbfgs(
     Args:
         learning_rate: length of the step; 1 is the quasi-Newton step.
         memory: m, the number of pairs kept.
-        preconditioner: M, as in `scale_by_lbfgs`.
-        history: type of the pairs, as there.
+        preconditioner: M, as `scale_by_lbfgs` describes it; None: the identity.
+        history: type of the pairs; None: that of the parameters.
 
     Returns:
         An optax transformation whose `update` needs `params`.
@@ -118,7 +124,7 @@ def scale_by_lbfgs(
 
     def init(params: optax.Params) -> LBFGSState:
         flat, _ = ravel_pytree(params)
-        rows = jnp.zeros((memory, flat.size), lbfgs_history.stored_type(history or flat.dtype))
+        rows = jnp.zeros((memory, flat.size), stored_type(history or flat.dtype))
         square = jnp.zeros((memory, memory), flat.dtype)
         return LBFGSState(
             slot=jnp.zeros((), jnp.int32),
@@ -159,24 +165,33 @@ def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
 def _remember(
     state: LBFGSState, params: jax.Array, gradient: jax.Array, scaled: jax.Array
 ) -> tuple[LBFGSState, tuple[jax.Array, jax.Array]]:
-    """Store the newest pair; return the new state and (Sᵀg, YᵀM g)."""
+    """Steps 1 to 4, at params (n,) with g (n,) and M g (n,).
+
+    Returns:
+        The state with the newest pair, and the products (Sᵀg, YᵀM g), each (m,).
+    """
 
     def kept(vector: jax.Array) -> jax.Array:
         """Rounded as the history rounds, so that products are those of what it holds."""
-        return lbfgs_history.widen(lbfgs_history.narrow(vector, state.steps.dtype), vector.dtype)
+        return widen(narrow(vector, state.steps.dtype), vector.dtype)
+
+    def stored(rows: jax.Array, row: jax.Array) -> jax.Array:
+        return rows.at[state.slot].set(narrow(row, rows.dtype))
 
     step, scaled_change = kept(params - state.params), kept(scaled - state.scaled)
     change = scaled_change if scaled is gradient else gradient - state.gradient
     curvature, norm = _dot(step, change), _dot(change, scaled_change)
     floor = CURVATURE_FLOOR * jnp.sqrt(_dot(step, step) * _dot(change, change))
     keep = state.started & (curvature > floor) & jnp.isfinite(curvature + norm)
-    # Zeros, not the pair itself: 0 · NaN would poison the products for good.
+    # 1. A skipped pair is stored as zeros: 0 · NaN would poison the products for good.
     change = jnp.where(keep, change, 0.0)
-    steps = _replaced(state.steps, state.slot, jnp.where(keep, step, 0.0))
-    changes = _replaced(state.changes, state.slot, jnp.where(keep, scaled_change, 0.0))
+    steps = stored(state.steps, jnp.where(keep, step, 0.0))
+    changes = stored(state.changes, jnp.where(keep, scaled_change, 0.0))
+    # 2.
     vectors = jnp.stack([gradient, change])
-    steps_g, steps_y = lbfgs_history.times(steps, vectors)
-    changes_g, changes_y = lbfgs_history.times(changes, vectors)
+    steps_g, steps_y = times(steps, vectors)
+    changes_g, changes_y = times(changes, vectors)
+    # 3. No new row for SᵀY: but for its diagonal it would lie below R.
     remembered = LBFGSState(
         slot=(state.slot + 1) % state.valid.size,
         steps=steps,
@@ -187,7 +202,7 @@ def _remember(
         .set(changes_y)
         .at[state.slot]
         .set(changes_y),
-        scale=jnp.where(keep, curvature / norm, state.scale),
+        scale=jnp.where(keep, curvature / norm, state.scale),  # 4.
         started=jnp.ones_like(state.started),
         params=params,
         gradient=gradient,
@@ -196,23 +211,10 @@ def _remember(
     return remembered, (steps_g, changes_g)
 
 
-def _replaced(rows: jax.Array, slot: jax.Array, row: jax.Array) -> jax.Array:
-    return rows.at[slot].set(lbfgs_history.narrow(row, rows.dtype))
-
-
-def _direction(state: LBFGSState, products: tuple[jax.Array, jax.Array]) -> jax.Array:
-    """H g of the last gradient, or the shortened M g where the history is empty."""
-    a, b = _coefficients(state, *products)
-    quasi_newton = state.scale * state.scaled + lbfgs_history.combine(b, state.steps)
-    quasi_newton -= lbfgs_history.combine(a, state.changes)
-    shorten = jnp.minimum(1.0, 1.0 / jnp.sqrt(_dot(state.scaled, state.scaled)))
-    return jnp.where(jnp.any(state.valid), quasi_newton, shorten * state.scaled)
-
-
 def _coefficients(
     state: LBFGSState, steps_g: jax.Array, changes_g: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The coefficients (γ a, b) of the changes and the steps in H g."""
+    """Step 5: (γ a, b), each (m,), of the changes and the steps in H g; zero without a pair."""
     order = (state.slot + jnp.arange(state.valid.size)) % state.valid.size  # oldest first
     valid = state.valid[order]
     both_valid = valid[:, None] & valid[None, :]
@@ -222,8 +224,17 @@ def _coefficients(
     yy = jnp.where(both_valid, state.changes_changes[order][:, order], 0.0)
     sg = jnp.where(valid, steps_g[order], 0.0)
     yg = jnp.where(valid, changes_g[order], 0.0)
-    a = solve_triangular(r, sg)
+    a = solve_triangular(r, sg)  # reads nothing below the diagonal
     right = jnp.diagonal(r) * a + state.scale * (_dot(yy, a) - yg)
     b = solve_triangular(r, right, trans="T")
     undo = jnp.argsort(order)
     return state.scale * a[undo], b[undo]
+
+
+def _direction(state: LBFGSState, products: tuple[jax.Array, jax.Array]) -> jax.Array:
+    """Step 6: H g of the last gradient, (n,), or the shortened M g where the history is empty."""
+    a, b = _coefficients(state, *products)
+    quasi_newton = state.scale * state.scaled + combine(b, state.steps)
+    quasi_newton -= combine(a, state.changes)
+    shorten = jnp.minimum(1.0, 1.0 / jnp.sqrt(_dot(state.scaled, state.scaled)))
+    return jnp.where(jnp.any(state.valid), quasi_newton, shorten * state.scaled)

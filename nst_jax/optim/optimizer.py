@@ -1,6 +1,6 @@
-"""The optimisers behind one interface: an optax transformation, how to restart it, and its bounds.
+"""The optimizers behind one interface: an optax transformation, how to restart it, and its bounds.
 
-Restarting matters where the loss explodes; it must not copy L-BFGS's history, so each optimiser
+Restarting matters where the loss explodes; it must not copy L-BFGS's history, so each optimizer
 says itself how its state is emptied.
 """
 
@@ -16,7 +16,7 @@ from nst_jax.optim.preconditioner import precondition
 
 # Steps after which Adam's learning rate, which falls as 1/√(1 + step / COOLING), is 0.7 of the
 # first one. A first rate of 0.07 gives a lower loss than a constant 0.02 (at 96 px after 120 steps
-# from the photograph 0.47 and 0.57), and a worse picture: at 192 and 256 px speckle all over.
+# from the content image 0.47 and 0.57), and a worse picture: at 192 and 256 px speckle all over.
 COOLING = 25
 
 
@@ -45,7 +45,7 @@ def make_optimizer(
     preconditioned: bool = False,
     lbfgs_history: str = "float32",
 ) -> Optimizer:
-    """Make the optimiser called "lbfgs" or "adam".
+    """Make the optimizer called "lbfgs" or "adam".
 
     L-BFGS is never clipped: a clipped step breaks the pairs that it learns curvature from.
     Adam is clipped to [0, 1] at each step, and takes shorter and shorter ones (`COOLING`): it moves
@@ -54,10 +54,11 @@ def make_optimizer(
 
     Args:
         name: "lbfgs" or "adam".
-        learning_rate: of the optimiser; for Adam that of the first step, in units of the image's
+        learning_rate: of the optimizer; for Adam that of the first step, in units of the image's
             range.
         lbfgs_memory: pairs of history, for L-BFGS.
-        preconditioned: whether it works in the variables that `preconditioning` describes.
+        preconditioned: whether it works in the variables that `preconditioner` describes, of an
+            image (H, W, C).
         lbfgs_history: the type of these pairs: "float32" (or wider, where the image is) or
             "bfloat16".
     """

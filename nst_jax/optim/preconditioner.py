@@ -1,24 +1,24 @@
-"""Gradients of images, preconditioned: broad areas take their colour as soon as details their form.
+"""Gradients of images, preconditioned: broad areas take their color as soon as details their form.
 
-The style loss bends the most along fine detail: at 60 steps from a photograph its curvature along
-luminance waves of frequency f (in cycles per two pixels, so that 1 is the finest) is about
+The style loss bends the most along fine detail: at 60 steps from a content image its curvature
+along luminance waves of frequency f (in cycles per two pixels, so that 1 is the finest) is about
 
     λ(f) ∝ ε + f² / (f² + f₁²),   f₁ = 0.15, ε = 0.04,
 
 measured on the samples at 192 and 384 px. Plain gradients, which follow the steepest descent, thus
-see to details first and leave areas grey. An optimiser that works in variables scaled by M½, where
+see to details first and leave areas gray. An optimizer that works in variables scaled by M½, where
 
     M = (f² + f₁²) / (f² + ε f₁²) ≈ 1 / λ,
 
 in the basis of cosines, treats them alike. It is the same loss, lower sooner: at 192 px from the
-photograph 60 to 78 steps of L-BFGS and 47 of Adam come as low as 100 plain ones
+content image 60 to 78 steps of L-BFGS and 47 of Adam come as low as 100 plain ones
 (`scripts.benchmark.compare_preconditioning`). After some 300 steps of L-BFGS no difference is left:
-by then it has learnt the curvature itself. M is symmetric and positive definite; it leaves the
+by then it has learned the curvature itself. M is symmetric and positive definite; it leaves the
 finest detail nearly as it is and multiplies what is constant by 1/ε.
 
 Source: Neuberger 1997, "Sobolev Gradients and Differential Equations", whose gradients are smoothed
-likewise; Olah, Mordvintsev & Schubert 2017, "Feature Visualization", section "Preconditioning and
-parameterization", who do it for Adam with 1/f.
+in the same way; Olah, Mordvintsev & Schubert 2017, "Feature Visualization", section
+"Preconditioning and parameterization", who do it for Adam with 1/f.
 """
 
 import jax
@@ -37,7 +37,7 @@ def precondition(gradient: jax.Array, power: float = 1.0) -> jax.Array:
         power: 1 for M; 0.5 for its root, which is symmetric too.
 
     Returns:
-        (H, W, C).
+        (H, W, C), of the gradient's type.
     """
     height, width, _ = gradient.shape
     rows = jnp.square(jnp.arange(height, dtype=gradient.dtype) / height)
