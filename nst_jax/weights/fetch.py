@@ -128,6 +128,7 @@ def _download(name: str, folder: Path, progress: Progress) -> Path:
             continue  # asked again, it would say the same
         try:
             with replacing(target) as temporary, ExitStack() as responses:
+                # Closed here: pooch leaves the response to a failed request open.
                 hooks = {"response": lambda response, **_: responses.enter_context(response)}
                 get = HTTPDownloader(
                     _Bar(progress), CHUNK, timeout=TIMEOUT, headers=HEADERS, hooks=hooks
