@@ -21,7 +21,7 @@ from nst_jax.network import row_bands, vgg, winograd
 from nst_jax.network.gram import gram_matrix, guided_gram_matrix
 from nst_jax.network.vgg import PRECISIONS, VGG
 from nst_jax.optim.optimizer import Optimizer, make_optimizer
-from nst_jax.settings.settings import Settings
+from nst_jax.settings.settings import Settings, static_part
 from nst_jax.weights.parameters import Parameters, Weights
 
 # A loss this many times the best one counts as exploded. L-BFGS with its fixed step finds back from
@@ -34,46 +34,39 @@ SHRINK = 0.25
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """All that is static: runs with equal programs and image sizes share their compilations."""
+    """All that is static: runs with equal programs and image sizes share their compilations.
+
+    Attributes:
+        architecture: "vgg16" or "vgg19".
+        mean: what is subtracted from the image, RGB in [0, 1].
+        static: the settings that are static; the others are as by default.
+    """
 
     architecture: str
     mean: tuple[float, float, float]
-    content_layers: tuple[str, ...]
-    style_layers: tuple[str, ...]
-    pooling: str
-    convention: str
-    precision: str
-    optimizer: str
-    learning_rate: float
-    lbfgs_memory: int
-    padding: str
-    average: int
-    normalize_gradients: bool
-    precondition: bool
-    lbfgs_history: str
-    low_memory: bool
+    static: Settings
 
     def network(self, layers: tuple[str, ...]) -> VGG:
         """The network that returns the features of these layers."""
-        dtype, precision = PRECISIONS[self.precision]
+        dtype, precision = PRECISIONS[self.static.precision]
         return VGG(
             self.architecture,
             layers,
             self.mean,
-            pooling=self.pooling,
+            pooling=self.static.pooling,
             dtype=dtype,
             precision=precision,
-            padding=self.padding,
+            padding=self.static.padding,
         )
 
     def make_optimizer(self) -> Optimizer:
         """The optimizer."""
         return make_optimizer(
-            self.optimizer,
-            self.learning_rate,
-            self.lbfgs_memory,
-            self.precondition,
-            self.lbfgs_history,
+            self.static.optimizer,
+            self.static.step_size,
+            self.static.lbfgs_memory,
+            self.static.precondition,
+            self.static.lbfgs_history,
         )
 
 
@@ -85,24 +78,7 @@ def make_program(settings: Settings, weights: Weights) -> Program:
     """
     for layer in settings.layers:
         canonical_layer(layer, weights.architecture)
-    return Program(
-        architecture=weights.architecture,
-        mean=weights.mean,
-        content_layers=settings.content_layers,
-        style_layers=settings.style_layers,
-        pooling=settings.pooling,
-        convention=settings.convention,
-        precision=settings.precision,
-        optimizer=settings.optimizer,
-        learning_rate=settings.step_size,
-        lbfgs_memory=settings.lbfgs_memory,
-        padding=settings.padding,
-        average=settings.average,
-        normalize_gradients=settings.normalize_gradients,
-        precondition=settings.precondition,
-        lbfgs_history=settings.lbfgs_history,
-        low_memory=settings.low_memory,
-    )
+    return Program(weights.architecture, weights.mean, static_part(settings))
 
 
 class Best(NamedTuple):
@@ -163,7 +139,7 @@ def prepare_parameters(program: Program, params: Parameters) -> Parameters:
     Only those of the layers that are needed. On a CPU convolutions of many channels get their
     kernels transformed once for all steps, which takes four times the memory of the kernels.
     """
-    layers = program.content_layers + program.style_layers
+    layers = program.static.content_layers + program.static.style_layers
     needed = {layer: params[layer] for layer in convolutions_up_to(program.architecture, layers)}
     if jax.default_backend() != "cpu" or program.network(layers).dtype == jnp.bfloat16:
         return jax.device_put(needed)
@@ -180,12 +156,12 @@ def _transformed(tensors: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
 
 def content_features(program: Program, params: Parameters, image: jax.Array) -> Features:
     """The content targets of an image (H, W, 3): {layer: (1, h, w, C)}."""
-    return _observe(program, program.content_layers, params, image, {})[0]
+    return _observe(program, program.static.content_layers, params, image, {})[0]
 
 
 def style_grams(program: Program, params: Parameters, image: jax.Array) -> Features:
     """The style targets of an image (H, W, 3): {layer: (1, C, C)}."""
-    observers = dict.fromkeys(program.style_layers, (gram_matrix,))
+    observers = dict.fromkeys(program.static.style_layers, (gram_matrix,))
     return _observe(program, (), params, image, observers)[1]
 
 
@@ -193,7 +169,7 @@ def guided_grams(
     program: Program, params: Parameters, image: jax.Array, guides: Features
 ) -> Features:
     """The style targets of an image's regions, guided by {layer: (1, R, h, w)}: (1, R, C, C)."""
-    layers = program.style_layers
+    layers = program.static.style_layers
     observers = {layer: (guided_gram_matrix, guides[layer]) for layer in layers}
     return _observe(program, (), params, image, observers)[1]
 
@@ -206,7 +182,7 @@ def _observe(
     observers: Mapping[str, Sequence[Any]],
 ) -> tuple[Features, Features]:
     """Features of an image (H, W, 3), and its Gram matrices, in the program's way."""
-    observe = row_bands.observe_features if program.low_memory else vgg.observe_features
+    observe = row_bands.observe_features if program.static.low_memory else vgg.observe_features
     return observe(program.network(layers), params, image[None], observers)
 
 
@@ -223,11 +199,11 @@ def objective(
     """
     if targets.free is not None:
         image = jnp.where(targets.free[0], image, lax.stop_gradient(image))
-    normalizing = program.normalize_gradients
+    normalizing = program.static.normalize_gradients
     observers = gram_observers(targets, weights, normalizing)
     features, grams = _observe(program, tuple(targets.content), params, image, observers)
     losses = total_loss(
-        image[None], features, targets, weights, program.convention, grams, normalizing
+        image[None], features, targets, weights, program.static.convention, grams, normalizing
     )
     losses = jax.tree.map(lambda per_image: per_image[0], losses)
     return losses.total, losses
@@ -236,12 +212,12 @@ def objective(
 def start(program: Program, image: jax.Array) -> Carry:
     """The carry before the first step, for an image (H, W, 3)."""
     worst = jnp.full((), jnp.inf, image.dtype)
-    style_layers = dict.fromkeys(program.style_layers, worst)
-    content_layers = dict.fromkeys(program.content_layers, worst)
+    style_layers = dict.fromkeys(program.static.style_layers, worst)
+    content_layers = dict.fromkeys(program.static.content_layers, worst)
     losses = Losses(worst, worst, worst, worst, content_layers, style_layers, worst)
     state = program.make_optimizer().init(image)
     none, whole = jnp.zeros((), jnp.int32), jnp.ones((), image.dtype)
-    average = Average(image, jnp.zeros((), image.dtype)) if program.average else None
+    average = Average(image, jnp.zeros((), image.dtype)) if program.static.average else None
     return Carry(image, state, Best(image, losses), none, whole, average)
 
 
@@ -261,7 +237,7 @@ def step(
     (_, losses), gradient = gradient_of(program, carry.image, params, targets, weights)
     finite = jnp.isfinite(losses.total) & jnp.all(jnp.isfinite(gradient))
     failed = ~finite | (losses.total > EXPLOSION * carry.best.losses.total)
-    falling = program.normalize_gradients or (losses.total < carry.best.losses.total)
+    falling = program.static.normalize_gradients or (losses.total < carry.best.losses.total)
     better = ~failed & falling
     best = _select(better, Best(carry.image, losses), carry.best)
     updates, state = optimizer.update(gradient, carry.optimizer, carry.image)
@@ -275,7 +251,7 @@ def step(
         best=best,
         restarts=carry.restarts + failed.astype(jnp.int32),
         shrink=jnp.where(failed, SHRINK * carry.shrink, grown),
-        average=_averaged(program.average, carry, failed),
+        average=_averaged(program.static.average, carry, failed),
     ), losses
 
 

@@ -51,7 +51,7 @@ def compute_targets(
 
 def content_targets(program: Program, params: Parameters, content: np.ndarray | None) -> Features:
     """{layer: (1, h, w, C)}, the features of the content image (H, W, 3); {} without layers."""
-    if not program.content_layers:
+    if not program.static.content_layers:
         return {}
     return jitted(program).content_features(jax.device_put(params), content)
 
@@ -70,10 +70,10 @@ def style_targets(
         style: (H', W', 3), or for each style image its sizes (H', W', 3).
         shares: {layer: the share of each style image}; None means equal.
     """
-    if not program.style_layers:
+    if not program.static.style_layers:
         return {}
     style_images = _sizes_of_each(style)
-    shares = shares or style_blend.shares_of(program.style_layers, len(style_images))
+    shares = shares or style_blend.shares_of(program.static.style_layers, len(style_images))
     grams_of, params = jitted(program).style_grams, jax.device_put(params)
     targets: dict[str, jax.Array] = {}
     for number, pictures in enumerate(style_images):
@@ -113,7 +113,9 @@ def guided_targets(
     nothing = jax.tree.map(jnp.zeros_like, next(iter(grams.values())))
     keys = zip(regions.styles, map(id, regions.style_masks), strict=True)
     each = [nothing if key[0] is None else grams[key[0], key[1]] for key in keys]
-    maps, weights = guidance.make_guides(regions.masks, program.architecture, program.style_layers)
+    maps, weights = guidance.make_guides(
+        regions.masks, program.architecture, program.static.style_layers
+    )
     painted = np.array([number is not None for number in regions.styles])
     return Targets(
         content={},
@@ -129,7 +131,7 @@ def _mean_grams(
 ) -> Features:
     """{layer: (1, 1, C, C)}, the mean over a style image's sizes; of what the mask (h, w) has."""
     functions, params = jitted(program), jax.device_put(params)
-    layers, total = program.style_layers, None
+    layers, total = program.static.style_layers, None
     for picture in pictures:
         if mask is None:
             plain = functions.style_grams(params, picture)

@@ -370,6 +370,22 @@ def _terms(layers: tuple[str, ...], weights: tuple[float, ...] | None) -> dict[s
     return dict(zip(layers, weights or (1 / max(len(layers), 1),) * len(layers), strict=True))
 
 
+# Static, but told by the shapes of arrays, or by the parameters.
+TOLD_BY_ARRAYS = ("size", "style_size", "scales", "weights")
+
+
+def static_part(settings: Settings) -> Settings:
+    """The settings that decide the program; all that does not is as by default."""
+    others = {
+        name: setting.default
+        for name, setting in SETTINGS.items()
+        if setting.kind != "static" or name in TOLD_BY_ARRAYS
+    }
+    return dataclasses.replace(
+        settings, **others | {"ratio": 1.0, "learning_rate": settings.step_size}
+    )
+
+
 def without_idle_layers(settings: Settings) -> Settings:
     """Settings of the same loss, without the layers whose weight is 0."""
     changes: dict[str, Any] = {}

@@ -31,12 +31,12 @@ TRIES = (0.95, 0.85, 0.7)
 def exact(spec: Spec) -> dict[str, Any]:
     """Loss and gradient in float64, into a file; for a worker on CPU."""
     problem = make_problem(spec)
-    vgg.PRECISIONS["float64"] = (np.float64, jax.lax.Precision.HIGHEST)
+    vgg.PRECISIONS[problem.settings.precision] = (np.float64, jax.lax.Precision.HIGHEST)
     with jax.enable_x64(True):
         wide = jax.tree.map(lambda tensor: np.asarray(tensor, np.float64), problem.weights.params)
         weights = dataclasses.replace(problem.weights, params=wide)
         images = problem.content.astype(np.float64), problem.style.astype(np.float64)
-        placed = ours.place(Problem(problem.settings, weights, *images), "float64")
+        placed = ours.place(Problem(problem.settings, weights, *images))
         arguments = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), placed.arguments)
         image = jnp.asarray(off_content(problem), jnp.float64)
         (loss, _), gradient = ours.gradient_of(placed.program)(image, *arguments)

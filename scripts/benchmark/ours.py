@@ -47,10 +47,9 @@ class Placed(NamedTuple):
     arguments: tuple[Any, Any, Any]
 
 
-def place(problem: Problem, precision: str | None = None) -> Placed:
-    """Put a problem on the device, and compute its targets; in the settings' precision, or this."""
+def place(problem: Problem) -> Placed:
+    """Put a problem on the device, and compute its targets."""
     program = make_program(problem.settings, problem.weights)
-    program = dataclasses.replace(program, precision=precision or program.precision)
     params = prepare_parameters(program, problem.weights.params)
     targets = compute_targets(program, problem.weights.params, problem.content, problem.style)
     arguments = params, targets, LossWeights.from_settings(problem.settings)

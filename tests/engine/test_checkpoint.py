@@ -128,11 +128,11 @@ OTHERS = {
 def test_of_another_program_or_size(program, saved, narrow, what):
     changes = dict(OTHERS[what])
     scales = changes.pop("scales", SCALES)
-    wanted = {"optimizer": program.optimizer, "average": program.average} | changes
+    wanted = {"optimizer": program.static.optimizer, "average": program.static.average} | changes
     if wanted["optimizer"] is None:
-        wanted["optimizer"] = "adam" if program.optimizer == "lbfgs" else "lbfgs"
+        wanted["optimizer"] = "adam" if program.static.optimizer == "lbfgs" else "lbfgs"
     if wanted["average"] is None:
-        wanted["average"] = 0 if program.average else 5
+        wanted["average"] = 0 if program.static.average else 5
     other = make_program(Settings(**{**vars(SETTINGS), **wanted}), narrow)
     numbers = {key: n for n, key in enumerate(KEYS)}
     assert load_checkpoint(saved[1], program, SCALES, numbers) is not None

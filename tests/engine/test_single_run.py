@@ -200,6 +200,11 @@ def problem(normalized, photograph, painting):
     return program, (params, targets, LossWeights.from_settings(QUICK))
 
 
+def changed(program, **static):
+    """The program of other settings."""
+    return dataclasses.replace(program, static=dataclasses.replace(program.static, **static))
+
+
 def advance(program, carry, arguments):
     """One step, keeping the carry."""
     return jitted(program).step(jax.tree.map(jnp.copy, carry), *arguments)
@@ -214,7 +219,7 @@ def spoil(carry, image):
 def test_a_lost_image_goes_back_to_the_best(problem, photograph, image, optimizer):
     """A loss that is not finite, or has exploded: the best image again, an empty history."""
     program, arguments = problem
-    program = dataclasses.replace(program, optimizer=optimizer, learning_rate=0.05)
+    program = changed(program, optimizer=optimizer, learning_rate=0.05)
     carry = jitted(program).start(photograph)
     for _ in range(4):
         carry, _ = advance(program, carry, arguments)
@@ -309,7 +314,7 @@ def test_only_convolutions_may_be_rough(problem, normalized, photograph, precisi
     """Gram matrices and L-BFGS ask for the highest precision, whatever the network does."""
     program, (_, *arguments) = problem
     arguments = (normalized.params, *arguments)  # as on a GPU
-    program = dataclasses.replace(program, precision=precision)
+    program = changed(program, precision=precision)
     carry = jitted(program).start(photograph)
     lowered = jitted(program).step.lower(carry, *arguments).as_text().splitlines()
     products = [line for line in lowered if "dot_general" in line]
@@ -462,7 +467,7 @@ def test_average(run, problem, normalized, photograph, painting, optimizer, span
     """Weights fall by 1 − 2/(N+1) and sum to 1; the losses are those of that very image."""
     settings = dataclasses.replace(QUICK, optimizer=optimizer, average=span, init="noise")
     result = run(settings, report_every=1)
-    program = dataclasses.replace(make_program(settings, normalized), average=0)
+    program = changed(make_program(settings, normalized), average=0)
     noise = jax.random.uniform(jax.random.key(0), photograph.shape)
     found = images_of(program, problem[1], noise, QUICK.steps)
     weights = (1 - 2 / (span + 1)) ** np.arange(QUICK.steps, -1, -1.0)
@@ -480,7 +485,7 @@ def test_an_average_costs_nothing_where_it_is_not_asked_for(problem, photograph)
     program, _ = problem
     leaves = [
         len(jax.tree.leaves(jax.eval_shape(jitted(one).start, photograph)))
-        for one in (program, dataclasses.replace(program, average=5))
+        for one in (program, changed(program, average=5))
     ]
     assert leaves[1] == leaves[0] + 2
 
