@@ -9,7 +9,7 @@ import reference
 from layouts import OXFORD_MEAN, random_network
 
 from nst_jax import Settings, stylize
-from nst_jax.engine.program import make_program, objective, prepare, style_grams
+from nst_jax.engine.program import make_program, objective, prepare_parameters, style_grams
 from nst_jax.engine.targets import compute_targets
 from nst_jax.losses import guidance
 from nst_jax.losses.terms import LossWeights, Targets
@@ -267,7 +267,7 @@ def test_gradient_with_padding(networks, padding, form, random, monkeypatch):
         loss_weights = jax.tree.map(
             lambda w: jnp.asarray(w, jnp.float64), LossWeights.from_settings(settings)
         )
-        params = exact if form == "plain" else prepare(program, exact)
+        params = exact if form == "plain" else prepare_parameters(program, exact)
         assert ("transformed_kernel" in params["conv5_1"]) == (form == "transformed")
         gradient_of = jax.jit(jax.grad(objective, argnums=1, has_aux=True), static_argnums=0)
         gradient, _ = gradient_of(program, jnp.asarray(image), params, targets, loss_weights)

@@ -7,14 +7,17 @@ import os
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 from reference import SAMPLES
 
 from nst_jax import ImageError, Settings, SettingsError, load_image, stylize, sweep
 from nst_jax.engine import problem as problem_module
-from nst_jax.engine.executors import SingleExecutor
+from nst_jax.engine.device_memory import needed_bytes
+from nst_jax.engine.executors import BatchedExecutor, SingleExecutor
 from nst_jax.engine.problem import prepare_problem
+from nst_jax.engine.program import prepare_parameters
 from nst_jax.engine.runner import Runner, RunOptions
 
 pytestmark = pytest.mark.usefixtures("equal_shares")
@@ -513,3 +516,26 @@ def test_devices_share_the_lanes():
     for count, optimizer in itertools.product((2, 4), ("lbfgs", "adam")):
         expected = np.array(losses[1][optimizer])
         assert np.array(losses[count][optimizer]) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("lanes_at_once", [None, 1])
+def test_one_lane_needs_no_more_than_a_single_run(normalized, photograph, painting, lanes_at_once):
+    """XLA's temporaries: under a `vmap` over one lane the history would be copied in each step."""
+    settings = [dataclasses.replace(BASE, lbfgs_memory=50)]
+    alone = Runner(
+        prepare_problem(photograph, painting, settings, normalized),
+        RunOptions(within_memory=False),
+    )
+    several = settings * (1 if lanes_at_once is None else 2)
+    swept = Runner(
+        prepare_problem(photograph, painting, several, normalized),
+        RunOptions(lanes_at_once=lanes_at_once),
+    )
+    assert swept.needed_bytes == alone.needed_bytes
+    problem = prepare_problem(photograph, painting, settings, normalized)
+    params = prepare_parameters(problem.program, normalized.params)
+    batched = BatchedExecutor(problem.program, params, 1, (jax.devices()[0],))
+    one_lane = problem.targets(0, problem.scales[0]), problem.loss_weights(0)
+    step = batched.compile(problem.scales[0].shape, one_lane)
+    history = 2 * 50 * photograph.size * 4
+    assert needed_bytes(step) > alone.needed_bytes + history / 2
