@@ -6,6 +6,7 @@ output carries what was asked for (the paths written, one a line), standard erro
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -81,9 +82,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("nst-jax: interrupted before there was a result")
         completed = False
-    except (FailedLanesError, PeerLostError) as error:
+    except FailedLanesError as error:
         say(f"nst-jax: {error}")
         return FAILED
+    except PeerLostError as error:
+        say(f"nst-jax: {error}")
+        os._exit(FAILED)  # JAX's farewell to the processes that are gone would abort this one
     except OSError as error:  # that no module expected, such as a full disk under standard output
         say(f"nst-jax: {error}")
         return FAILED
