@@ -1,6 +1,6 @@
 """The losses, as pure functions of features: content, style, total variations, and their sum.
 
-Each takes arrays with the images along the first axis and returns one number per image, summed in
+Each takes arrays with the images along the first axis and returns one number per image, (N,), in
 float32 (float64 where the inputs are) whatever type the network computed in.
 
 With F, P the features of the generated and the content image at M positions of C filters, and
@@ -12,7 +12,7 @@ positions, the three conventions for what α/β multiplies are
     authors       Σ (F−P)² / (M C)      Σ (G−A)² / C²
     equations     Σ (F−P)² / 2          Σ (G−A)² / (4 C²)
 
-`paper` is eq. 1 averaged over positions and eq. 4: with normalised weights the paper's ratios
+`paper` is eq. 1 averaged over positions and eq. 4: with normalized weights the paper's ratios
 give the paper's Figure 3. `authors` is their code of 2017; its ratio r is r/(2C) in `paper`.
 `equations` is eq. 1 as printed, which grows with the image's area.
 """
@@ -43,14 +43,14 @@ class Targets(NamedTuple):
     """What the generated image is compared with.
 
     Attributes:
-        content: {layer: (1, h, w, C)}, features of the content image.
+        content: {layer: (1, h, w, C)}, features of the content image, of the network's type.
         style: {layer: (1, C, C)}, Gram matrices of the style image, as `gram_matrix` has them;
-            with regions {layer: (1, R, C, C)}, as `guided_gram_matrix` has them.
-        guides: {layer: (1, R, h, w)}, the guidance maps of the generated image for every style
-            layer, from `guidance.make_guides`; empty without regions.
-        region_weights: {layer: (1, R)}, what the regions' style losses are multiplied with, from
-            there; but 0 for a region that has no style. Empty without regions.
-        free: (1, H, W, 1), whether a pixel of the generated image may change; None: all may.
+            with regions {layer: (1, R, C, C)}, as `guided_gram_matrix` has them. float32.
+        guides: {layer: (1, R, h, w)}, float32, the guidance maps of the generated image for every
+            style layer, from `guidance.make_guides`; empty without regions.
+        region_weights: {layer: (1, R)}, float32, the weights of `guidance.make_guides`, but 0 for a
+            region that has no style; empty without regions.
+        free: (1, H, W, 1) bool, whether a pixel of the generated image may change; None: all may.
     """
 
     content: Features
@@ -114,10 +114,13 @@ class Losses(NamedTuple):
     tv_l1: jax.Array | float = 0.0
 
 
+def _widen(array: jax.Array) -> jax.Array:
+    """The type that is summed in."""
+    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+
+
 def _sum_of_squares(difference: jax.Array) -> jax.Array:
-    dtype = jnp.promote_types(difference.dtype, jnp.float32)
-    axes = tuple(range(1, difference.ndim))
-    return jnp.sum(jnp.square(difference.astype(dtype)), axis=axes)
+    return jnp.sum(jnp.square(_widen(difference)), axis=tuple(range(1, difference.ndim)))
 
 
 def content_loss(
@@ -140,8 +143,7 @@ def content_loss(
     _, height, width, channels = features.shape
     positions = float(height * width)
     divisor = {"paper": 2 * positions, "authors": positions * channels, "equations": 2.0}
-    dtype = jnp.promote_types(features.dtype, jnp.float32)
-    difference = features.astype(dtype) - target_features.astype(dtype)
+    difference = _widen(features) - _widen(target_features)
     return _sum_of_squares(difference) / divisor[convention]
 
 
@@ -190,7 +192,7 @@ def guided_style_loss(
 
 
 def total_variation(images: jax.Array) -> jax.Array:
-    """Squared differences between neighbouring pixels, averaged over positions.
+    """Squared differences between neighboring pixels, averaged over positions.
 
     Σ [(x_{i+1,j} − x_{i,j})² + (x_{i,j+1} − x_{i,j})²] / M, summed over channels.
 
@@ -210,7 +212,7 @@ def total_variation(images: jax.Array) -> jax.Array:
 
 
 def absolute_variation(images: jax.Array, smoothing: float = ABSOLUTE_SMOOTHING) -> jax.Array:
-    """Absolute differences between neighbouring pixels, averaged over positions.
+    """Absolute differences between neighboring pixels, averaged over positions.
 
     Σ [√(d² + ε²) − ε] / M over all d = x_{i+1,j} − x_{i,j} and x_{i,j+1} − x_{i,j}, summed over
     channels. Against `total_variation` an edge costs its height, not its height squared: speckle
@@ -219,7 +221,7 @@ def absolute_variation(images: jax.Array, smoothing: float = ABSOLUTE_SMOOTHING)
     Args:
         images: (N, H, W, 3).
         smoothing: ε > 0, in units of the image's range; below it differences count as squares,
-            which keeps the gradient continuous where neighbours are equal.
+            which keeps the gradient continuous where neighbors are equal.
 
     Returns:
         (N,), float32.
@@ -228,11 +230,10 @@ def absolute_variation(images: jax.Array, smoothing: float = ABSOLUTE_SMOOTHING)
     Deviations: anisotropic, the differences down and along each by itself; smoothed as in
     Charbonnier et al. 1994; divided by M = H·W.
     """
-    dtype = jnp.promote_types(images.dtype, jnp.float32)
     _, height, width, _ = images.shape
     sums = []
     for axis in (1, 2):
-        squares = jnp.square(jnp.diff(images.astype(dtype), axis=axis))
+        squares = jnp.square(jnp.diff(_widen(images), axis=axis))
         # The difference of the docstring loses all its digits for small d; this is the same.
         heights = squares / (jnp.sqrt(squares + smoothing**2) + smoothing)
         sums.append(jnp.sum(heights, axis=(1, 2, 3)))
@@ -249,11 +250,11 @@ def normalize_gradient(features: jax.Array, weight: jax.Array) -> jax.Array:
     of 0 gives 0.
 
     Args:
-        features: (N, h, w, C), read by one term only.
+        features: (N, h, w, C), any float type, read by one term only.
         weight: that the term is multiplied with in the loss, a scalar.
 
     Returns:
-        features.
+        The features, (N, h, w, C).
 
     Source: jcjohnson/neural-style, `-normalize_gradients`, which divides the gradient of the term
     by its L1 norm and ε before it multiplies with the weight: the same. Deviations: each image by
@@ -264,10 +265,9 @@ def normalize_gradient(features: jax.Array, weight: jax.Array) -> jax.Array:
 
 
 def _normalize_backward(weight, cotangent):
-    dtype = jnp.promote_types(cotangent.dtype, jnp.float32)
-    gradient = cotangent.astype(dtype)
+    gradient = _widen(cotangent)
     norm = jnp.sum(jnp.abs(gradient), axis=(1, 2, 3), keepdims=True)
-    floor = jnp.maximum(weight * NORM_FLOOR, jnp.finfo(dtype).tiny)
+    floor = jnp.maximum(weight * NORM_FLOOR, jnp.finfo(gradient.dtype).tiny)
     normalized = weight * (gradient / (norm + floor))
     return normalized.astype(cotangent.dtype), jnp.zeros_like(weight)
 
@@ -316,7 +316,11 @@ def total_loss(
     observers = gram_observers(targets, weights, normalize_gradients)
     for layer, (gram_of, *arguments) in observers.items():
         gram = grams[layer] if grams else gram_of(features[layer], *arguments)
-        term = _style_term(gram, layer, targets, convention)
+        target = targets.style[layer]
+        if layer in targets.guides:
+            term = guided_style_loss(gram, target, targets.region_weights[layer], convention)
+        else:
+            term = style_loss(gram, target, convention)
         style_layers[layer] = term
         style += weights.style_layers[layer] * term
     tv, tv_l1 = total_variation(images), absolute_variation(images)
@@ -330,7 +334,8 @@ def gram_observers(
 ) -> dict[str, tuple[Any, ...]]:
     """{layer: (function, *arguments)} of the Gram matrices that are compared with these targets.
 
-    `function(features, *arguments)` is what `total_loss` takes as `grams`; arguments as there.
+    `function(features, *arguments)`, of features (N, h, w, C), is what `total_loss` takes as
+    `grams`; targets, weights and whether gradients are normalized must be those that it is given.
     """
     observers: dict[str, tuple[Any, ...]] = {}
     for layer in targets.style:
@@ -348,11 +353,3 @@ def _of_normalized(
     gram_of: Callable[..., jax.Array], features: jax.Array, weight: jax.Array, *guides: jax.Array
 ) -> jax.Array:
     return gram_of(normalize_gradient(features, weight), *guides)
-
-
-def _style_term(gram: jax.Array, layer: str, targets: Targets, convention: str) -> jax.Array:
-    """The style loss of one layer, (N,), by regions where the targets have guidance maps."""
-    target = targets.style[layer]
-    if layer not in targets.guides:
-        return style_loss(gram, target, convention)
-    return guided_style_loss(gram, target, targets.region_weights[layer], convention)
