@@ -24,14 +24,16 @@ Beside this there are `scripts.benchmark.gpu_check` and, for ways of our own, in
 import argparse
 import signal
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from scripts import DOCS, make_parser, say
 from scripts.benchmark import machine
-from scripts.benchmark.cases import PAUSES, Bench, Conditions, facts_of, measure_all, sides_here
+from scripts.benchmark.cases import PAUSES, Bench, Conditions, facts_of, measure_all
 from scripts.benchmark.plan import CASES, NETWORKS, PRECISIONS, Plan, make_plan
 from scripts.benchmark.report import write_report
 from scripts.benchmark.results import ResultsError, errors, key_of, open_results, read_results
+from scripts.benchmark.side import sides_here
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -103,7 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.missing:
         plan = not_yet(plan, results)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
-    with Bench(conditions_of(options, len(cores))) as bench:
+    with closing(Bench(conditions_of(options, len(cores)))) as bench:
         completed = measure_all(bench, plan, folder, results)
     if results["cases"]:
         write_report(results, folder)

@@ -1,13 +1,13 @@
 """How each case is measured: both sides in turn, from the parent's end."""
 
 import dataclasses
-import importlib.util
 import math
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,7 @@ from scripts.benchmark import machine
 from scripts.benchmark.plan import Plan, evaluations_of
 from scripts.benchmark.problem import Spec, content_shape, weights_name
 from scripts.benchmark.results import add_case, errors, goals, write_results
-from scripts.benchmark.side import (
-    OURS,
-    PYTORCH,
-    PYTORCH_COMPILED,
-    Side,
-    SideError,
-    Worker,
-    run_command,
-)
+from scripts.benchmark.side import OURS, PYTORCH, Side, SideError, Worker, run_command
 
 # A turn of one side lasts no less: short calls are timed by the dozen, as a run makes them.
 MIN_TURN = 0.1  # seconds
@@ -47,50 +39,25 @@ Outcomes = dict[str, dict[str, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class Conditions:
-    """Under which everything is measured.
+    """Under which everything is measured."""
 
-    Attributes:
-        device: "cpu" or "gpu".
-        threads: of each side.
-        environment: of every process.
-        sides: that are compared, ours first.
-        rounds: turns of each side, at most.
-        budget: seconds for the turns of one case; at least three rounds are made.
-        pause: seconds between turns.
-        peer: a third party's command.
-        scales: of our coarse-to-fine.
-    """
-
-    device: str
-    threads: int
-    environment: dict[str, str]
-    sides: tuple[Side, ...]
-    rounds: int = 15
-    budget: float = 45.0
-    pause: float = PAUSES["cpu"]
-    peer: str | None = None
-    scales: int = 2
-
-
-def sides_here(compiled: bool) -> tuple[Side, ...]:
-    """Ours, and PyTorch's where it is installed: eager, and compiled if it is wanted."""
-    if not importlib.util.find_spec("torch"):
-        return (OURS,)
-    return (OURS, PYTORCH, PYTORCH_COMPILED) if compiled else (OURS, PYTORCH)
+    device: str  # "cpu" or "gpu"
+    threads: int  # of each side
+    environment: dict[str, str]  # of every process
+    sides: tuple[Side, ...]  # that are compared, ours first
+    rounds: int = 15  # turns of each side, at most
+    budget: float = 45.0  # seconds for the turns of one case; three rounds are made in any case
+    pause: float = PAUSES["cpu"]  # seconds between turns
+    peer: str | None = None  # a third party's command
+    scales: int = 2  # of our coarse-to-fine
 
 
 def facts_of(case: str, spec: Spec) -> dict[str, Any]:
     """What is known of a case before it is measured."""
     height, width = content_shape(spec.size)
-    facts: dict[str, Any] = {
-        "case": case,
-        "network": spec.network,
-        "size": spec.size,
-        "precision": spec.precision,
-        "weights": weights_name(spec.network),
-        "height": height,
-        "width": width,
-    }
+    facts: dict[str, Any] = {"case": case, "network": spec.network, "size": spec.size}
+    facts |= {"precision": spec.precision, "weights": weights_name(spec.network)}
+    facts |= {"height": height, "width": width}
     if case in ("lbfgs", "memory", "reach", "sweep", "files"):
         facts["history"] = spec.history
     if spec.ours:
@@ -103,35 +70,14 @@ def facts_of(case: str, spec: Spec) -> dict[str, Any]:
 
 
 class Bench:
-    """Measures cases; keeps one worker of each side alive between them."""
+    """Measures cases, each by the method of its name; keeps workers alive between them."""
 
     def __init__(self, conditions: Conditions):
         self.conditions = conditions
         self._workers: dict[str, Worker] = {}
         # Those that do whole runs: compiled PyTorch does not pay there.
         self._ours = conditions.sides[0]
-        self._runners = [side for side in conditions.sides if side != PYTORCH_COMPILED]
-        self._measures: dict[str, Callable[[Spec], Outcomes]] = {
-            "evaluation": self.in_turn,
-            "lbfgs": self.in_turn,
-            "adam": self.in_turn,
-            "memory": self.memory,
-            "compile": self.compile,
-            "files": self.files,
-            "reach": self.reach,
-            "sweep": self.run_each,
-            "parity": self.parity,
-            "ceilings": self.run_ours,
-            "cost": self.run_ours,
-            "trace": self.run_ours,
-            "largest": self.run_alone,
-        }
-
-    def __enter__(self) -> "Bench":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        self._runners = [side for side in conditions.sides if "compile" not in side.options]
 
     def measure(self, case: str, spec: Spec) -> dict[str, Any]:
         """One case, with all that is needed to understand it later."""
@@ -139,7 +85,7 @@ class Bench:
         if hasattr(os, "getloadavg"):
             facts["load_before"] = os.getloadavg()[0]
         try:
-            facts["sides"] = self._measures[case](spec)
+            facts["sides"] = getattr(self, case)(spec)
         except SideError as error:
             facts["sides"] = {self._ours.name: {"error": str(error)}}
         return {**facts, **machine.stamp(), "wall_seconds": time.perf_counter() - began}
@@ -213,7 +159,7 @@ class Bench:
         with tempfile.TemporaryDirectory() as folder:
             spec = dataclasses.replace(spec, file=f"{folder}/exact.npz")
             on_cpu = machine.worker_environment(threads, "cpu")
-            with Worker(self._ours, "cpu", threads, on_cpu) as worker:
+            with closing(Worker(self._ours, "cpu", threads, on_cpu)) as worker:
                 worker.ask("run", spec=dataclasses.replace(spec, task="exact"))
             return self.run_each(spec)
 
@@ -263,6 +209,12 @@ class Bench:
             command = self.conditions.peer.format(**words, size=spec.size, steps=spec.steps)
             yield "peer", ["sh", "-c", command]
 
+    # The names of the cases that are measured alike.
+    evaluation = lbfgs = adam = in_turn
+    sweep = run_each
+    ceilings = cost = trace = run_ours
+    largest = run_alone
+
     def start(self, side: Side, extra: dict[str, str] | None = None) -> Worker:
         """A fresh process of a side."""
         c = self.conditions
@@ -282,24 +234,16 @@ class Bench:
     ) -> dict[str, Any]:
         """Ask a fresh process, while no other holds memory."""
         self.close()
-        with self.start(side, extra) as worker:
+        with closing(self.start(side, extra)) as worker:
             return _guard(worker.ask, do, **request)
 
 
 def measure_all(
     bench: Bench, plan: Plan, folder: Path, results: dict[str, Any], end: float = math.inf
 ) -> bool:
-    """Measure case by case; results.json is written after each.
+    """Measure case by case until the end (of `time.monotonic`); False after Ctrl-C.
 
-    Args:
-        bench: measures.
-        plan: the cases.
-        folder: of the file.
-        results: that the cases are added to.
-        end: of the time that there is, as `time.monotonic` tells it.
-
-    Returns:
-        False after Ctrl-C.
+    The cases are added to the results, and results.json is written into the folder after each.
     """
     try:
         results["sides"] = bench.facts()

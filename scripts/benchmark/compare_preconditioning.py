@@ -11,16 +11,14 @@ chosen, and `--corner` and `--floor` try others.
 import itertools
 
 from nst_jax.optim import preconditioner
-from scripts.benchmark.curves import changed, comparison_parser, read_problem, run_curve
-
-STARTS, OPTIMIZERS = ("content", "noise"), ("lbfgs", "adam")
+from scripts.benchmark.curves import changed, comparison_parser, first_at, read_problem, run_curve
 
 
 def main() -> None:
     """Compare, and print a line for each case."""
     parser = comparison_parser(__doc__, size=192, steps=100)
-    parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS)
-    parser.add_argument("--optimizers", nargs="+", choices=OPTIMIZERS, default=OPTIMIZERS)
+    parser.add_argument("--starts", nargs="+", default=("content", "noise"))
+    parser.add_argument("--optimizers", nargs="+", default=("lbfgs", "adam"))
     parser.add_argument("--corner", type=float, default=preconditioner.CORNER)
     parser.add_argument("--floor", type=float, default=preconditioner.FLOOR)
     options = parser.parse_args()
@@ -29,8 +27,9 @@ def main() -> None:
     print(f"corner {options.corner}, floor {options.floor}")
     for start, optimizer in itertools.product(options.starts, options.optimizers):
         case = changed(problem, init=start, optimizer=optimizer)
-        goal = run_curve(changed(case, precondition=False)).best_until(options.steps)
-        found = run_curve(case, goal).first_at(goal)
+        plain, _ = run_curve(changed(case, precondition=False))
+        goal = min(point.loss for point in plain)
+        found = first_at(run_curve(case, goal)[0], goal)
         print(
             f"from {start}, {optimizer}: {goal:.4g} after {options.steps} plain steps, or "
             + (f"{found.step} steps" if found else "—"),

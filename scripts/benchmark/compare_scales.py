@@ -9,8 +9,15 @@ dash: the loss was never so low. Schedules get as many steps as cost the same by
 is how `SHARES` in `engine/pyramid.py` is chosen; let nothing else run.
 """
 
-from nst_jax.engine.pyramid import SHARES, schedule
-from scripts.benchmark.curves import Curve, changed, comparison_parser, read_problem, run_curve
+from nst_jax.engine.pyramid import SHARES
+from scripts.benchmark.curves import (
+    Point,
+    changed,
+    comparison_parser,
+    first_at,
+    read_problem,
+    run_curve,
+)
 from scripts.benchmark.problem import Problem
 
 
@@ -22,44 +29,32 @@ def of_equal_work(alone: Problem, shares: tuple[float, ...]) -> Problem:
     return changed(alone, scales=count, steps=round(alone.settings.steps * sum(shares) / cost))
 
 
-def run_and_print(problem: Problem) -> Curve:
+def run_and_print(problem: Problem) -> list[Point]:
     """Run, and print what came of it."""
-    curve = run_curve(problem)
-    sizes = " + ".join(f"{scale.steps} at {scale.size} px" for scale in curve.result.scales)
-    print(
-        f"  {sizes}: loss {curve.result.losses.total:.6g} in {curve.result.run_seconds:.1f} s, "
-        f"{curve.result.restarts} restarts",
-        flush=True,
-    )
-    return curve
+    points, result = run_curve(problem)
+    sizes = " + ".join(f"{scale.steps} at {scale.size} px" for scale in result.scales)
+    print(f"  {sizes}: loss {result.losses.total:.6g} in {result.run_seconds:.1f} s", flush=True)
+    return points
 
 
 def main() -> None:
     """Run the full size alone, then every schedule; print each one's times."""
     parser = comparison_parser(__doc__, size=256, steps=200)
-    shares = [",".join(map(str, SHARES[count])) for count in (2, 3, 4)]
-    parser.add_argument("--shares", nargs="+", default=["1,1", "1,1,1", *shares])
+    usual = [",".join(map(str, SHARES[count])) for count in (2, 3, 4)]
+    parser.add_argument("--shares", nargs="+", default=["1,1", "1,1,1", *usual])
     parser.add_argument("--init", default="content", help="image that the runs start from")
     options = parser.parse_args()
     alone = read_problem(options, init=options.init)
     run_curve(changed(alone, steps=2))  # warms up
-    curve = run_and_print(alone)
-    goals = [curve.best_until(options.steps * part // 4) for part in (1, 2, 4)]
-    reached = [point for goal in goals if (point := curve.first_at(goal))]
-    shown = (f"{point.loss:.5g} in {point.seconds:.1f} s" for point in reached)
+    points = run_and_print(alone)
+    parts = [points[: 1 + options.steps * part // 4] for part in (1, 2, 4)]
+    goals = [min(part, key=lambda point: point.loss) for part in parts]
+    shown = (f"{goal.loss:.5g} in {goal.seconds:.1f} s" for goal in goals)
     print("1/4, 1/2, all the steps of the full size alone: " + ", ".join(shown))
     for shares in options.shares:
-        problem = of_equal_work(alone, tuple(map(float, shares.split(","))))
-        wanted = problem.settings
-        possible = schedule(problem.content.shape, scales=wanted.scales, steps=wanted.steps)
-        if len(possible) < wanted.scales:
-            print(f"{shares}: too small or too few steps")
-            continue
-        curve = run_and_print(problem)
-        quotients = []
-        for point in reached:
-            found = curve.first_at(point.loss)
-            quotients.append(f"{found.seconds / point.seconds:.2f} ×" if found else "—")
+        points = run_and_print(of_equal_work(alone, tuple(map(float, shares.split(",")))))
+        pairs = [(first_at(points, goal.loss), goal) for goal in goals]
+        quotients = [f"{one.seconds / goal.seconds:.2f} ×" if one else "—" for one, goal in pairs]
         print(f"{shares}: {'  '.join(quotients)}", flush=True)
 
 

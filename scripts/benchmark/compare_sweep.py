@@ -21,38 +21,36 @@ from scripts.benchmark.side import run_command
 def main() -> None:
     """Run the commands, then the sweep in this process; print what they took."""
     parser = comparison_parser(__doc__, size=128, steps=100)
-    parser.add_argument("--lanes", type=int, default=20, help="of the single runs and the memory")
+    parser.add_argument("--ratios", type=float, nargs="+", default=RATIOS, help="five lanes each")
     options = parser.parse_args()
     problem = read_problem(options, init="noise")
-    alone = figure_3(problem.settings)[: options.lanes]
+    alone = figure_3(problem.settings, options.ratios)
 
     def run(*words: str) -> dict[str, float]:
         command = [sys.executable, "-m", "nst_jax", words[0], options.content, options.style]
         return run_command([*command, *words[1:]], dict(os.environ))
 
     with tempfile.TemporaryDirectory() as folder:
-        axes = ["--style-layer-sets", "cumulative", "--ratios", ",".join(map(str, RATIOS))]
+        axes = ["--style-layer-sets", "cumulative", "--ratios", ",".join(map(str, options.ratios))]
         together = run("sweep", "-o", f"{folder}/sweep", *axes, *flags_of(problem.settings))
-        print(f"a sweep: {as_text(together['seconds'], together['peak'])}", flush=True)
+        print("a sweep: {seconds:.1f} s, {peak:.4g} bytes".format(**together), flush=True)
         runs = [
             run("stylize", "-o", f"{folder}/{number}.png", *flags_of(settings))
             for number, settings in enumerate(alone)
         ]
     seconds, peak = sum(one["seconds"] for one in runs), max(one["peak"] for one in runs)
-    print(f"{len(runs)} single runs: {as_text(seconds, peak)}")
-    print(f"the sweep takes {together['seconds'] / seconds:.3f} × their time", flush=True)
+    print(
+        f"{len(runs)} single runs: {seconds:.1f} s, {peak:.4g} bytes at most; the sweep takes "
+        f"{together['seconds'] / seconds:.3f} × their time",
+        flush=True,
+    )
     from scripts.benchmark.ours import sweep_memory
 
     predicted, measured = sweep_memory(changed(problem, steps=3), alone)
     print(
-        f"{len(alone)} lanes: {predicted / 1e6:.0f} MB predicted, {measured / 1e6:.0f} MB held: "
+        f"{len(alone)} lanes: {predicted:.4g} bytes predicted, {measured:.4g} held: "
         f"{measured / predicted:.3f} ×"
     )
-
-
-def as_text(seconds: float, peak: float) -> str:
-    """12.3 s, 456 MB."""
-    return f"{seconds:.1f} s, {peak / 1e6:.0f} MB"
 
 
 if __name__ == "__main__":

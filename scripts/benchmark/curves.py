@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import math
 from typing import Any, NamedTuple
 
 import nst_jax
@@ -12,42 +13,31 @@ from scripts.benchmark.problem import Problem
 
 
 class Point(NamedTuple):
-    """An image that was evaluated: seconds since the first step, compilation not counted."""
+    """An image of the full size that was evaluated; compilation is not counted in the seconds."""
 
     step: int
     seconds: float
     loss: float
 
 
-class Curve(NamedTuple):
-    """The images of the full size that a run evaluated, in order, and the run's result."""
-
-    points: list[Point]
-    result: Result
-
-    def best_until(self, step: int) -> float:
-        """The least loss up to this step."""
-        return min(point.loss for point in self.points if point.step <= step)
-
-    def first_at(self, loss: float) -> Point | None:
-        """Where the loss was first no more than this; None if it never was."""
-        return next((point for point in self.points if point.loss <= loss), None)
-
-
-def run_curve(problem: Problem, goal: float | None = None) -> Curve:
+def run_curve(problem: Problem, goal: float = -math.inf) -> tuple[list[Point], Result]:
     """Run until the loss at the full size is no more than the goal, or to the last step."""
     points: list[Point] = []
 
     def watch(progress: Progress) -> None:
-        if progress.size != max(problem.content.shape):
-            return
-        points.append(Point(progress.step, progress.seconds, float(progress.losses.total)))
-        if goal is not None and points[-1].loss <= goal:
-            raise StopIteration
+        if progress.size == max(problem.content.shape):
+            points.append(Point(progress.step, progress.seconds, float(progress.losses.total)))
+            if points[-1].loss <= goal:
+                raise StopIteration
 
     inputs = problem.content, problem.style, problem.settings
     result = nst_jax.stylize(*inputs, weights=problem.weights, callback=watch)
-    return Curve(points, result)
+    return points, result
+
+
+def first_at(points: list[Point], loss: float) -> Point | None:
+    """Where the loss was first no more than this; None if it never was."""
+    return next((point for point in points if point.loss <= loss), None)
 
 
 def comparison_parser(description: str, size: int, steps: int) -> argparse.ArgumentParser:

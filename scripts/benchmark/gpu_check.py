@@ -24,13 +24,13 @@ from typing import Any
 
 from scripts import make_parser, say
 from scripts.benchmark import machine
-from scripts.benchmark.cases import CACHE, PAUSES, Bench, Conditions, measure_all, sides_here
+from scripts.benchmark.cases import CACHE, PAUSES, Bench, Conditions, measure_all
 from scripts.benchmark.gpu_report import text_of
 from scripts.benchmark.plan import LEAN, NETWORKS, PRECISIONS, Plan
 from scripts.benchmark.problem import Spec
 from scripts.benchmark.report import write_plot
 from scripts.benchmark.results import errors
-from scripts.benchmark.side import Side, end_all
+from scripts.benchmark.side import Side, end_all, sides_here
 
 OURS = Side("nst_jax", "gpu_tasks")
 
@@ -65,19 +65,6 @@ def make_plan(network: str, quick: bool = False) -> Plan:
     ]
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line."""
-    parser = make_parser(__doc__)
-    parser.add_argument("-o", "--output", type=Path, metavar="DIR", default=Path("gpu-check"))
-    parser.add_argument("--minutes", type=float, default=8.5, help="that it may take")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes")
-    parser.add_argument("--device", choices=("cpu", "gpu"), help="a GPU, if there is one")
-    parser.add_argument("--network", choices=NETWORKS, default="vgg19", help="vgg16 if quick")
-    parser.add_argument("--no-torch-compile", action="store_true", help="PyTorch eager only")
-    parser.add_argument("--only", nargs="+", metavar="CASE", help="such as ceilings parity lbfgs")
-    return parser.parse_args(arguments)
-
-
 def conditions_of(options: argparse.Namespace, cache: str) -> Conditions:
     """Under which everything is measured; compiled programs are kept from case to case."""
     device = options.device or ("gpu" if machine.gpu_name() else "cpu")
@@ -100,7 +87,15 @@ def conditions_of(options: argparse.Namespace, cache: str) -> Conditions:
 
 def main(arguments: list[str] | None = None) -> int:
     """Check, and write."""
-    options = parse(arguments)
+    parser = make_parser(__doc__)
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", default=Path("gpu-check"))
+    parser.add_argument("--minutes", type=float, default=8.5, help="that it may take")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes")
+    parser.add_argument("--device", choices=("cpu", "gpu"), help="a GPU, if there is one")
+    parser.add_argument("--network", choices=NETWORKS, default="vgg19", help="vgg16 if quick")
+    parser.add_argument("--no-torch-compile", action="store_true", help="PyTorch eager only")
+    parser.add_argument("--only", nargs="+", metavar="CASE", help="such as ceilings parity lbfgs")
+    options = parser.parse_args(arguments)
     plan = make_plan("vgg16" if options.quick else options.network, options.quick)
     plan = [one for one in plan if not options.only or one[0] in options.only]
     end = time.monotonic() + 60 * options.minutes
@@ -110,7 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
     with contextlib.ExitStack() as stack:
         stack.callback(timer.cancel)
         cache = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
-        bench = stack.enter_context(Bench(conditions_of(options, cache)))
+        bench = stack.enter_context(contextlib.closing(Bench(conditions_of(options, cache))))
         conditions = bench.conditions
         results = {**machine.setup(conditions.device, conditions.threads), "cases": {}}
         completed = measure_all(bench, plan, options.output, results, end)

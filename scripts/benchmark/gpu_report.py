@@ -5,7 +5,7 @@ from typing import Any
 
 from scripts.benchmark.plan import PRECISIONS
 from scripts.benchmark.report import OURS, as_seconds, in_order, markdown
-from scripts.benchmark.results import Case, measured, quartiles
+from scripts.benchmark.results import measured, quartiles
 
 Results = dict[str, Any]
 
@@ -17,10 +17,8 @@ def text_of(results: Results) -> str:
     for key, case in results["cases"].items():
         if case not in shared:
             lines += ["", f"## {key}", "", *_numbers(case["sides"])]
-    for case in shared:
-        for side, outcome in measured(case).items():
-            if "cold_seconds" in outcome:
-                lines += ["", f"{side}, nothing cached: {as_seconds(outcome['cold_seconds'])}"]
+        elif case["case"] == "files":
+            lines += ["", "## from file to file", "", *_numbers(case["sides"])]
     lines += ["", "## Against PyTorch", "", markdown(results)]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -46,22 +44,21 @@ def roofline(results: Results, precision: str) -> dict[str, float] | None:
     the copy's. The share is that over the time measured.
     """
 
-    def found(name: str) -> list[Case]:
-        cases = [case for case in results["cases"].values() if case["case"] == name]
-        return [case for case in cases if OURS in measured(case)]
+    def find(case: str, precision: str) -> dict[str, Any] | None:
+        same = [
+            one
+            for one in results["cases"].values()
+            if (one["case"], one["precision"]) == (case, precision) and OURS in measured(one)
+        ]
+        return min(same, key=lambda one: one["size"])["sides"][OURS] if same else None
 
-    ceilings = found("ceilings")
-    steps, costs = (
-        [case for case in found(name) if case["precision"] == precision]
-        for name in ("lbfgs", "cost")
-    )
-    if not (ceilings and costs and steps):
+    ceilings = find("ceilings", "float32")
+    step, cost = find("lbfgs", precision), find("cost", precision)
+    if not (ceilings and step and cost):
         return None
-    ceiling, cost = (case["sides"][OURS] for case in (ceilings[0], costs[0]))
-    smallest = min(steps, key=lambda case: case["size"])
-    _, seconds, _ = quartiles(smallest["sides"][OURS]["seconds"])
-    arithmetic = cost["counted_flops"] / 1e12 / ceiling["tflops"][precision]
-    traffic = cost["counted_bytes"] / 1e9 / ceiling["gb_per_second"]
+    _, seconds, _ = quartiles(step["seconds"])
+    arithmetic = cost["counted_flops"] / 1e12 / ceilings["tflops"][precision]
+    traffic = cost["counted_bytes"] / 1e9 / ceilings["gb_per_second"]
     return {
         "seconds": seconds,
         "tflops": cost["counted_flops"] / seconds / 1e12,

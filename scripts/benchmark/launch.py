@@ -15,10 +15,6 @@ assert process.stderr is not None
 said = process.stderr.read().decode(errors="replace").strip()
 _, status, usage = os.wait4(process.pid, 0)
 unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
-facts = {
-    "seconds": time.perf_counter() - began,
-    "peak": usage.ru_maxrss * unit,
-    "code": os.waitstatus_to_exitcode(status),
-    "said": said.splitlines()[-1] if said else "",
-}
-print(json.dumps(facts))
+seconds, code = time.perf_counter() - began, os.waitstatus_to_exitcode(status)
+facts = {"seconds": seconds, "peak": usage.ru_maxrss * unit, "code": code}
+print(json.dumps({**facts, "said": said.splitlines()[-1] if said else ""}))

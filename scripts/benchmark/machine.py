@@ -45,11 +45,16 @@ def worker_environment(threads: int, device: str) -> dict[str, str]:
 def setup(device: str, threads: int) -> dict[str, Any]:
     """What must be equal for the results of two runs to stand in one file."""
     # glibc gives large blocks back to the system at every free, unless MALLOC_… tell it otherwise.
+    versions = {"python": platform.python_version()}
+    for library in LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[library] = importlib.metadata.version(library)
+    flags = (_cpu("flags") or _cpu("Features") or "").split()
     tuned = {name: value for name, value in os.environ.items() if name.startswith("MALLOC_")}
     return {
         "machine": {
             "cpu": _cpu("model name") or platform.processor() or platform.machine(),
-            "vector_units": _vector_units(),
+            "vector_units": next((VECTOR_UNITS[f] for f in VECTOR_UNITS if f in flags), "unknown"),
             "cores": os.cpu_count(),
             "memory_gb": _memory_gb(),
             "system": f"{platform.system()} {platform.machine()}",
@@ -58,7 +63,7 @@ def setup(device: str, threads: int) -> dict[str, Any]:
         "device": device,
         "threads": threads,
         "allocator": tuned or "default",
-        "versions": versions(),
+        "versions": versions,
     }
 
 
@@ -72,15 +77,6 @@ def describe(setup: dict[str, Any]) -> tuple[str, str]:
     named = {"jax": "jax", "torch": "PyTorch", "python": "Python"}
     libraries = [f"{name} {found[key]}" for key, name in named.items() if key in found]
     return processors, ", ".join(libraries)
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of the libraries that decide the numbers."""
-    found = {"python": platform.python_version()}
-    for library in LIBRARIES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[library] = importlib.metadata.version(library)
-    return found
 
 
 def stamp() -> dict[str, str]:
@@ -119,11 +115,6 @@ def reset_peak() -> bool:
 
 def _cpu(field: str) -> str | None:
     return _field("/proc/cpuinfo", field)
-
-
-def _vector_units() -> str:
-    flags = (_cpu("flags") or _cpu("Features") or "").split()
-    return next((name for flag, name in VECTOR_UNITS.items() if flag in flags), "unknown")
 
 
 def _field(path: str, name: str) -> str | None:

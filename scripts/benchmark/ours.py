@@ -4,6 +4,7 @@ All that scripts need of the insides of `nst_jax.engine` stands here.
 """
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -34,17 +35,11 @@ from scripts.benchmark.worker import Answers, serve
 
 
 class Placed(NamedTuple):
-    """A problem on the device.
+    """A problem on the device."""
 
-    Attributes:
-        program: what is compiled.
-        image: (H, W, 3), the content image.
-        arguments: of the objective and the step, beside the image or the carry.
-    """
-
-    program: Program
-    image: jax.Array
-    arguments: tuple[Any, Any, Any]
+    program: Program  # what is compiled
+    image: jax.Array  # (H, W, 3), the content image
+    arguments: tuple[Any, Any, Any]  # of the objective and the step, beside the image or the carry
 
 
 def place(problem: Problem) -> Placed:
@@ -69,14 +64,20 @@ def evaluation(problem: Problem) -> Callable[[], Any]:
     return lambda: function(image, *arguments)
 
 
+def compile_step(placed: Placed) -> jax.stages.Compiled:
+    """The step, as a run compiles it."""
+    functions = jitted(placed.program)
+    carry = jax.eval_shape(functions.start, placed.image)
+    return device_memory.compile_for(functions.step, carry, *placed.arguments)
+
+
 def step(problem: Problem) -> Callable[[], Any]:
     """One step of a run, each from where the last one ended.
 
     How full the history of L-BFGS is makes no difference: all of it is read in every step.
     """
     placed = place(problem)
-    carry = jitted(placed.program).start(placed.image)
-    take_step = device_memory.compile_for(jitted(placed.program).step, carry, *placed.arguments)
+    take_step, carry = compile_step(placed), jitted(placed.program).start(placed.image)
 
     def advance():
         nonlocal carry
@@ -84,13 +85,6 @@ def step(problem: Problem) -> Callable[[], Any]:
         return carry.image, losses
 
     return advance
-
-
-def compile_step(problem: Problem) -> jax.stages.Compiled:
-    """The step, as a run compiles it."""
-    placed = place(problem)
-    carry = jax.eval_shape(jitted(placed.program).start, placed.image)
-    return jitted(placed.program).step.lower(carry, *placed.arguments).compile()
 
 
 def device_peak() -> int | None:
@@ -122,9 +116,9 @@ def _reach(spec: Spec) -> dict[str, Any]:
     """
     problem = make_problem(spec)
     # With several scales each must get a step.
-    compiled = run_curve(changed(problem, steps=1 if spec.scales == 1 else 8 * spec.scales)).result
+    _, compiled = run_curve(changed(problem, steps=1 if spec.scales == 1 else 8 * spec.scales))
     began = time.perf_counter()
-    points, result = run_curve(problem, spec.goal)
+    points, result = run_curve(problem, -math.inf if spec.goal is None else spec.goal)
     before = time.perf_counter() - began - result.compile_seconds - result.run_seconds
     return {
         "seconds": [before + point.seconds for point in points],
@@ -165,19 +159,15 @@ class Side(Answers):
 
     tasks = {"evaluation": evaluation, "lbfgs": step, "adam": step}
     runs = {"reach": _reach, "sweep": _sweep, "first": _first}
+    wait = staticmethod(jax.block_until_ready)
+    device_peak = staticmethod(device_peak)
 
     def __init__(self, device: str, threads: int):
         jax.devices()  # starts the backend
 
-    def wait(self, result: Any) -> None:  # noqa: D102
-        jax.block_until_ready(result)
-
     def device_facts(self) -> dict[str, Any]:  # noqa: D102
         device = jax.devices()[0]
         return {"device": device.device_kind, "platform": device.platform}
-
-    def device_peak(self) -> int | None:  # noqa: D102
-        return device_peak()
 
     def forget(self) -> None:  # noqa: D102
         jitted.cache_clear()

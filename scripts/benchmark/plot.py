@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 
 from scripts.benchmark.report import NETWORKS, OURS, PYTORCH, TITLES, in_order, title
 from scripts.benchmark.results import Case, fingerprint, measured, quartiles
@@ -56,16 +57,10 @@ def _times(axes: Any, cases: list[Case]) -> None:
     longest = sorted(several, key=lambda item: -len(item[1]))
     for (what, group), style in zip(longest, LINES, strict=False):
         for side in dict.fromkeys(itertools.chain.from_iterable(map(measured, group))):
-            points = [
-                (_pixels(case), *quartiles(case["sides"][side]["seconds"]))
-                for case in sorted(group, key=_pixels)
-                if side in measured(case)
-            ]
-            pixels, lower, medians, upper = (list(column) for column in zip(*points, strict=True))
-            spread = [
-                [median - low for median, low in zip(medians, lower, strict=True)],
-                [high - median for median, high in zip(medians, upper, strict=True)],
-            ]
+            there = [case for case in sorted(group, key=_pixels) if side in measured(case)]
+            seconds = [quartiles(case["sides"][side]["seconds"]) for case in there]
+            lower, medians, upper = np.transpose(seconds)
+            pixels, spread = [_pixels(case) for case in there], (medians - lower, upper - medians)
             axes.errorbar(
                 pixels, medians, spread, label=f"{TITLES.get(side, side)}: {what}",
                 linestyle=style, marker="o", markersize=3, color=COLORS.get(side, OUR_COLOR),

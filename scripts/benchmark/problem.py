@@ -1,7 +1,7 @@
 """What is to be timed, in words that both sides understand: a task's name, sizes, settings."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,34 +20,21 @@ RATIOS = (1e-5, 1e-4, 1e-3, 1e-2)  # of the paper's Figure 3
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """One thing to be timed, on either side.
+    """One thing to be timed, on either side."""
 
-    Attributes:
-        task: "evaluation" (loss and gradient), "lbfgs" or "adam" (one step), "reach" (a run to a
-            loss), "sweep", "first" (a run of one evaluation, compilation included), or one of
-            `gpu_tasks.RUNS`.
-        network: "vgg16" or "vgg19".
-        size: long side of both images, pixels.
-        history: pairs that L-BFGS keeps.
-        steps: evaluations of a run; of "largest", the longest side that is tried.
-        precision: as in `Settings`.
-        scales: of our coarse-to-fine; 1 is without.
-        goal: the loss at which a run may end.
-        lanes: settings of a sweep.
-        file: of arrays, read or written; only of the GPU check.
-        ours: further settings of our side, which change how and not what is computed.
-    """
-
+    # "evaluation" (loss and gradient), "lbfgs" or "adam" (one step), "reach" (a run to a loss),
+    # "sweep", "first" (a run of one evaluation, compilation included), or one of `gpu_tasks`.
     task: str
     network: str = "vgg16"
-    size: int = 256
-    history: int = 100
-    steps: int = 500
+    size: int = 256  # long side of both images, px
+    history: int = 100  # pairs that L-BFGS keeps
+    steps: int = 500  # evaluations of a run; of "largest", the longest side that is tried
     precision: str = "float32"
-    scales: int = 1
-    goal: float | None = None
-    lanes: int = 20
-    file: str = ""
+    scales: int = 1  # of our coarse-to-fine; 1 is without
+    goal: float | None = None  # the loss at which a run may end
+    lanes: int = 20  # settings of a sweep
+    file: str = ""  # of arrays, read or written, for "exact" and "parity"
+    # Further settings of our side, which change how and not what is computed.
     ours: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -80,8 +67,8 @@ def sweep_settings(spec: Spec) -> list[Settings]:
     return figure_3(make_problem(spec).settings)[: spec.lanes]
 
 
-def figure_3(base: Settings) -> list[Settings]:
-    """From white noise: growing subsets of the style layers, four ratios each."""
+def figure_3(base: Settings, ratios: Sequence[float] = RATIOS) -> list[Settings]:
+    """From white noise: growing subsets of the style layers, several ratios each."""
     count = len(base.style_layers)
     return [
         dataclasses.replace(
@@ -91,7 +78,7 @@ def figure_3(base: Settings) -> list[Settings]:
             style_layer_weights=tuple(1 / rows if at < rows else 0.0 for at in range(count)),
         )
         for rows in range(1, count + 1)
-        for ratio in RATIOS
+        for ratio in ratios
     ]
 
 
@@ -158,13 +145,12 @@ def random_weights(architecture: str) -> Weights:
         scale = np.float32(np.sqrt(2 / np.prod(shape[:3])))
         kernel = scale * random.standard_normal(shape, np.float32)
         params[layer] = {"kernel": kernel, "bias": np.zeros(shape[-1], np.float32)}
-    return Weights(
+    return dataclasses.replace(
+        load_weights(embedded_path()),
         architecture=architecture,
         params=params,
-        mean=(0.485, 0.456, 0.406),  # torchvision
-        source="random, He-initialized",
-        source_sha256="",
-        licence="",
+        activation_means=None,
         normalized=True,
+        source="random, He-initialized",
         name=weights_name(architecture),
     )

@@ -1,18 +1,110 @@
-"""The objective of `nst_jax` in PyTorch: the same targets and losses.
+"""The objective of `nst_jax` in PyTorch: the same network, targets and losses.
 
 Images are (1, 3, H, W), sRGB in [0, 1]; on the way in and out they are NumPy's (H, W, 3). Needs
 the extra `torch`.
 """
 
-from collections.abc import Callable
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
-from nst_jax.settings.settings import Settings
-from nst_jax.weights.parameters import Weights
-from scripts.benchmark.pytorch_network import DEFAULTS, DTYPES, Network, Options, cuda_flags
+from nst_jax import Settings, Weights
+from nst_jax.architecture import block_of, convolutions_up_to
+
+POOLS: dict[str, Callable[..., Tensor]] = {
+    "average": functional.avg_pool2d,
+    "max": functional.max_pool2d,
+}
+NHWC = torch.channels_last  # of kernels and activations: the faster one for convolutions
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How PyTorch computes; what it computes is in `Settings`."""
+
+    device: str = "cpu"  # or "cuda", "cuda:1"
+    # Of the image, Gram matrices and losses; or "float64", to compare gradients.
+    dtype: str = "float32"
+    # Of the network: "float32" (TF32 is switched off), "tf32", or "bfloat16" (activations and
+    # kernels; Gram matrices and losses are summed in float32).
+    precision: str = "float32"
+    # Whether the loss goes through `torch.compile`, and its gradient with it. PyTorch refuses after
+    # `torch._dynamo.config.recompile_limit` different ones in one process.
+    compile: bool = False
+
+    @property
+    def activations(self) -> torch.dtype:
+        """Type of the network's kernels and activations."""
+        return torch.bfloat16 if self.precision == "bfloat16" else DTYPES[self.dtype]
+
+
+DEFAULTS = Options()
+
+
+@contextlib.contextmanager
+def cuda_flags(precision: str) -> Iterator[None]:
+    """Set and put back PyTorch's global switches: TF32 in convolutions only, cuDNN's fastest.
+
+    cuDNN's default is TF32. The Gram matrices are products that stay in float32 always.
+    """
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark
+    matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = False, precision == "tf32", True
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = before
+
+
+def synchronize(device: str | torch.device) -> None:
+    """Wait until the device has done all that it was asked; a CPU always has."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def convolution(kernel: np.ndarray, bias: np.ndarray, options: Options) -> nn.Conv2d:
+    """A frozen layer from a kernel (3, 3, I, O) and a bias (O,)."""
+    place = options.device, options.activations
+    weight = torch.tensor(kernel).permute(3, 2, 0, 1).to(*place, memory_format=NHWC)
+    layer = nn.Conv2d(kernel.shape[2], kernel.shape[3], 3, padding=1, device="meta")
+    layer.weight = nn.Parameter(weight, requires_grad=False)
+    layer.bias = nn.Parameter(torch.tensor(bias).to(*place), requires_grad=False)
+    return layer
+
+
+class Network(nn.Module):
+    """The convolutions of VGG-16 or VGG-19 up to the deepest layer wanted."""
+
+    mean: Tensor
+
+    def __init__(self, weights: Weights, layers: tuple[str, ...], pooling: str, options: Options):
+        super().__init__()
+        self.layers, self.pool = layers, POOLS[pooling]
+        self.activations = options.activations
+        names = convolutions_up_to(weights.architecture, layers)
+        self.convolutions = nn.ModuleDict(
+            {name: convolution(**weights.params[name], options=options) for name in names}
+        )
+        mean = torch.tensor(weights.mean, dtype=DTYPES[options.dtype], device=options.device)
+        self.register_buffer("mean", mean.reshape(1, 3, 1, 1))
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """(1, 3, H, W) to {layer: (1, C, h, w)}, after the ReLU."""
+        outputs = (images - self.mean).to(self.activations, memory_format=NHWC)
+        block, features = 1, {}
+        for name, convolve in self.convolutions.items():
+            if block_of(name) != block:
+                outputs, block = self.pool(outputs, 2), block_of(name)
+            # In place: no gradient needs what stood there, and it halves the memory.
+            outputs = convolve(outputs).relu_()
+            features[name] = outputs
+        return {layer: features[layer] for layer in self.layers}
 
 
 def to_image(tensor: Tensor) -> np.ndarray:
@@ -53,9 +145,7 @@ class GramMatrix(torch.autograd.Function):
         return gradient.reshape(features.shape).to(features.dtype)
 
 
-def gram_matrix(features: Tensor) -> Tensor:
-    """(1, C, h, w) to (C, C), divided by the number of positions; float32 at least."""
-    return GramMatrix.apply(features)
+gram_matrix = GramMatrix.apply
 
 
 class Objective:
@@ -93,13 +183,8 @@ class Objective:
         dtype, device = DTYPES[self.options.dtype], self.options.device
         return torch.tensor(image, dtype=dtype).permute(2, 0, 1)[None].contiguous().to(device)
 
-    def __call__(self, image: Tensor) -> Tensor:
-        """The loss of (1, 3, H, W), a scalar. A backward pass of one's own needs `cuda_flags`."""
-        with cuda_flags(self.options.precision):
-            return self._loss(image)
-
     def value_and_gradient(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss, a scalar, and its gradient, (1, 3, H, W), without waiting for either."""
+        """The loss of (1, 3, H, W), a scalar, and its gradient, without waiting for either."""
         image = image.detach().requires_grad_()
         with torch.enable_grad(), cuda_flags(self.options.precision):
             loss = self._loss(image)

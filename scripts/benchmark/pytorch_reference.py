@@ -20,8 +20,7 @@ from nst_jax import Settings, find_weights, load_image, load_weights, normalize,
 from nst_jax.optim.optimizer import COOLING
 from nst_jax.settings.settings import LEARNING_RATES
 from scripts import make_parser
-from scripts.benchmark.pytorch_network import Options, synchronize
-from scripts.benchmark.pytorch_objective import Objective, to_image
+from scripts.benchmark.pytorch_objective import Objective, Options, synchronize, to_image
 
 
 class Stepper:
@@ -100,17 +99,11 @@ def make_adam(objective: Objective, image: np.ndarray) -> Stepper:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a run led to.
+    """What a run led to."""
 
-    Attributes:
-        image: (H, W, 3), the image of least loss, not clipped.
-        losses: of all evaluations in order.
-        seconds: from the first evaluation's beginning to the end of each one's update.
-    """
-
-    image: np.ndarray
-    losses: list[float]
-    seconds: list[float]
+    image: np.ndarray  # (H, W, 3), the image of least loss, not clipped
+    losses: list[float]  # of all evaluations in order
+    seconds: list[float]  # from the first evaluation's beginning to the end of each one's update
 
 
 def run(stepper: Stepper, evaluations: int) -> Outcome:

@@ -202,23 +202,18 @@ def growth_lines(cases: Iterable[Case]) -> Iterator[str]:
             key = (title(case), NETWORKS[case["network"]], case["precision"])
             groups.setdefault(key, []).append(case)
     for (what, network, _), group in groups.items():
-        if len(group) < 3:
-            continue
-        powers = [(side, growth(group, side)) for side in (OURS, PYTORCH)]
-        shown = [f"{TITLES.get(side, side)} {power:.2f}" for side, power in powers if power]
+        powers = []
+        for side in (OURS, PYTORCH):
+            if len(group) > 2 and all(side in measured(case) for case in group):
+                pixels = [case["width"] * case["height"] for case in group]
+                medians = [quartiles(case["sides"][side]["seconds"])[1] for case in group]
+                powers.append(f"{TITLES.get(side, side)} {exponent(pixels, medians):.2f}")
         first, last = (f"{case['width']}×{case['height']}" for case in (group[0], group[-1]))
-        yield (
-            f"- Seconds grow with the pixels to the power of, {what}, {network}, {first} to "
-            f"{last} px: {', '.join(shown)}"
-        )
-
-
-def growth(group: list[Case], side: str) -> float | None:
-    """The exponent of one side; None where it was not measured at every size."""
-    if not all(side in measured(case) for case in group):
-        return None
-    medians = [quartiles(case["sides"][side]["seconds"])[1] for case in group]
-    return exponent([case["width"] * case["height"] for case in group], medians)
+        if powers:
+            yield (
+                f"- Seconds grow with the pixels to the power of, {what}, {network}, {first} to "
+                f"{last} px: {', '.join(powers)}"
+            )
 
 
 def note_lines(cases: list[Case]) -> Iterator[str]:

@@ -119,10 +119,8 @@ def goals(curve: dict[str, list[float]], evaluations: Sequence[int]) -> dict[int
 
 def _rounded(value: Any) -> Any:
     """The same with fewer digits; what is not finite as None, which JSON has."""
-    if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _rounded(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(entry) for entry in value]
-    return value
+    return json.loads(
+        json.dumps(value),
+        parse_float=lambda text: float(f"{float(text):.{DIGITS}g}"),
+        parse_constant=lambda text: None,
+    )

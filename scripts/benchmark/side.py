@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import importlib.util
 import json
 import os
 import signal
@@ -34,19 +35,20 @@ PYTORCH = Side("pytorch", "theirs")
 PYTORCH_COMPILED = Side("pytorch compiled", "theirs", {"compile": True})
 
 
+def sides_here(compiled: bool) -> tuple[Side, ...]:
+    """Ours, and PyTorch's where it is installed: eager, and compiled if it is wanted."""
+    if not importlib.util.find_spec("torch"):
+        return (OURS,)
+    return (OURS, PYTORCH, PYTORCH_COMPILED) if compiled else (OURS, PYTORCH)
+
+
 class Worker:
-    """A process that computes for one side; as a context it lives as long as the block."""
+    """A process that computes for one side until it is closed."""
 
     def __init__(self, side: Side, device: str, threads: int, environment: dict[str, str]):
         options = {**side.options, "device": device, "threads": threads}
         arguments = ["-m", f"scripts.benchmark.{side.module}", json.dumps(options)]
         self._name, self._process = side.name, _start([sys.executable, *arguments], environment)
-
-    def __enter__(self) -> "Worker":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def ask(self, do: str, **request: Any) -> dict[str, Any]:
         """The answer to a request, whose values may be dataclasses.

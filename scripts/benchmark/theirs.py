@@ -19,8 +19,7 @@ from scripts.benchmark.problem import (
     relative_errors,
     sweep_settings,
 )
-from scripts.benchmark.pytorch_network import Options, synchronize
-from scripts.benchmark.pytorch_objective import Objective, to_image
+from scripts.benchmark.pytorch_objective import Objective, Options, synchronize, to_image
 from scripts.benchmark.pytorch_reference import Outcome, Stepper, make_adam, make_lbfgs, run
 from scripts.benchmark.worker import Answers, serve
 

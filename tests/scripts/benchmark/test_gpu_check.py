@@ -56,7 +56,6 @@ def test_kernels_are_those_of_the_gpus_streams():
         named("process_name", "/host:CPU", pid=2),
         named("thread_name", "tf_XLAEigen/12", pid=2, tid=7),
         lasting("conv.1", 7, 5e5, pid=2),
-        lasting("ThunkExecutor::Execute", 7, 9e5, pid=2),
     ]
     gpu = [
         named("process_name", "/device:GPU:0", pid=1),
@@ -68,7 +67,6 @@ def test_kernels_are_those_of_the_gpus_streams():
         lasting("jit_step", 4, 9e6),
     ]
     assert gpu_tasks.kernel_seconds(cpu + gpu) == {"fusion": 3.0, "gemm": 0.5}
-    assert gpu_tasks.kernel_seconds(cpu) == {"conv.1": 0.5}
 
 
 def test_relative_errors():
@@ -116,7 +114,7 @@ def test_the_text_says_what_was_found_and_what_was_not(results):
     assert "| one L-BFGS step, history 100, VGG-16, 512×256 px, tf32 | 200 ms" in text
     assert "## largest vgg16 256px float32 low_memory=True" in text
     assert "- nst_jax, tries 1, size: 9008\n- nst_jax, tries 1, seconds: 2.5\n" in text
-    assert "nst_jax, nothing cached: 30.0 s" in text
+    assert "- nst_jax, cold_seconds: 30\n" in text
 
 
 @pytest.mark.parametrize("quick", [False, True])

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 
 import pytest
 from reference import ROOT
@@ -32,7 +33,7 @@ def test_a_small_run(tmp_path):
 
 
 def test_a_worker_that_fails_says_so_and_goes_on():
-    with side.Worker(side.OURS, "cpu", 1, worker_environment(1, "cpu")) as worker:
+    with closing(side.Worker(side.OURS, "cpu", 1, worker_environment(1, "cpu"))) as worker:
         with pytest.raises(side.SideError, match="nst_jax: KeyError: 'walk'"):
             worker.ask("run", spec={"task": "walk"})
         assert worker.ask("facts")["platform"] == "cpu"
