@@ -1,6 +1,6 @@
 """PyTorch's features of the embedded VGG-16: computed where it is installed, stored for elsewhere.
 
-    python tests/torch_features.py
+    PYTHONPATH=tests python tests/network/torch_features.py
 
 writes torch_features.npz beside this file: for each case and layer a sample of the values, at
 positions that a seeded generator picks.
