@@ -541,7 +541,7 @@ def test_padding_average_and_normalized_gradients(folder):
     assert record["result"]["tv_l1"] not in [entry["tv_l1"] for entry in record["history"]]
 
 
-def test_without_normalising(folder):
+def test_without_normalizing(folder):
     code, _, err = nst(*SHORT, "--no-normalize")
     record = read_record("photo-painting.json")
     assert code == 0 and "not normalized" in err
