@@ -26,12 +26,14 @@ import signal
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from scripts import DOCS, make_parser, say
 from scripts.benchmark import machine
 from scripts.benchmark.cases import PAUSES, Bench, Conditions, facts_of, measure_all
 from scripts.benchmark.plan import CASES, NETWORKS, PRECISIONS, Plan, make_plan
-from scripts.benchmark.report import write_report
+from scripts.benchmark.plot import write_plot
+from scripts.benchmark.report import markdown
 from scripts.benchmark.results import ResultsError, errors, key_of, open_results, read_results
 from scripts.benchmark.side import sides_here
 
@@ -84,6 +86,13 @@ def not_yet(plan: Plan, results: dict) -> Plan:
     """Those of the plan that the results have not, or only with errors."""
     done = {key_of(case) for case in results["cases"].values() if not errors(case)}
     return [(case, spec) for case, spec in plan if key_of(facts_of(case, spec)) not in done]
+
+
+def write_report(results: dict[str, Any], folder: Path) -> None:
+    """Write results.md and the plot."""
+    (folder / "results.md").write_text(markdown(results), encoding="utf-8")
+    say(str(folder / "results.md"))
+    write_plot(results, folder)
 
 
 def main(arguments: list[str] | None = None) -> int:

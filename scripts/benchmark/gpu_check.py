@@ -27,8 +27,8 @@ from scripts.benchmark import machine
 from scripts.benchmark.cases import CACHE, PAUSES, Bench, Conditions, measure_all
 from scripts.benchmark.gpu_report import text_of
 from scripts.benchmark.plan import LEAN, NETWORKS, PRECISIONS, Plan
+from scripts.benchmark.plot import write_plot
 from scripts.benchmark.problem import Spec
-from scripts.benchmark.report import write_plot
 from scripts.benchmark.results import errors
 from scripts.benchmark.side import Side, end_all, sides_here
 

@@ -1,19 +1,14 @@
 """The benchmark's plot: time against size, and loss against seconds, for both sides."""
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 
+from scripts import say
 from scripts.benchmark.report import NETWORKS, OURS, PYTORCH, TITLES, in_order, title
 from scripts.benchmark.results import Case, fingerprint, measured, quartiles
-
-matplotlib.use("Agg")
-from matplotlib import pyplot  # noqa: E402
-from matplotlib.ticker import NullLocator  # noqa: E402
 
 COLORS = {PYTORCH: "tab:orange", "pytorch compiled": "tab:red"}
 OUR_COLOR = "tab:blue"
@@ -22,11 +17,24 @@ LINES = ("-", "--", ":", "-.")
 METADATA: dict[str, dict[str, str | None]] = {"png": {"Software": None}, "svg": {"Date": None}}
 
 
-def plot(results: dict[str, Any], folder: Path) -> Iterator[Path]:
-    """Write speed.png and speed.svg; both tell of which results they are."""
-    matplotlib.rcParams["svg.hashsalt"] = "nst_jax"
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+def write_plot(results: dict[str, Any], folder: Path) -> None:
+    """Write speed.png and speed.svg, where there is something to show and matplotlib to do it.
+
+    Both tell of which results they are.
+    """
     cases = in_order(results)
+    if not cases:
+        return
+    try:
+        import matplotlib
+    except ImportError:
+        say("no matplotlib, no plot; it comes with the extra benchmark")
+        return
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "nst_jax"
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     _times(left, cases)
     _curves(right, [case for case in cases if case["case"] == "reach"])
     for axes in (left, right):
@@ -37,7 +45,7 @@ def plot(results: dict[str, Any], folder: Path) -> Iterator[Path]:
         path = folder / f"speed.{suffix}"
         described = {**metadata, "Description": fingerprint(results)}
         figure.savefig(path, dpi=120, metadata=described)
-        yield path
+        say(str(path))
     pyplot.close(figure)
 
 
@@ -69,7 +77,7 @@ def _times(axes: Any, cases: list[Case]) -> None:
     axes.set(xscale="log", yscale="log", xlabel="pixels", ylabel="seconds", title="Time and size")
     shapes = {_pixels(case): f"{case['width']}×{case['height']}" for case in cases}
     axes.set_xticks(list(shapes), list(shapes.values()))
-    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks([], minor=True)
 
 
 def _pixels(case: Case) -> int:

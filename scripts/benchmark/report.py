@@ -1,15 +1,13 @@
-"""The benchmark's results as a Markdown table, for the documentation, and as a plot.
+"""The benchmark's results as a Markdown table, for the documentation.
 
-Both are made from results.json alone, so that they can be checked against it.
+It is made from results.json alone, as the plot is, so that both can be checked against it.
 """
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 from nst_jax import Settings
 from nst_jax.cli.settings_flags import flags_of
-from scripts import say
 from scripts.benchmark.machine import describe
 from scripts.benchmark.plan import CASES, PRECISIONS, evaluations_of
 from scripts.benchmark.results import (
@@ -30,27 +28,6 @@ NETWORKS = {"vgg16": "VGG-16", "vgg19": "VGG-19"}
 TASKS = {"evaluation": "loss and gradient", "lbfgs": "L-BFGS step"}
 # What was measured, and what each side needed, as text and as a number.
 Row = tuple[str, dict[str, tuple[str, float]]]
-
-
-def write_report(results: dict[str, Any], folder: Path) -> None:
-    """Write results.md and the plot."""
-    table = folder / "results.md"
-    table.write_text(markdown(results), encoding="utf-8")
-    say(str(table))
-    write_plot(results, folder)
-
-
-def write_plot(results: dict[str, Any], folder: Path) -> None:
-    """Write speed.png and speed.svg, where there is matplotlib and something to show."""
-    if not in_order(results):
-        return
-    try:
-        from scripts.benchmark.plot import plot
-    except ImportError:
-        say("no matplotlib, no plot; it comes with the extra benchmark")
-        return
-    for path in plot(results, folder):
-        say(str(path))
 
 
 def markdown(results: dict[str, Any]) -> str:
