@@ -98,11 +98,13 @@ def sweep_memory(problem: Problem, lanes: Sequence[Settings]) -> tuple[int, int]
     steps = problem.settings.steps
     lanes = [dataclasses.replace(settings, steps=steps) for settings in lanes]
     prepared = prepare_problem(problem.content, problem.style, lanes, problem.weights)
-    params = sum(leaf.nbytes for leaf in jax.tree.leaves(problem.weights.params))
+    params = prepare_parameters(prepared.program, prepared.weights.params)
+    params_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
+    del params
     for _ in range(2):  # the first run compiles, which takes memory of its own
         runner = Runner(prepared)
         reset_peak()
-        before = (resident() or 0) - params  # they are there, and the prediction counts them
+        before = (resident() or 0) - params_bytes  # they are there, and the prediction counts them
         for _ in runner.run():
             pass
     return runner.needed_bytes, (resident("VmHWM") or 0) - before

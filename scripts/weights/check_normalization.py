@@ -14,7 +14,7 @@ import sys
 
 import numpy as np
 
-from nst_jax import find_weights, load_weights, normalize
+from nst_jax import NSTError, find_weights, load_weights, normalize
 from nst_jax.weights.activation_means import add_activation_means, find_photographs
 from nst_jax.weights.locate import EMBEDDED_NAME
 from nst_jax.weights.parameters import floored_means
@@ -45,4 +45,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except NSTError as error:
+        sys.exit(str(error))
