@@ -1,3 +1,7 @@
+"""Winograd's convolution against the sum itself, in NumPy float64."""
+
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,12 +15,19 @@ TOLERANCE = 1e-5
 # The sums are the same in exact arithmetic.
 EXACT = 1e-12
 
-SIZES = [(1, 1), (2, 5), (4, 4), (7, 6), (8, 13), (17, 9)]
+# Smaller than a tile, whole tiles, and a rest; then with a pixel of zeros less or more around.
+CASES = [(1, 1, 1), (2, 5, 1), (4, 4, 1), (8, 13, 1), (17, 9, 1)]
+CASES += [(3, 5, 0), (9, 17, 0), (3, 5, 2), (6, 6, 2), (9, 17, 2)]
 
 
-def convolve(inputs, kernel):
-    """The sum itself, in float64."""
-    return np.array([reference.convolve(image, kernel, 0.0) for image in inputs.astype(float)])
+def convolve(inputs, kernel, pad=1):
+    """The sum itself, in float64, with so many pixels of zeros around."""
+    wide = np.pad(inputs.astype(float), ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    return np.array([reference.convolve(image, kernel, 0.0) for image in wide])[:, 1:-1, 1:-1]
+
+
+def turned(kernel):
+    return kernel[::-1, ::-1].swapaxes(2, 3)
 
 
 def problem(size, channels=5, filters=7, count=2, dtype=np.float32):
@@ -26,47 +37,36 @@ def problem(size, channels=5, filters=7, count=2, dtype=np.float32):
 
 
 def error(found, wanted):
+    assert found.shape == wanted.shape
     return np.abs(np.asarray(found, np.float64) - wanted).max() / np.abs(wanted).max()
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_is_the_convolution(size):
-    inputs, kernel = problem(size)
-    found = winograd.conv3x3(inputs, winograd.transform_kernel(jnp.asarray(kernel)))
-    assert found.shape == (*inputs.shape[:3], 7)
-    assert error(found, convolve(inputs, kernel)) < TOLERANCE
+def apply(inputs, kernel, pad=1):
+    return winograd.conv3x3(inputs, winograd.transform_kernel(kernel), pad=pad)
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_gradient_is_the_convolution_with_the_turned_kernel(size):
-    inputs, kernel = problem(size)
-    cotangent = np.random.default_rng(1).normal(size=(2, *size, 7)).astype(np.float32)
-    transformed = winograd.transform_kernel(jnp.asarray(kernel))
-    _, pull = jax.vjp(lambda x: winograd.conv3x3(x, transformed), jnp.asarray(inputs))
-    wanted = convolve(cotangent, kernel[::-1, ::-1].swapaxes(2, 3))
-    assert error(pull(jnp.asarray(cotangent))[0], wanted) < TOLERANCE
+@partial(jax.jit, static_argnames="pad")
+def apply_and_pull(inputs, kernel, cotangent, pad):
+    """The outputs, and what their cotangent makes of the inputs."""
+    outputs, pull = jax.vjp(lambda x: apply(x, kernel, pad), inputs)
+    return outputs, *pull(cotangent)
 
 
-@pytest.mark.parametrize("pad", [0, 2])
-@pytest.mark.parametrize("size", [(3, 5), (6, 6), (9, 17)])
-def test_other_zeros_around(size, pad):
-    """One pixel less or more on each side, and the gradient with one more or less."""
-    inputs, kernel = problem(size)
-    transformed = winograd.transform_kernel(jnp.asarray(kernel))
-    found, pull = jax.vjp(lambda x: winograd.conv3x3(x, transformed, pad=pad), jnp.asarray(inputs))
-    around = ((0, 0), (pad, pad), (pad, pad), (0, 0))
-    wanted = convolve(np.pad(inputs, around), kernel)[:, 1:-1, 1:-1]
-    assert found.shape == wanted.shape and error(found, wanted) < TOLERANCE
-    cotangent = np.random.default_rng(1).normal(size=found.shape).astype(np.float32)
-    back = ((0, 0), (2 - pad, 2 - pad), (2 - pad, 2 - pad), (0, 0))
-    wanted = convolve(np.pad(cotangent, back), kernel[::-1, ::-1].swapaxes(2, 3))[:, 1:-1, 1:-1]
-    assert error(pull(jnp.asarray(cotangent))[0], wanted) < TOLERANCE
+@pytest.mark.parametrize(("height", "width", "pad"), CASES)
+def test_convolution_and_its_gradient(height, width, pad):
+    """The gradient is the convolution with the turned kernel, and the other number of zeros."""
+    inputs, kernel = problem((height, width))
+    wanted = convolve(inputs, kernel, pad)
+    cotangent = np.random.default_rng(1).normal(size=wanted.shape).astype(np.float32)
+    found, gradient = apply_and_pull(inputs, kernel, cotangent, pad)
+    assert error(found, wanted) < TOLERANCE
+    assert error(gradient, convolve(cotangent, turned(kernel), 2 - pad)) < TOLERANCE
 
 
 def test_exact_in_float64():
     with jax.enable_x64(True):
         inputs, kernel = problem((9, 14), dtype=np.float64)
-        found = winograd.conv3x3(inputs, winograd.transform_kernel(jnp.asarray(kernel)))
+        found = jax.jit(apply)(inputs, kernel)
         assert found.dtype == np.float64
         assert error(found, convolve(inputs, kernel)) < EXACT
 
@@ -75,7 +75,7 @@ def test_exact_in_float64():
 def test_strips_make_no_difference(monkeypatch, strip_bytes):
     inputs, kernel = problem((23, 10))
     monkeypatch.setattr(winograd, "STRIP_BYTES", strip_bytes)
-    found = winograd.conv3x3(inputs, winograd.transform_kernel(jnp.asarray(kernel)))
+    found = jax.jit(partial(apply))(inputs, kernel)  # a function of its own, traced anew
     assert error(found, convolve(inputs, kernel)) < TOLERANCE
 
 
@@ -90,15 +90,14 @@ def test_lanes(options):
 
     gradient = jax.vmap(jax.grad(square), in_axes=(0, None))
     found = jax.jit(gradient, compiler_options=options)(lanes, transformed)
-    outputs = convolve(inputs, kernel)
-    wanted = 2 * convolve(outputs, kernel[::-1, ::-1].swapaxes(2, 3))
+    wanted = 2 * convolve(convolve(inputs, kernel), turned(kernel))
     assert error(found.reshape(inputs.shape), wanted) < TOLERANCE
 
 
 def test_agrees_with_the_plain_operator_on_many_channels():
-    inputs, kernel = problem((21, 32), channels=256, filters=128, count=1)
-    found = winograd.conv3x3(inputs, winograd.transform_kernel(jnp.asarray(kernel)))
-    assert error(found, np.asarray(convolution.conv3x3(inputs, kernel), np.float64)) < TOLERANCE
+    inputs, kernel = problem((9, 14), channels=256, filters=128, count=1)
+    plain = jax.jit(convolution.conv3x3)(inputs, kernel)
+    assert error(jax.jit(apply)(inputs, kernel), np.asarray(plain, np.float64)) < TOLERANCE
 
 
 def test_the_kernels_gradient_is_not_believed():
