@@ -36,16 +36,51 @@ def random_vgg19():
 @pytest.fixture(scope="module")
 def networks(embedded, random_vgg19):
     return {
-        "vgg16 normalised": (embedded, *reference.read_network(), True),
+        "vgg16 normalized": (embedded, *reference.read_network(), True),
         "vgg16 as trained": (embedded, *reference.read_network(normalized=False), False),
         "vgg19 random": (*random_vgg19, False),
     }
 
 
+@pytest.fixture
+def in_float64(monkeypatch):
+    """Let "float32" be float64."""
+    monkeypatch.setitem(PRECISIONS, "float32", (np.float64, jax.lax.Precision.HIGHEST))
+    with jax.enable_x64(True):
+        yield
+
+
+def exactly(tree):
+    """All numbers of a tree in float64."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), tree)
+
+
+def exact_problem(settings, weights, network):
+    """Program, parameters and weights of the losses, in float64."""
+    program = make_program(settings, weights)
+    return program, exactly(network), exactly(LossWeights.from_settings(settings))
+
+
+def evaluate(program, image, params, targets, loss_weights):
+    """The loss of an image (H, W, 3) and its gradient."""
+    function = jax.jit(jax.value_and_grad(objective, argnums=1, has_aux=True), static_argnums=0)
+    (total, _), gradient = function(program, jnp.asarray(image), params, targets, loss_weights)
+    return float(total), np.asarray(gradient)
+
+
+def assert_slopes(gradient, loss, image, directions, step=STEP):
+    """Along each direction (H, W, 3) the gradient is the loss's central difference."""
+    for direction in directions:
+        direction = direction / np.linalg.norm(direction)
+        slope = (loss(image + step * direction) - loss(image - step * direction)) / (2 * step)
+        along, rounding = np.sum(gradient * direction), 1e-7 * np.linalg.norm(gradient)
+        assert along == pytest.approx(slope, rel=DIRECTIONAL, abs=rounding)
+
+
 CASES = [
-    ("vgg16 normalised", "paper", "average", "noise", 1e-3, 0.0),
-    ("vgg16 normalised", "authors", "average", "content", 1e-3, 0.5),
-    ("vgg16 normalised", "equations", "max", "style", 1e-2, 0.0),
+    ("vgg16 normalized", "paper", "average", "noise", 1e-3, 0.0),
+    ("vgg16 normalized", "authors", "average", "content", 1e-3, 0.5),
+    ("vgg16 normalized", "equations", "max", "style", 1e-2, 0.0),
     ("vgg16 as trained", "paper", "max", "noise", 1e-5, 0.0),
     ("vgg19 random", "paper", "average", "noise", 1e-3, 0.1),
     ("vgg19 random", "authors", "max", "noise", 1.0, 0.0),
@@ -82,66 +117,47 @@ def test_first_loss_of_a_run(
 
 @pytest.mark.parametrize(
     ("name", "pooling"),
-    [("vgg16 normalised", "average"), ("vgg16 normalised", "max"), ("vgg19 random", "average")],
+    [("vgg16 normalized", "average"), ("vgg16 normalized", "max"), ("vgg19 random", "average")],
 )
-def test_gradient_in_float64(networks, name, pooling, random, monkeypatch):
+def test_gradient(in_float64, networks, name, pooling, random):
     """The derivative along random directions and single pixels, by central differences."""
-    monkeypatch.setitem(PRECISIONS, "float32", (np.float64, jax.lax.Precision.HIGHEST))
     weights, network, mean, normalize = networks[name]
     content, style = random.random((33, 37, 3)), random.random((32, 48, 3))
     image = random.random((33, 37, 3))
     loss = reference.Objective(network, mean, content, style, "paper", 1e-3, pooling, 0.1)
     settings = Settings(ratio=1e-3, pooling=pooling, tv_weight=0.1, normalize=normalize)
-    with jax.enable_x64(True):
-        exact = jax.tree.map(lambda tensor: jnp.asarray(tensor, jnp.float64), network)
-        program = make_program(settings, weights)
-        targets = compute_targets(program, exact, content, style)
-        loss_weights = jax.tree.map(
-            lambda w: jnp.asarray(w, jnp.float64), LossWeights.from_settings(settings)
-        )
-        gradient_of = jax.jit(jax.grad(objective, argnums=1, has_aux=True), static_argnums=0)
-        gradient, _ = gradient_of(program, jnp.asarray(image), exact, targets, loss_weights)
-        gradient = np.asarray(gradient)
+    program, params, loss_weights = exact_problem(settings, weights, network)
+    targets = compute_targets(program, params, content, style)
+    _, gradient = evaluate(program, image, params, targets, loss_weights)
     pixel = np.zeros_like(image)
     pixel[16, 0, 1] = 1.0
-    for direction in (random.standard_normal(image.shape), gradient, pixel):
-        direction = direction / np.linalg.norm(direction)
-        ahead, behind = loss(image + STEP * direction), loss(image - STEP * direction)
-        slope = (ahead["loss"] - behind["loss"]) / (2 * STEP)
-        along = np.sum(gradient * direction)
-        assert along == pytest.approx(slope, rel=DIRECTIONAL, abs=1e-7 * np.linalg.norm(gradient))
+    directions = random.standard_normal(image.shape), gradient, pixel
+    assert_slopes(gradient, lambda image: loss(image)["loss"], image, directions)
 
 
-def test_directions_are_optax_s(networks, random, monkeypatch):
-    """L-BFGS on the objective itself, over 50 steps from noise, in float64."""
-    monkeypatch.setitem(PRECISIONS, "float32", (np.float64, jax.lax.Precision.HIGHEST))
-    weights, network, _, _ = networks["vgg16 normalised"]
+def test_directions_are_optax_s(in_float64, networks, random):
+    """L-BFGS on the objective itself, over 50 steps from noise."""
+    weights, network, _, _ = networks["vgg16 normalized"]
     content, style = random.random((32, 48, 3)), random.random((32, 32, 3))
-    settings = Settings(ratio=1e-3)
     ours, theirs = scale_by_lbfgs(30), optax.scale_by_lbfgs(30)
-    with jax.enable_x64(True):
-        exact = jax.tree.map(lambda tensor: jnp.asarray(tensor, jnp.float64), network)
-        program = make_program(settings, weights)
-        targets = compute_targets(program, exact, content, style)
-        loss_weights = jax.tree.map(
-            lambda w: jnp.asarray(w, jnp.float64), LossWeights.from_settings(settings)
-        )
-        gradient_of = jax.grad(objective, argnums=1, has_aux=True)
+    program, params, loss_weights = exact_problem(Settings(ratio=1e-3), weights, network)
+    targets = compute_targets(program, params, content, style)
+    gradient_of = jax.grad(objective, argnums=1, has_aux=True)
 
-        @jax.jit
-        def step(image, state, other):
-            gradient, losses = gradient_of(program, image, exact, targets, loss_weights)
-            direction, state = ours.update(gradient, state, image)
-            wanted, other = theirs.update(gradient, other, image)
-            error = jnp.linalg.norm(direction - wanted) / jnp.linalg.norm(wanted)
-            return image - direction, state, other, error, losses.total
+    @jax.jit
+    def step(image, state, other):
+        gradient, losses = gradient_of(program, image, params, targets, loss_weights)
+        direction, state = ours.update(gradient, state, image)
+        wanted, other = theirs.update(gradient, other, image)
+        error = jnp.linalg.norm(direction - wanted) / jnp.linalg.norm(wanted)
+        return image - direction, state, other, error, losses.total
 
-        image = jnp.asarray(random.random(content.shape))
-        carry, errors, totals = (image, ours.init(image), theirs.init(image)), [], []
-        for _ in range(50):
-            *carry, error, total = step(*carry)
-            errors.append(float(error))
-            totals.append(float(total))
+    image = jnp.asarray(random.random(content.shape))
+    carry, errors, totals = (image, ours.init(image), theirs.init(image)), [], []
+    for _ in range(50):
+        *carry, error, total = step(*carry)
+        errors.append(float(error))
+        totals.append(float(total))
     assert max(errors) < 1e-5
     assert totals[-1] < totals[0] / 4  # it went somewhere
 
@@ -179,32 +195,21 @@ class GuidedObjective:
         return sum(terms) / len(terms)
 
 
-def test_gradient_of_regions_in_float64(embedded, random, monkeypatch):
+def test_gradient_of_regions(in_float64, embedded, random):
     """By central differences of the whole computation in NumPy."""
-    monkeypatch.setitem(PRECISIONS, "float32", (np.float64, jax.lax.Precision.HIGHEST))
     layers = ("conv1_1", "conv2_1", "conv3_1", "conv4_1")
     settings = Settings(content_layers=(), style_layers=layers, ratio=0.0)
     network, mean = reference.read_network()
     image, styles = random.random((33, 61, 3)), random.random((2, 32, 40, 3))
     guides = guidance.make_guides(wide_masks(33, 61), "vgg16", layers)
     loss = GuidedObjective(network, mean, styles, guides)
-    with jax.enable_x64(True):
-        exact = jax.tree.map(lambda tensor: jnp.asarray(tensor, jnp.float64), network)
-        program = make_program(settings, embedded)
-        grams = {layer: jnp.asarray(np.array(grams))[None] for layer, grams in loss.grams.items()}
-        targets = Targets({}, grams, *jax.tree.map(jnp.asarray, guides))
-        loss_weights = jax.tree.map(
-            lambda w: jnp.asarray(w, jnp.float64), LossWeights.from_settings(settings)
-        )
-        evaluate = jax.jit(jax.value_and_grad(objective, argnums=1, has_aux=True), static_argnums=0)
-        (total, _), gradient = evaluate(program, jnp.asarray(image), exact, targets, loss_weights)
-        total, gradient = float(total), np.asarray(gradient)
+    program, params, loss_weights = exact_problem(settings, embedded, network)
+    grams = {layer: jnp.asarray(np.array(grams))[None] for layer, grams in loss.grams.items()}
+    targets = Targets({}, grams, *jax.tree.map(jnp.asarray, guides))
+    total, gradient = evaluate(program, image, params, targets, loss_weights)
     assert total == pytest.approx(loss(image), rel=1e-10)
     step = STEP / 10  # a region has few positions at conv4_1: one ReLU that turns in a step counts
-    for direction in (random.standard_normal(image.shape), gradient):
-        direction = direction / np.linalg.norm(direction)
-        slope = (loss(image + step * direction) - loss(image - step * direction)) / (2 * step)
-        assert np.sum(gradient * direction) == pytest.approx(slope, rel=DIRECTIONAL)
+    assert_slopes(gradient, loss, image, (random.standard_normal(image.shape), gradient), step)
 
 
 LAYERS = Settings().style_layers
@@ -223,9 +228,7 @@ def region_gradient(normalized, masks, region):
         dict.fromkeys(LAYERS, jnp.zeros((1, len(masks))).at[0, region].set(1.0)),
     )
     weights = LossWeights.from_settings(Settings(content_layers=(), ratio=0.0))
-    gradient_of = jax.jit(jax.grad(objective, argnums=1, has_aux=True), static_argnums=0)
-    gradient, _ = gradient_of(program, image, normalized.params, targets, weights)
-    return np.asarray(gradient)
+    return evaluate(program, image, normalized.params, targets, weights)[1]
 
 
 @pytest.mark.parametrize("region", [0, 1])
@@ -251,30 +254,20 @@ def test_a_small_region_reaches_no_farther_than_the_receptive_field(normalized):
 
 
 @pytest.mark.parametrize(("padding", "form"), [("reflect", "transformed"), ("replicate", "plain")])
-def test_gradient_with_padding(networks, padding, form, random, monkeypatch):
-    """Likewise, by either way of convolving, with a term for absolute differences."""
-    monkeypatch.setitem(PRECISIONS, "float32", (np.float64, jax.lax.Precision.HIGHEST))
-    weights, network, mean, _ = networks["vgg16 normalised"]
+def test_gradient_with_padding(in_float64, networks, padding, form, random):
+    """By central differences, by either way of convolving, with a term for absolute differences."""
+    weights, network, mean, _ = networks["vgg16 normalized"]
     content, style = random.random((17, 34, 3)), random.random((24, 20, 3))
     image = random.random(content.shape)
     rest = ("paper", 1e-3, "average", 0.0, padding, 0.3)
     loss = reference.Objective(network, mean, content, style, *rest)
     settings = Settings(ratio=1e-3, padding=padding, tv_l1_weight=0.3)
-    with jax.enable_x64(True):
-        exact = jax.tree.map(lambda tensor: jnp.asarray(tensor, jnp.float64), network)
-        program = make_program(settings, weights)
-        targets = compute_targets(program, exact, content, style)
-        loss_weights = jax.tree.map(
-            lambda w: jnp.asarray(w, jnp.float64), LossWeights.from_settings(settings)
-        )
-        params = exact if form == "plain" else prepare_parameters(program, exact)
-        assert ("transformed_kernel" in params["conv5_1"]) == (form == "transformed")
-        gradient_of = jax.jit(jax.grad(objective, argnums=1, has_aux=True), static_argnums=0)
-        gradient, _ = gradient_of(program, jnp.asarray(image), params, targets, loss_weights)
-        gradient = np.asarray(gradient)
+    program, exact, loss_weights = exact_problem(settings, weights, network)
+    targets = compute_targets(program, exact, content, style)
+    params = exact if form == "plain" else prepare_parameters(program, exact)
+    assert ("transformed_kernel" in params["conv5_1"]) == (form == "transformed")
+    _, gradient = evaluate(program, image, params, targets, loss_weights)
     corner = np.zeros_like(image)
     corner[0, -1, 1] = 1.0
-    for direction in (random.standard_normal(image.shape), corner):
-        ahead, behind = loss(image + STEP * direction), loss(image - STEP * direction)
-        slope = (ahead["loss"] - behind["loss"]) / (2 * STEP)
-        assert np.sum(gradient * direction) == pytest.approx(slope, rel=DIRECTIONAL)
+    directions = random.standard_normal(image.shape), corner
+    assert_slopes(gradient, lambda image: loss(image)["loss"], image, directions)
