@@ -20,8 +20,8 @@ from nst_jax.images.resize import resize
 # Rec. 601, the luma Y' of YIQ and of Y'CbCr, with which the source and Hertzmann et al. 2001 work.
 LUMA = np.array((0.299, 0.587, 0.114))
 # Standard deviation, one level of 8 bits: what varies less counts as constant. To stretch it would
-# make colored specks of rounding and of JPEG. The authors' code adds 1e-5 to every variance
-# instead, about this one squared, which leaves no map exact.
+# make colored specks of rounding and of JPEG. The authors' code adds about its square to every
+# variance instead, 1e-5, which leaves no map exact.
 MIN_SPREAD = 1 / 255
 
 
@@ -35,9 +35,8 @@ def recolor_style(
 ) -> np.ndarray:
     """A style image as the network is shown it.
 
-    What leaves [0, 1] is clipped, as in the authors' code. No file can show it; Gram matrices of it
-    would pull the image out of the range, and by eye its bright parts burn out and get specks.
-    Resizing for a coarser scale clips it, too.
+    What leaves [0, 1] is clipped, as in the authors' code: Gram matrices of it would pull the image
+    out of the range, and by eye its bright parts burn out and get specks.
 
     Args:
         style: (H, W, 3) in [0, 1].
@@ -68,9 +67,7 @@ def finish_image(image: np.ndarray, content: np.ndarray, colors: str) -> np.ndar
     """
     if colors != "luminance":
         return image.clip(0.0, 1.0)
-    if content.shape != image.shape:
-        content = resize(content, (image.shape[0], image.shape[1]))
-    return join_luminance(image, content)
+    return join_luminance(image, resize(content, (image.shape[0], image.shape[1])))
 
 
 def match_colors(style: np.ndarray, content: np.ndarray, method: str) -> np.ndarray:
@@ -78,9 +75,8 @@ def match_colors(style: np.ndarray, content: np.ndarray, method: str) -> np.ndar
 
     x ↦ A (x − μ_S) + μ_C with A Σ_S Aᵀ = Σ_C, as `find_color_map` finds A.
 
-    Exact wherever the colors of the style image vary in as many directions as the content image's.
-    A gray style image cannot take colors: its grays become shades of one color. One of a single
-    color becomes the content image's mean.
+    Exact wherever the style image's colors vary in as many directions as the content image's. One
+    in gray gets shades of one color; one of a single color becomes the content image's mean.
 
     Args:
         style: (H, W, 3).
@@ -130,7 +126,7 @@ def find_color_map(covariance: np.ndarray, wanted: np.ndarray, method: str) -> n
 
 def to_gray(image: np.ndarray) -> np.ndarray:
     """The luminance Y' = 0.299 R + 0.587 G + 0.114 B in all three channels, (H, W, 3) float32."""
-    return _in_all_channels(_luminance(image))
+    return _luminance(image).repeat(3, axis=-1).astype(np.float32)
 
 
 def match_luminance(style: np.ndarray, content: np.ndarray) -> np.ndarray:
@@ -150,7 +146,8 @@ def match_luminance(style: np.ndarray, content: np.ndarray) -> np.ndarray:
     """
     own, wanted = _luminance(style), _luminance(content)
     scale = wanted.std() / own.std() if own.std() > MIN_SPREAD else 0.0
-    return _in_all_channels(scale * (own - own.mean()) + wanted.mean())
+    moved = scale * (own - own.mean()) + wanted.mean()
+    return moved.repeat(3, axis=-1).astype(np.float32)
 
 
 def join_luminance(image: np.ndarray, content: np.ndarray) -> np.ndarray:
@@ -181,10 +178,6 @@ def _luminance(image: np.ndarray) -> np.ndarray:
     return (image.astype(np.float64) @ LUMA)[..., None]
 
 
-def _in_all_channels(luminance: np.ndarray) -> np.ndarray:
-    return np.repeat(luminance, 3, axis=-1).astype(np.float32)
-
-
 def _statistics(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean (3,) and covariance (3, 3) of an image's colors, over all pixels."""
     colors = image.reshape(-1, 3).astype(np.float64)
@@ -205,20 +198,15 @@ def _nearest_isometry(matrix: np.ndarray) -> np.ndarray:
     return left @ right
 
 
-def _between_cholesky_factors(root: np.ndarray, wanted_root: np.ndarray) -> np.ndarray:
-    """L' L⁻¹ = Σ'^½ O' Oᵀ Σ^−½, where L = Σ^½ O."""
-    return _to_cholesky_factor(wanted_root) @ _to_cholesky_factor(root).T
-
-
 def _to_cholesky_factor(root: np.ndarray) -> np.ndarray:
     """The orthogonal O such that Σ^½ O is lower triangular with no negative diagonal."""
     orthogonal, upper = np.linalg.qr(root)
     return orthogonal * np.where(np.diag(upper) < 0, -1.0, 1.0)
 
 
-# Method: (Σ^½, Σ'^½) → the Q of `find_color_map`.
+# Method: (Σ^½, Σ'^½) → the Q of `find_color_map`. With L = Σ^½ O, L' L⁻¹ is Σ'^½ O' Oᵀ Σ^−½.
 ROTATIONS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "cholesky": _between_cholesky_factors,
-    "pca": lambda root, wanted_root: np.eye(3),
-    "symmetric": lambda root, wanted_root: _nearest_isometry(wanted_root @ root),
+    "cholesky": lambda root, wanted: _to_cholesky_factor(wanted) @ _to_cholesky_factor(root).T,
+    "pca": lambda root, wanted: np.eye(3),
+    "symmetric": lambda root, wanted: _nearest_isometry(wanted @ root),
 }

@@ -17,7 +17,7 @@ from PIL import Image
 
 from nst_jax.errors import ImageError, SettingsError
 from nst_jax.images import exif
-from nst_jax.images.srgb_profile import srgb_profile
+from nst_jax.images.color_management import srgb_profile
 
 Text = Mapping[str, str]
 
@@ -168,8 +168,7 @@ def _write_tiff(stream: BinaryIO, pixels: np.ndarray, text: Text, options: SaveO
 
 def _write_jpeg(stream: BinaryIO, pixels: np.ndarray, text: Text, options: SaveOptions) -> None:
     """Always with EXIF data: their color space is what some programs look at."""
-    described = exif.describe(options.exif, pixels.shape, options.dpi)
-    data = exif.PREFIX + exif.to_bytes(described)
+    data = exif.PREFIX + exif.to_bytes(exif.describe(options.exif, pixels.shape, options.dpi))
     Image.fromarray(pixels).save(
         stream,
         "JPEG",

@@ -1,14 +1,13 @@
 """EXIF data: what of a photograph's is true of an image made from it, and what is set anew.
 
 They are carried as bytes without a prefix. Pillow reads and writes the directories of fields; its
-`Image.Exif` would guess the fields' types anew, and write ASCII only.
+`Image.Exif` would guess the fields' types anew, and write ASCII only (Pillow 13).
 Tags and their meaning: EXIF 2.32 (CIPA DC-008-2019), sections 4.6.4 to 4.6.6.
 """
 
 import io
 import struct
 from collections.abc import Iterable
-from typing import Any
 
 from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
 
@@ -92,18 +91,15 @@ def _load(data: bytes, start: int, group: int | None = None) -> Directory:
 def _copy(directory: Directory, tags: Iterable[int]) -> Directory:
     """The fields of these tags with their types, as many as all formats have room for.
 
-    The smallest come first. Text becomes bytes, which Pillow writes as they are.
+    The shortest come first. Text becomes bytes, which Pillow writes as they are.
     """
     values = {tag: directory[tag] for tag in tags}
+    lengths = {tag: len(v) if hasattr(v, "__len__") else 1 for tag, v in values.items()}
     copy = Directory(HEADERS[directory.prefix], group=directory.group)
-    for tag, value in sorted(values.items(), key=lambda item: _length(item[1])):
+    for tag in sorted(values, key=lengths.__getitem__):
         copy.tagtype[tag] = directory.tagtype[tag]
-        copy[tag] = value.encode("latin-1") if isinstance(value, str) else value
+        copy[tag] = values[tag].encode("latin-1") if isinstance(values[tag], str) else values[tag]
         if len(copy.tobytes()) > MAX_BYTES:
             del copy[tag]
             break
     return copy
-
-
-def _length(value: Any) -> int:
-    return len(value) if isinstance(value, (bytes, str, tuple)) else 1

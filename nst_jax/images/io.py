@@ -22,7 +22,7 @@ from nst_jax.files import replacing
 from nst_jax.images import color_management
 from nst_jax.images.encoders import PLAIN, SaveOptions, encoder_of, quantize
 from nst_jax.images.exif import copy_exif
-from nst_jax.images.resize import MAX_PIXELS, check_sides, fit_size, resize, too_large, upright
+from nst_jax.images.resize import check_sides, fit_size, resize, too_large, upright
 
 # Pictures only: some of Pillow's other plugins run programs (EPS), accept nearly anything, or read
 # files that are cut short (JPEG2000).
@@ -158,7 +158,15 @@ def save_image(
     """
     path = Path(path)
     write = encoder_of(path, options)
-    pixels = quantize(_checked(path, np.asarray(image, np.float32)), options.bits)
+    image = np.asarray(image, np.float32)
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise ImageError(f"{path}: cannot write an array of shape {image.shape}; give (H, W, 3)")
+    if not np.isfinite(image).all():
+        raise ImageError(
+            f"{path}: not written, because the image has values that are not finite; "
+            "lower the weights or the learning rate, or compute in float32"
+        )
+    pixels = quantize(image, options.bits)
     try:
         with replacing(path) as temporary, open(temporary, "wb") as stream:
             write(stream, pixels, text or {}, options)
@@ -172,16 +180,11 @@ def _opened(path: PathLike) -> Iterator[ImageFile]:
     try:
         with warnings.catch_warnings(action="ignore"):  # we decide what is an error, Pillow warns
             _check_file(Path(path))
-            with Image.open(path, formats=_read_formats()) as image:
+            Image.init()  # this Pillow may be built without some: they would be a KeyError
+            with Image.open(path, formats=[n for n in READ_FORMATS if n in Image.OPEN]) as image:
                 yield image
     except Exception as error:  # on damaged files Pillow's decoders raise nearly anything
         raise ImageError(f"{path}: {_explain(error)}") from error
-
-
-def _read_formats() -> list[str]:
-    """Those of `READ_FORMATS` that this Pillow was built with; others would be a KeyError."""
-    Image.init()
-    return [name for name in READ_FORMATS if name in Image.OPEN]
 
 
 def _check_file(path: Path) -> None:
@@ -205,8 +208,7 @@ def _explain(error: Exception) -> str:
         case Image.UnidentifiedImageError():
             return "is no image in a known format, or is damaged; give a JPEG, PNG, WebP or TIFF"
         case Image.DecompressionBombError():
-            found = re.search(r"\d+", str(error))
-            return too_large("has", int(found[0]) if found else 2 * MAX_PIXELS)
+            return too_large("has", int(re.findall(r"\d+", str(error))[0]))  # height times width
         case OSError(errno=int()):
             return f"cannot be read ({error.strerror}); check its permissions and the disk"
         case MemoryError():
@@ -221,13 +223,13 @@ def _read(image: ImageFile, size: int | None) -> np.ndarray:
     Images of 8 bits are resized in 8 bits: four times smaller and faster than floats.
     """
     check_sides(image.height, image.width, size)
-    whole, draft = image.size, None
+    (width, height), draft = image.size, None
     if size is not None:
-        height, width = fit_size(image.height, image.width, DRAFT_GAP * size)
-        draft = image.draft(None, (width, height))
+        draft = image.draft(None, fit_size(height, width, DRAFT_GAP * size)[::-1])
     image.load()  # which turns a TIFF upright
-    # The whole image's size, and the box that it fills in the decoded one.
-    (width, height), box = (whole, draft[1]) if draft else (image.size, (0, 0, *image.size))
+    if draft is None:
+        width, height = image.size
+    box = draft[1] if draft else (0, 0, width, height)  # which the image fills in the decoded one
     shape = (height, width) if size is None else fit_size(height, width, size)
     profile = image.info.get("icc_profile")
     if (deep := color_management.read_deep(image, profile)) is not None:
@@ -244,15 +246,3 @@ def _unwritable(path: Path, error: OSError) -> str:
     """The complaint about a file that the system does not let us write."""
     reason = error.strerror or error
     return f"{path}: cannot be written ({reason}); free space or choose another folder or name"
-
-
-def _checked(path: Path, image: np.ndarray) -> np.ndarray:
-    """The image, if it is (H, W, 3) and finite."""
-    if image.ndim != 3 or image.shape[2] != 3:
-        raise ImageError(f"{path}: cannot write an array of shape {image.shape}; give (H, W, 3)")
-    if not np.isfinite(image).all():
-        raise ImageError(
-            f"{path}: not written, because the image has values that are not finite; "
-            "lower the weights or the learning rate, or compute in float32"
-        )
-    return image

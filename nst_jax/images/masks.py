@@ -61,13 +61,15 @@ def find_colors(picture: np.ndarray) -> np.ndarray:
     """
     step = -(-max(picture.shape) // SEARCHED)
     pixels = _as_bytes(picture[::step, ::step])
-    left = np.ones(pixels.shape[:2], bool)
+    packed = pixels @ (1 << 16, 1 << 8, 1)
+    left = np.ones(packed.shape, bool)
     found: list[tuple[int, np.ndarray]] = []
     while np.count_nonzero(left) >= SOLID**2 and len(found) <= MAX_REGIONS:
-        color = _most_frequent(pixels[left])
+        values, counts = np.unique(packed[left], return_counts=True)
+        color = pixels[packed == values[counts.argmax()]][0]
         near = left & (np.abs(pixels - color).max(axis=-1) <= COLOR_NOISE)
         left &= ~near
-        if _has_square(near):
+        if binary_erosion(near, np.ones((SOLID, SOLID))).any():
             found.append((int(np.argmax(near)), color))
     if not 1 <= len(found) <= MAX_REGIONS:
         many = f"more than {MAX_REGIONS} colors" if found else "no color that fills an area"
@@ -135,21 +137,8 @@ def measure_coverage(masks: np.ndarray) -> tuple[float, float]:
 
 def to_hexadecimal(color: np.ndarray) -> str:
     """Write a color, three bytes, as people do: ff8000."""
-    return "".join(f"{int(value):02x}" for value in color)
+    return bytes(color.tolist()).hex()
 
 
 def _as_bytes(picture: np.ndarray) -> np.ndarray:
     return np.rint(picture * 255).astype(np.int32)
-
-
-def _most_frequent(pixels: np.ndarray) -> np.ndarray:
-    """The color, (3,), that most of these pixels (P, 3) have."""
-    packed = pixels @ np.array([1 << 16, 1 << 8, 1])
-    values, counts = np.unique(packed, return_counts=True)
-    most = int(values[counts.argmax()])
-    return np.array([most >> 16, most >> 8 & 255, most & 255])
-
-
-def _has_square(mask: np.ndarray) -> bool:
-    """Whether a mask (H, W) is true all over some square of `SOLID` px."""
-    return bool(binary_erosion(mask, np.ones((SOLID, SOLID))).any())

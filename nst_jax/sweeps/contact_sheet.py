@@ -9,7 +9,6 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from html.entities import codepoint2name
 from typing import Any, NamedTuple
 
@@ -38,14 +37,8 @@ GREEK_LETTER = re.compile(r"\b[Α-Ωα-ω]\b")
 SPELLINGS = str.maketrans({"×": "x", "→": "->", "←": "<-"})
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One place of the grid.
-
-    Attributes:
-        image: (H, W, 3) float in [0, 1]; None where there is no picture.
-        caption: the text under the picture, or in its place.
-    """
+class Cell(NamedTuple):
+    """One place of the grid: (H, W, 3) float in [0, 1], or none, and the text under or in it."""
 
     image: np.ndarray | None
     caption: str = ""
@@ -105,8 +98,7 @@ def _shrink(cells: list[Cell], max_pixels: int) -> list[Cell]:
     """Scale all pictures down alike where together they have more pixels than `max_pixels`."""
     pixels = sum(cell.image[..., 0].size for cell in cells if cell.image is not None)
     scale = min(1, math.sqrt(max_pixels / max(1, pixels)))
-    images = [None if cell.image is None else _scale(cell.image, scale) for cell in cells]
-    return [replace(cell, image=image) for cell, image in zip(cells, images, strict=True)]
+    return [Cell(image if image is None else _scale(image, scale), text) for image, text in cells]
 
 
 def join_pictures(pictures: Sequence[np.ndarray]) -> np.ndarray:
@@ -160,8 +152,12 @@ def make_sheet(
         ValueError: rows differ in length, or titles in number.
     """
     heights, widths, em, gap = layout = _measure(cells)
-    rows = _titled_rows(row_titles or [""] * len(heights), cells, layout)
-    body = _stack(rows, gap)
+    rows = []
+    for text, row, room in zip(row_titles or [""] * len(heights), cells, heights, strict=True):
+        label = _text(text, ROW_TITLE_EMS * em, em, height=room, at=1)
+        shown = [_cell(*each, room, layout) for each in zip(row, widths, strict=True)]
+        rows.append(_beside([_place(label, room), _beside(shown, gap, at=0)], 2 * gap, at=0))
+    body = _stack(rows, gap, at=1)
     height = body.shape[0] - rows[-1].shape[0] + heights[-1]  # to the foot of the last pictures
     name = np.rot90(_text(row_axis, height, em, ink=FADED))
     body = _beside([_place(name, height), body], gap, at=0)
@@ -188,22 +184,6 @@ def _measure(cells: Sequence[Sequence[Cell]]) -> Layout:
     return Layout(heights, [max(4 * em, width or max(widths)) for width in widths], em, em // 2)
 
 
-def _titled_rows(
-    titles: Sequence[str], cells: Sequence[Sequence[Cell]], layout: Layout
-) -> list[np.ndarray]:
-    """Rows of cells, at the left of each its title, which ends at the pictures."""
-    texts = []
-    for title, height in zip(titles, layout.heights, strict=True):
-        texts.append(_text(title, ROW_TITLE_EMS * layout.em, layout.em, height=height, at=1))
-    room = max(text.shape[1] for text in texts)
-    rows = []
-    for text, row, height in zip(texts, cells, layout.heights, strict=True):
-        shown = [_cell(*each, height, layout) for each in zip(row, layout.widths, strict=True)]
-        head = _place(text, height, room, right=1)
-        rows.append(_beside([head, _beside(shown, layout.gap, at=0)], 2 * layout.gap, at=0))
-    return rows
-
-
 def _cell(cell: Cell, width: int, height: int, layout: Layout) -> np.ndarray:
     """A picture, and below it its caption; where there is no picture, a box with the caption."""
     if cell.image is None:
@@ -219,8 +199,7 @@ def _column_heads(titles: Sequence[str], axis: str, layout: Layout) -> np.ndarra
     pairs = zip(titles, layout.widths, strict=True)
     blocks = [_place(_text(title, width, layout.em), width=width) for title, width in pairs]
     strip = _beside(blocks, layout.gap, at=1)
-    name = _text(axis, strip.shape[1], layout.em, ink=FADED)
-    return _stack([_place(name, width=strip.shape[1]), strip], layout.gap // 2)
+    return _stack([_text(axis, strip.shape[1], layout.em, ink=FADED), strip], layout.gap // 2)
 
 
 def _source_column(
@@ -257,15 +236,15 @@ def _place(
     return np.pad(block, margins, constant_values=WHITE)
 
 
-def _stack(blocks: Iterable[np.ndarray], gap: int, at: float = 0.5) -> np.ndarray:
+def _stack(blocks: Sequence[np.ndarray], gap: int, at: float = 0.5) -> np.ndarray:
     """Blocks below each other, those without height left out; `at` 0 is flush left, 1 right."""
-    blocks = [block for block in blocks if block.shape[0]]
     width = max((block.shape[1] for block in blocks), default=0)
-    rows = [part for b in blocks for part in (_blank(gap, width), _place(b, 0, width, right=at))]
-    return np.concatenate([_blank(0, width), *rows[1:]])
+    shown = [_place(block, 0, width, right=at) for block in blocks if block.shape[0]]
+    parts = [part for block in shown for part in (_blank(gap, width), block)]
+    return np.concatenate([_blank(0, width), *parts[1:]])
 
 
-def _beside(blocks: Iterable[np.ndarray], gap: int, at: float = 0.5) -> np.ndarray:
+def _beside(blocks: Sequence[np.ndarray], gap: int, at: float = 0.5) -> np.ndarray:
     """Blocks beside each other, those without width left out; `at` 0 is flush top, 1 foot."""
     return _stack([block.swapaxes(0, 1) for block in blocks], gap, at).swapaxes(0, 1)
 

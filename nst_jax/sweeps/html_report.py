@@ -59,8 +59,7 @@ def _picture(image: np.ndarray) -> dict[str, Any]:
     preview = Image.fromarray(quantize(image, 8))
     preview.thumbnail((PREVIEW_SIDE,) * 2, Image.Resampling.LANCZOS, reducing_gap=None)
     stream = io.BytesIO()
-    options = {"quality": PREVIEW_QUALITY, "subsampling": "4:4:4"}  # red on green stays sharp
-    preview.save(stream, "JPEG", **options)
+    preview.save(stream, "JPEG", quality=PREVIEW_QUALITY, subsampling="4:4:4")  # red stays sharp
     return {
         "preview": "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode(),
         "width": width,

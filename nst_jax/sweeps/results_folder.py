@@ -277,12 +277,9 @@ class SweepFolder:
                 raise ImageError(f"{path}: is one of the inputs; choose another folder")
 
     def _key_of(self, lane: Lane, weights: Weights) -> str:
-        settings = resolved_settings(without_idle_layers(lane.settings))
-        for name, default in _later_defaults().items():
-            if settings[name] == default:
-                del settings[name]
+        settings, later = resolved_settings(without_idle_layers(lane.settings)), _later_defaults()
         facts = {
-            "settings": settings,
+            "settings": {n: v for n, v in settings.items() if n not in later or v != later[n]},
             "weights": [weights.sha256, weights.normalized],
             "inputs": {role: each["sha256"] for role, each in self._inputs[lane.name].items()},
         }
@@ -306,8 +303,7 @@ class SweepFolder:
     def _why_another(self, earlier: Mapping[str, dict[str, Any]]) -> str | None:
         """In what an earlier run's records are of another sweep; None where they are of this."""
         for lane in self.grid.lanes:
-            record = earlier.get(lane.name)
-            if record is None:
+            if (record := earlier.get(lane.name)) is None:
                 continue
             output = record.get("output", PLAIN.metadata())  # which old records lack
             if (record["key"], output) != (self.keys[lane.name], self.saving.metadata()):

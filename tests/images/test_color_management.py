@@ -14,8 +14,8 @@ import tifffile
 from PIL import Image, ImageCms
 
 from nst_jax.errors import ImageError
+from nst_jax.images.color_management import srgb_profile
 from nst_jax.images.io import load_image
-from nst_jax.images.srgb_profile import srgb_profile
 
 EXACT = 1e-6  # float32 rounding of n / 255
 ONE_STEP = 1.01 / 255  # one rounding to 8 bits

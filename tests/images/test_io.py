@@ -18,9 +18,9 @@ from PIL import Image, ImageFile, ImageOps, JpegImagePlugin
 
 from nst_jax.errors import ImageError
 from nst_jax.images import encoders
+from nst_jax.images.color_management import srgb_profile
 from nst_jax.images.io import check_writable, load_image, load_text, save_image
 from nst_jax.images.resize import fit_size, resize
-from nst_jax.images.srgb_profile import srgb_profile
 
 HALF_STEP = 0.5 / 255 + 1e-6  # rounding to 8 bits
 DRAFT_TOLERANCE = 2 / 255  # two roundings to 8 bits, and libjpeg's reduced DCT

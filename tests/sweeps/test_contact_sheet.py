@@ -499,7 +499,7 @@ def test_axis_that_runs_along(sheets, lengths, wanted):
     make_sweep_sheet(made, cells_of(made), [flat(0), flat(1)])
     ((cells, titles),) = sheets
     assert titles["column_axis"] == f"title of {wanted}"
-    assert np.shape(cells)[1] == lengths[wanted]
+    assert len(cells[0]) == lengths[wanted]
 
 
 def test_ratios_along_and_the_rest_down(sheets):
@@ -507,7 +507,7 @@ def test_ratios_along_and_the_rest_down(sheets):
     axes = (
         grid.setting_axis("ratio", [1e-4, 1e-3]),
         grid.setting_axis("seed", [1, 2]),
-        grid.tv_axis([0, 1, 2]),
+        grid.setting_axis("tv_weight", [0, 1, 2]),
     )
     made = make_grid(Settings(), SOURCES, axes)
     make_sweep_sheet(made, cells_of(made, 11), [flat(0), flat(1)])
@@ -528,7 +528,7 @@ def test_an_axis_between_others_runs_along(sheets):
     axes = (
         grid.setting_axis("seed", [1, 2]),
         grid.setting_axis("ratio", [1e-5, 1e-4, 1e-3]),
-        grid.tv_axis([0, 1]),
+        grid.setting_axis("tv_weight", [0, 1]),
     )
     made = make_grid(Settings(), SOURCES, axes)
     make_sweep_sheet(made, cells_of(made), [flat(0), flat(1)])
