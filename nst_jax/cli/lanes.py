@@ -7,26 +7,23 @@ import math
 import re
 import shlex
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from typing import Any
 
 import jax
 
 from nst_jax.cli.interruption import Interruption
 from nst_jax.cli.messages import answer, say
-from nst_jax.cli.network import describe_network, without_impossible
-from nst_jax.cli.output_flags import intermediate_path, output_flags_of, save_options, with_exif
-from nst_jax.cli.progress import LanesBar
-from nst_jax.cli.settings_flags import read_settings
+from nst_jax.cli.output_flags import add_output_flags, output_flags_of, save_options, with_exif
+from nst_jax.cli.progress import ProgressBar
+from nst_jax.cli.running import choose_network, make_callback
+from nst_jax.cli.settings_flags import add_settings_flags, read_settings
 from nst_jax.engine import distributed
 from nst_jax.engine.device_memory import as_text
-from nst_jax.engine.problem import Problem, choose_weights, prepare_problem
-from nst_jax.engine.pyramid import enlarge
-from nst_jax.engine.results import SweepCallback, SweepProgress
+from nst_jax.engine.problem import choose_weights, prepare_problem
 from nst_jax.engine.runner import Round, Runner, RunOptions
 from nst_jax.errors import FailedLanesError, SettingsError
-from nst_jax.images import io
 from nst_jax.settings.settings import Settings
-from nst_jax.sweeps.grid import Grid, Lane, Source
+from nst_jax.sweeps.grid import Grid, Lane
 from nst_jax.sweeps.results_folder import SweepFolder
 from nst_jax.weights.locate import find_weights
 from nst_jax.weights.parameters import Weights
@@ -44,58 +41,38 @@ def byte_count(text: str) -> int:
     return int(number)
 
 
-def add_folder_flag(parser: argparse.ArgumentParser, default: str) -> None:
-    """Add -o."""
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="DIR",
-        type=Path,
-        help=f"folder of the results; where this command left off, it goes on [{default}]",
-    )
-
-
-def add_lane_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags on how many lanes run at once, and where."""
+def add_run_flags(parser: argparse.ArgumentParser, default_folder: str) -> None:
+    """Add the flags on settings, on how many lanes run at once, and on what is written."""
+    add_settings_flags(parser)
     group = parser.add_argument_group("lanes")
-    group.add_argument(
-        "--lanes",
-        type=int,
-        metavar="N",
-        help="at once, a multiple of the devices [as many as fit]",
-    )
-    group.add_argument(
-        "--memory",
-        type=byte_count,
-        metavar="SIZE",
-        help="of each device, such as 8GB [nearly all that is free]",
-    )
-    group.add_argument(
-        "--distributed",
-        action="store_true",
-        help="join this run's other processes (jax.distributed)",
-    )
+
+    def add(flag: str, help: str, **options: Any) -> None:
+        group.add_argument(flag, help=help, **options)
+
+    add("--lanes", "at once, a multiple of the devices [as many as fit]", type=int, metavar="N")
+    memory = "of each device, such as 8GB [nearly all that is free]"
+    add("--memory", memory, type=byte_count, metavar="SIZE")
+    joining = "join this run's other processes (jax.distributed)"
+    add("--distributed", joining, action="store_true")
+    folder = f"folder of the results; where this command left off, it goes on [{default_folder}]"
+    add_output_flags(parser, "DIR", folder)
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What a command line asks for.
-
-    Attributes:
-        make_grid: the settings of the command line → the grid.
-        command_for_one: a lane and the sources → the arguments that make it alone.
-        output: the folder.
-    """
-
-    make_grid: Callable[[Settings], Grid]
-    command_for_one: Callable[[Lane, Sequence[Source]], list[str]]
-    output: Path
-
-
-def paint_lanes(plan: Plan, options: argparse.Namespace, arguments: Sequence[str]) -> bool:
+def paint_lanes(
+    make_grid: Callable[[Settings], Grid],
+    command_for_one: Callable[[Grid, Lane], list[str]],
+    options: argparse.Namespace,
+    arguments: Sequence[str],
+) -> bool:
     """Run a grid into a folder; return whether it went to its end.
 
     Of several processes the first alone looks at the folder, writes and answers.
+
+    Args:
+        make_grid: the settings of the command line → the grid.
+        command_for_one: a lane → the arguments that make it alone.
+        options: of the command line; output is the folder.
+        arguments: as they were typed.
 
     Raises:
         FailedLanesError: it did, and lanes have come to nothing.
@@ -109,21 +86,19 @@ def paint_lanes(plan: Plan, options: argparse.Namespace, arguments: Sequence[str
         raise SettingsError("--save-every works in one process only; leave out --distributed")
     wanted, saving = read_settings(options), save_options(options)
     weights = load_weights(find_weights(wanted.weights))
-    grid = plan.make_grid(without_impossible(wanted, weights))
-    say(describe_network(weights, wanted))
-    weights = choose_weights(grid.lanes[0].settings, weights)
+    settings, network = choose_network(wanted, weights)
+    grid = make_grid(settings)
+    say(network)
+    weights = choose_weights(settings, weights)
     saving = with_exif(saving, options, grid.sources[0].file)
-    again = {
-        lane.name: shlex.join(
-            ["nst-jax", *plan.command_for_one(lane, grid.sources), *output_flags_of(options)]
-        )
-        for lane in grid.lanes
-    }
+    flags = output_flags_of(options)
+    alone = {lane.name: [*command_for_one(grid, lane), *flags] for lane in grid.lanes}
+    again = {name: shlex.join(["nst-jax", *command]) for name, command in alone.items()}
     command = shlex.join(["nst-jax", *arguments])
-    folder = SweepFolder(plan.output, grid, weights, command, again, saving)
+    folder = SweepFolder(options.output, grid, weights, command, again, saving)
     lanes = distributed.decided_by_first(lambda: folder.resume(options.overwrite))
     if len(lanes) < len(grid.lanes):
-        say(f"{plan.output}: {len(grid.lanes) - len(lanes)} of {len(grid.lanes)} are finished")
+        say(f"{folder.path}: {len(grid.lanes) - len(lanes)} of {len(grid.lanes)} are finished")
     created = folder.created() if distributed.is_first() else contextlib.nullcontext()
     with created, Interruption() as interruption:
         completed = not lanes or _run(folder, lanes, weights, run_options, interruption)
@@ -139,13 +114,6 @@ def paint_lanes(plan: Plan, options: argparse.Namespace, arguments: Sequence[str
     return completed
 
 
-def _prepare(lanes: Sequence[Lane], grid: Grid, weights: Weights) -> Problem:
-    files = [source.file for source in grid.sources]
-    contents = tuple(None if lane.content is None else files[lane.content] for lane in lanes)
-    styles = tuple(tuple(files[number] for number in lane.style) for lane in lanes)
-    return prepare_problem(contents, styles, [lane.settings for lane in lanes], weights)
-
-
 def _run(
     folder: SweepFolder,
     lanes: list[Lane],
@@ -154,19 +122,21 @@ def _run(
     interruption: Interruption,
 ) -> bool:
     """Run the lanes and write what comes of each round; return whether all of them ended."""
-    problem = _prepare(lanes, folder.grid, weights)
+    contents, styles = zip(*map(folder.grid.files_of, lanes), strict=True)
+    problem = prepare_problem(contents, styles, [lane.settings for lane in lanes], weights)
     resumed = None  # several processes might not see the same disk
     if jax.process_count() == 1:
         resumed = folder.load_unfinished(lanes, problem.program, problem.scales)
     if resumed:
         say(f"going on with {len(resumed.lanes)} of them at step {resumed.step}")
     finished = Round({})
-    with LanesBar() as bar:
-        callback = _make_callback(folder, lanes, problem, interruption, bar)
+    with ProgressBar(len(lanes)) as bar:
+        pictures = {number: folder.file_of(lane) for number, lane in enumerate(lanes)}
+        shape = problem.scales[-1].shape
+        callback = make_callback(bar, interruption, pictures, folder.saving, shape)
         runner = Runner(problem, dataclasses.replace(options, callback=callback), resumed)
         if distributed.is_first():
-            say(describe_rounds(runner, len(lanes)))
-            for line in problem.describe():
+            for line in (_describe_rounds(runner, len(lanes)), *problem.describe()):
                 say(line)
         del resumed  # the runner lets go of it after its rounds
         for finished in runner.run():
@@ -179,14 +149,15 @@ def _run(
     return not finished.stopped
 
 
-def describe_rounds(runner: Runner, lanes: int) -> str:
+def _describe_rounds(runner: Runner, lanes: int) -> str:
     """One line on how many lanes run at once, and what that needs."""
     at_once, rounds = runner.executor.lanes * jax.process_count(), len(runner.rounds())
     devices = jax.devices()
+    several = len(devices) > 1
     return (
         f"{min(at_once, lanes)} of {lanes} lanes at once on {len(devices)} {devices[0].platform} "
-        f"device{'s' if len(devices) > 1 else ''}, {as_text(runner.needed_bytes)} of memory"
-        + (" on each" if len(devices) > 1 else "")
+        f"device{'s' if several else ''}, {as_text(runner.needed_bytes)} of memory"
+        + (" on each" if several else "")
         + (f", in {rounds} rounds" if rounds > 1 else "")
     )
 
@@ -203,26 +174,3 @@ def _keep(folder: SweepFolder, last: Round, lanes: list[Lane]) -> None:
     except OSError as error:
         folder.forget_unfinished()
         say(f"interrupted; what the lanes would go on from cannot be kept ({error})")
-
-
-def _make_callback(
-    folder: SweepFolder,
-    lanes: list[Lane],
-    problem: Problem,
-    interruption: Interruption,
-    bar: LanesBar,
-) -> SweepCallback:
-    def callback(progress: SweepProgress) -> None:
-        interruption.stoppable = True
-        if distributed.is_first():
-            bar.show(progress)
-        if progress.images is not None and 0 < progress.step < progress.steps:
-            pictures = enlarge(progress.images, problem.scales[-1].shape)
-            for number, image in zip(progress.lanes, pictures, strict=True):
-                path = intermediate_path(folder.file_of(lanes[number]), progress.step)
-                io.save_image(image, path, options=folder.saving)
-                answer(path)
-        if interruption.requested:
-            raise StopIteration
-
-    return callback

@@ -1,4 +1,4 @@
-"""The flags on what is written, which all commands that paint share; and what it is called."""
+"""The flags on what is written, which all commands that paint share."""
 
 import argparse
 import dataclasses
@@ -11,32 +11,19 @@ from nst_jax.images import io
 from nst_jax.images.encoders import MAX_DPI, PLAIN, SaveOptions
 
 
-def add_output_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags on what is written."""
+def add_output_flags(parser: argparse.ArgumentParser, metavar: str, meaning: str) -> None:
+    """Add the flags on what is written; -o with this placeholder and help."""
     group = parser.add_argument_group("output")
+    group.add_argument("-o", "--output", type=Path, metavar=metavar, help=meaning)
+
+    def add_number(flag: str, help: str, metavar: str = "N", default: int | None = None) -> None:
+        group.add_argument(flag, type=int, metavar=metavar, default=default, help=help)
+
     group.add_argument("--overwrite", action="store_true", help="replace a result that exists")
-    group.add_argument(
-        "--save-every", type=int, metavar="N", help="also save the best image every N steps"
-    )
-    group.add_argument(
-        "--report-every",
-        type=int,
-        metavar="N",
-        default=10,
-        help="steps between entries of the record's history [10]",
-    )
-    group.add_argument(
-        "--bits",
-        type=int,
-        metavar="8|16",
-        help=f"per channel; 16 in a PNG or TIFF [{PLAIN.bits}]",
-    )
-    group.add_argument(
-        "--dpi",
-        type=int,
-        metavar="N",
-        help=f"resolution for printing, in pixels per inch, 1 to {MAX_DPI} [not said]",
-    )
+    add_number("--save-every", "also save the best image every N steps")
+    add_number("--report-every", "steps between entries of the record's history [10]", default=10)
+    add_number("--bits", f"per channel; 16 in a PNG or TIFF [{PLAIN.bits}]", "8|16")
+    add_number("--dpi", f"for printing, in pixels per inch, 1 to {MAX_DPI} [not said]")
     group.add_argument(
         "--copy-exif",
         action="store_true",
@@ -56,19 +43,19 @@ def save_options(
     Raises:
         SettingsError: bits or dpi is out of range.
     """
-    return SaveOptions(
-        bits=before["bits"] if options.bits is None else options.bits,
-        dpi=before["dpi"] if options.dpi is None else options.dpi,
-    )
+    typed = {name: getattr(options, name) for name in ("bits", "dpi")}
+    return SaveOptions(**{k: before[k] if value is None else value for k, value in typed.items()})
 
 
-def with_exif(saving: SaveOptions, options: argparse.Namespace, photograph: str) -> SaveOptions:
+def with_exif(
+    saving: SaveOptions, options: argparse.Namespace, photograph: str | None
+) -> SaveOptions:
     """With the photograph's EXIF data, where it was asked for; say so where there is none.
 
     Raises:
         ImageError: the photograph cannot be read.
     """
-    if not options.copy_exif:
+    if not options.copy_exif or photograph is None:
         return saving
     exif = io.read_exif(photograph)
     if exif is None:
@@ -81,13 +68,3 @@ def output_flags_of(options: argparse.Namespace) -> list[str]:
     bits = [] if options.bits in (None, PLAIN.bits) else ["--bits", str(options.bits)]
     dpi = [] if options.dpi is None else ["--dpi", str(options.dpi)]
     return [*bits, *dpi, *(["--copy-exif"] if options.copy_exif else [])]
-
-
-def record_path(picture: Path) -> Path:
-    """Where the record of a picture stands: beside it, with the suffix .json."""
-    return picture.with_suffix(".json")
-
-
-def intermediate_path(picture: Path, step: int) -> Path:
-    """Where the best image of the first `step` steps is saved: OUT-00100.png beside OUT.png."""
-    return picture.with_stem(f"{picture.stem}-{step:05d}")

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nst_jax.cli.lanes import Plan, add_folder_flag, add_lane_flags, paint_lanes
-from nst_jax.cli.output_flags import add_output_flags
-from nst_jax.cli.settings_flags import add_settings_flags, flags_of, settings_asked
+from nst_jax.cli.lanes import add_run_flags, paint_lanes
+from nst_jax.cli.settings_flags import flags_of, settings_asked
 from nst_jax.errors import SettingsError
 from nst_jax.settings import values
 from nst_jax.settings.settings import Settings, without_idle_layers
@@ -27,7 +26,6 @@ def add_command(commands: Any) -> None:
     parser = commands.add_parser("reconstruct", description=__doc__)
     parser.add_argument("kind", choices=("content", "style"), help="what to match")
     parser.add_argument("image", metavar="IMAGE", help="an image file")
-    add_folder_flag(parser, "IMAGE-content or IMAGE-style")
     parser.add_argument(
         "--layers",
         type=values.LAYERS.read,
@@ -39,15 +37,14 @@ def add_command(commands: Any) -> None:
     parser.add_argument(
         "--together", action="store_true", help="one picture only, of all the layers together"
     )
-    add_settings_flags(parser)
-    add_lane_flags(parser)
-    add_output_flags(parser)
+    add_run_flags(parser, "IMAGE-content or IMAGE-style")
     parser.set_defaults(run=run_command)
 
 
 def run_command(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     """Do what the command line says; return whether it went to its end."""
     kind, image = options.kind, options.image
+    options.output = options.output or Path(f"{Path(image).stem}-{kind}")
     asked = settings_asked(options)
     for flag in ("content_layers", "style_layers"):
         if flag in asked:
@@ -65,21 +62,16 @@ def run_command(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
             axes = [grid.style_layers_axis(grid.cumulative(settings.style_layers), settings)]
         return grid.make_grid(settings, (Source(kind, image),), axes)
 
-    def command_for_one(lane: Lane, sources: Sequence[Source]) -> list[str]:
+    def command_for_one(grid: Grid, lane: Lane) -> list[str]:
         return ["reconstruct", kind, image, "-o", lane.name, *_flags_of(lane.settings)]
 
-    output = options.output or Path(f"{Path(image).stem}-{kind}")
-    return paint_lanes(Plan(make_grid, command_for_one, output), options, arguments)
+    return paint_lanes(make_grid, command_for_one, options, arguments)
 
 
 def _flags_of(settings: Settings) -> list[str]:
     """The flags that make one lane again."""
     settings = without_idle_layers(settings)
-    flags = flags_of(settings)
-    for flag in ("--init", "--ratio", "--content-layers", "--style-layers"):
-        if flag in flags:
-            at = flags.index(flag)
-            del flags[at : at + 2]
     layers = ",".join(settings.content_layers or settings.style_layers)
     ratio = [] if settings.ratio == 1.0 else ["--ratio", str(settings.ratio)]
-    return ["--layers", layers, "--together", "--init", settings.init, *ratio, *flags]
+    others = flags_of(settings, without=("init", "ratio", "content_layers", "style_layers"))
+    return ["--layers", layers, "--together", "--init", settings.init, *ratio, *others]

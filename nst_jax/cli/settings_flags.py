@@ -1,7 +1,7 @@
 """A flag for every setting, and the settings that flags, a settings file and a preset give."""
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,16 +105,17 @@ def _typed_settings(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in vars(options).items() if name in SETTINGS}
 
 
-def flags_of(settings: Settings) -> list[str]:
+def flags_of(settings: Settings, without: Container[str] = ()) -> list[str]:
     """The flags that give these settings, where they are not the defaults.
 
-    Layers without weight are left out, and weights that are equal and sum to 1.
+    Layers without weight are left out, and weights that are equal and sum to 1; and the settings
+    whose names are in `without`.
     """
     settings = without_idle_layers(settings)
     flags = []
     for setting in sorted(SETTINGS.values(), key=lambda one: GROUPS.index(one.group)):
         value = getattr(settings, setting.name)
-        if value == setting.default:
+        if value == setting.default or setting.name in without:
             continue
         if setting.value is SWITCH:
             flags.append(setting.flag)

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nst_jax.cli.lanes import Plan, add_folder_flag, add_lane_flags, paint_lanes
-from nst_jax.cli.output_flags import add_output_flags
-from nst_jax.cli.settings_flags import add_settings_flags, check_transfer, flags_of, reader
+from nst_jax.cli.lanes import add_run_flags, paint_lanes
+from nst_jax.cli.settings_flags import check_transfer, flags_of, reader
 from nst_jax.engine.style_images import list_files
 from nst_jax.errors import SettingsError
 from nst_jax.settings.settings import SETTINGS, Settings
@@ -46,7 +45,6 @@ def add_command(commands: Any) -> None:
         nargs="+",
         help="paintings, image files or folders of them; one after the other, unless mixed",
     )
-    add_folder_flag(parser, "CONTENT-sweep")
     group = parser.add_argument_group(
         "axes", "every combination is painted; without any: four ratios around the default"
     )
@@ -57,9 +55,7 @@ def add_command(commands: Any) -> None:
         help="all STYLEs in every picture (so do --style-blend, --layers-per-style, "
         "--blend-steps, --content-mask)",
     )
-    add_settings_flags(parser)
-    add_lane_flags(parser)
-    add_output_flags(parser)
+    add_run_flags(parser, "CONTENT-sweep")
     parser.set_defaults(run=run_command)
 
 
@@ -96,14 +92,14 @@ def _values_along(name: str) -> Value:
 
 def run_command(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     """Do what the command line says; return whether it went to its end."""
-    output = options.output or Path(f"{Path(options.content).stem}-sweep")
+    options.output = options.output or Path(f"{Path(options.content).stem}-sweep")
 
     def make_grid(settings: Settings) -> Grid:
         styles = tuple(Source("style", style) for style in list_files(options.styles))
         sources = (Source("content", options.content), *styles)
         return grid.make_grid(settings, sources, _axes(options, settings, sources))
 
-    return paint_lanes(Plan(make_grid, _command_for_one, output), options, arguments)
+    return paint_lanes(make_grid, _command_for_one, options, arguments)
 
 
 def _axes(
@@ -156,7 +152,7 @@ def _sets(sets: str | tuple[tuple[str, ...], ...], settings: Settings) -> list[t
     return [dataclasses.replace(plain, style_layers=layers).style_layers for layers in sets]
 
 
-def _command_for_one(lane: Lane, sources: Sequence[Source]) -> list[str]:
-    assert lane.content is not None
-    files = [sources[number].file for number in (lane.content, *lane.style)]
-    return ["stylize", *files, "-o", f"{lane.name}.png", *flags_of(lane.settings)]
+def _command_for_one(grid: Grid, lane: Lane) -> list[str]:
+    content, styles = grid.files_of(lane)
+    assert content is not None
+    return ["stylize", content, *styles, "-o", f"{lane.name}.png", *flags_of(lane.settings)]

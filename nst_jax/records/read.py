@@ -1,5 +1,6 @@
 """A record read back: what a run was told, and by whom it was made."""
 
+import contextlib
 import dataclasses
 import difflib
 import json
@@ -13,6 +14,9 @@ from nst_jax.images.encoders import PLAIN
 from nst_jax.records.write import device_metadata, resolved_settings, versions
 from nst_jax.settings.settings import SETTINGS, Settings
 from nst_jax.settings.settings_file import check_type
+
+# The settings whose defaults depend on others.
+DERIVED = tuple(name for name, one in SETTINGS.items() if one.default is None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,8 +144,7 @@ def _read_settings(path: Path, record: Mapping[str, Any], made_by: str | None) -
     values = {name: one.when_absent for name, one in SETTINGS.items()} | record["settings"]
     given = record.get("settings_given")
     if given is not None:  # the others that depend on other settings follow them again
-        derived = (name for name, one in SETTINGS.items() if one.default is None)
-        values |= dict.fromkeys(name for name in derived if name not in given)
+        values |= dict.fromkeys(name for name in DERIVED if name not in given)
     for name, value in values.items():
         check_type(str(path), name, value)
     try:
@@ -154,34 +157,26 @@ def _read_settings(path: Path, record: Mapping[str, Any], made_by: str | None) -
 def _guess_given(settings: Settings) -> Settings:
     """With None for all that is what None would mean: records of 0.2 do not say what was given."""
     resolved = resolved_settings(settings)
-    for field in dataclasses.fields(Settings):
-        if field.default is None:
-            try:
-                without: dict[str, Any] = {field.name: None}
-                plain = dataclasses.replace(settings, **without)
-            except SettingsError:  # in some conventions the ratio has no default
-                continue
-            if resolved_settings(plain) == resolved:
-                settings = plain
+    for name in DERIVED:
+        without: dict[str, Any] = {name: None}
+        with contextlib.suppress(SettingsError):  # in some conventions the ratio has no default
+            plain = dataclasses.replace(settings, **without)
+            settings = plain if resolved_settings(plain) == resolved else settings
     return settings
 
 
 def differences(recorded: Recorded) -> list[str]:
     """One line for each thing that is not as it was, and may change the picture's rounding."""
-    lines = []
-    now = versions()
-    others = [name for name in now if name != "python" and recorded.versions.get(name) != now[name]]
-    if others and recorded.versions:
-        then = ", ".join(f"{name} {recorded.versions.get(name, 'unknown')}" for name in others)
-        here = ", ".join(now[name] for name in others)
-        lines.append(f"made with {then}; here {here}: the picture may come out a little different")
-    if recorded.device and dict(recorded.device) != device_metadata():
-        lines.append(
-            f"made on {_device_text(recorded.device)}; here {_device_text(device_metadata())}: the "
-            f"picture may come out a little different"
-        )
-    return lines
+    now, device, changes = versions(), device_metadata(), []
+    names = [name for name in now if name != "python" and recorded.versions.get(name) != now[name]]
+    if names and recorded.versions:
+        then = ", ".join(f"{name} {recorded.versions.get(name, 'unknown')}" for name in names)
+        changes.append((f"with {then}", ", ".join(now[name] for name in names)))
+    if recorded.device and dict(recorded.device) != device:
+        changes.append((f"on {_device_text(recorded.device)}", _device_text(device)))
+    alike = "the picture may come out a little different"
+    return [f"made {then}; here {here}: {alike}" for then, here in changes]
 
 
-def _device_text(facts: Mapping[str, Any]) -> str:
-    return f"{facts.get('count')} × {facts.get('platform')} ({facts.get('kind')})"
+def _device_text(device: Mapping[str, Any]) -> str:
+    return f"{device.get('count')} × {device.get('platform')} ({device.get('kind')})"

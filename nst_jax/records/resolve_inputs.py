@@ -1,13 +1,13 @@
 """The files of a recorded run, found again and still what they were, by their checksums.
 
-A file counts as found where the record has it, or beside the record. Roles of inputs are those of
-`input_metadata`: content; style, style_2, …; and the settings that name files, such as init, with a
-number from the second on.
+A file counts as found where the record has it, or beside the record. Kinds of inputs are the roles
+of `input_files` without their numbers: content, style, and the settings that name files.
 """
 
+import contextlib
 import dataclasses
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +15,41 @@ from nst_jax.errors import ImageError, WeightsError
 from nst_jax.files import sha256_of
 from nst_jax.records.read import Recorded
 from nst_jax.records.write import file_metadata
-from nst_jax.settings.settings import Settings
+from nst_jax.settings.settings import SETTINGS, Settings
 from nst_jax.weights.locate import available_weights, find_weights
 from nst_jax.weights.parameters import Weights
 from nst_jax.weights.storage import load_weights
 
 
-def find_input(recorded: Recorded, role: str) -> str | None:
-    """The file of a role, unchanged; None where there was none.
+def find_inputs(recorded: Recorded, kind: str) -> tuple[str, ...]:
+    """The files of a kind, unchanged, in the record's order.
 
     Raises:
-        ImageError: it is gone, or another by now.
+        ImageError: one is gone, or another by now.
     """
-    if role not in recorded.inputs:
-        return None
-    file, digest = (recorded.inputs[role][key] for key in ("file", "sha256"))
-    folder, flag = recorded.path.parent, "--" + _kind(role).replace("_", "-")
+    files = _files_of(recorded, kind)
+    return tuple(_find(recorded, kind, each["file"], each["sha256"]) for each in files)
+
+
+def _files_of(recorded: Recorded, kind: str) -> list[Mapping[str, str]]:
+    return [file for role, file in recorded.inputs.items() if _kind(role) == kind]
+
+
+def _kind(role: str) -> str:
+    return re.sub(r"_\d+$", "", role)
+
+
+def _find(recorded: Recorded, kind: str, file: str, sha256: str) -> str:
+    folder, flag = recorded.path.parent, f"--{kind.replace('_', '-')}"
     for path in (Path(file), folder / file, folder / Path(file).name):
-        if path.is_file() and file_metadata(path)["sha256"] == digest:
+        if path.is_file() and file_metadata(path)["sha256"] == sha256:
             return str(path)
     if Path(file).exists():
         raise ImageError(
-            f"{file}: is not what it was when {recorded.path} was made; give the {role} image of "
+            f"{file}: is not what it was when {recorded.path} was made; give the {kind} image of "
             f"then with {flag} FILE, or {flag} {file} to take it as it is"
         )
     raise ImageError(f"{file}: is not there any more; say where it is with {flag} FILE")
-
-
-def find_styles(recorded: Recorded) -> tuple[str, ...]:
-    """The files of all style images, in order; errors as in `find_input`."""
-    roles = [role for role in recorded.inputs if _kind(role) == "style"]
-    return tuple(file for role in roles if (file := find_input(recorded, role)) is not None)
 
 
 def with_files_found(settings: Settings, recorded: Recorded, as_given: Container[str]) -> Settings:
@@ -62,24 +66,24 @@ def with_files_found(settings: Settings, recorded: Recorded, as_given: Container
     changes: dict[str, Any] = {}
     for name in _file_settings(recorded):
         value = getattr(settings, name)
-        if name in as_given or value != getattr(recorded.settings, name):
-            continue
-        roles = [role for role in recorded.inputs if _kind(role) == name]
-        found = {recorded.inputs[role]["file"]: find_input(recorded, role) for role in roles}
-        if isinstance(value, tuple):
-            changes[name] = tuple(found.get(part, part) for part in value)
-        else:
-            changes[name] = found.get(value, value)
+        if name not in as_given and value == getattr(recorded.settings, name):
+            files = [file["file"] for file in _files_of(recorded, name)]
+            found = dict(zip(files, find_inputs(recorded, name), strict=True))
+            parts = value if isinstance(value, tuple) else (value,)
+            moved = tuple(found.get(part, part) for part in parts)
+            changes[name] = moved if isinstance(value, tuple) else moved[0]
     return dataclasses.replace(settings, **changes)
 
 
-def is_unchanged(settings: Settings, inputs: Mapping[str, Any], recorded: Recorded) -> bool:
-    """Whether a run with these settings and inputs is the recorded one, wherever its files are.
+def _file_settings(recorded: Recorded) -> set[str]:
+    """Names of the settings that are, or hold, files among the inputs."""
+    return {_kind(role) for role in recorded.inputs} & SETTINGS.keys()
 
-    Args:
-        settings: of the run.
-        inputs: from `input_metadata`.
-        recorded: the other run.
+
+def is_unchanged(settings: Settings, inputs: Mapping[str, Any], recorded: Recorded) -> bool:
+    """Whether a run with these settings, and inputs as of `input_metadata`, is the recorded one.
+
+    Wherever the files are.
     """
     then, now = (
         {role: file["sha256"] for role, file in files.items()}
@@ -89,37 +93,19 @@ def is_unchanged(settings: Settings, inputs: Mapping[str, Any], recorded: Record
     return then == now and dataclasses.replace(settings, **there) == recorded.settings
 
 
-def _kind(role: str) -> str:
-    """A role without its number."""
-    return re.sub(r"_\d+$", "", role)
-
-
-def _file_settings(recorded: Recorded) -> set[str]:
-    """Names of the settings that are, or hold, files among the inputs."""
-    fields = {field.name for field in dataclasses.fields(Settings)}
-    return fields & {_kind(role) for role in recorded.inputs}
-
-
 def find_recorded_weights(recorded: Recorded) -> Weights:
     """The weights of the run, by their checksum: other names may mean others by now.
 
     Raises:
         WeightsError: they are not here.
     """
-    wanted = recorded.weights.get("sha256")
-    for path in _candidates(recorded):
+    wanted, paths = recorded.weights.get("sha256"), available_weights()
+    with contextlib.suppress(WeightsError):  # the likeliest first
+        paths.insert(0, find_weights(recorded.settings.weights))
+    for path in paths:
         if wanted is None or sha256_of(path) == wanted:
             return load_weights(path)
     raise WeightsError(
         f"the weights that {recorded.path} was made with ({recorded.weights.get('name')}, sha256 "
         f"{str(wanted)[:12]}…) are not here, or not what they were; name others with --weights"
     )
-
-
-def _candidates(recorded: Recorded) -> Iterable[Path]:
-    """Files that may be the weights, the likeliest first."""
-    try:
-        yield find_weights(recorded.settings.weights)
-    except WeightsError:
-        pass
-    yield from available_weights()

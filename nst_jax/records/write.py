@@ -4,8 +4,9 @@ import dataclasses
 import importlib.metadata
 import json
 import math
+import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ from nst_jax.images import io
 from nst_jax.images.encoders import PLAIN, SaveOptions
 from nst_jax.losses.terms import Losses
 from nst_jax.settings.settings import INITS, SETTINGS, Settings
-from nst_jax.weights.parameters import Weights
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
+OF_WEIGHTS = ("name", "architecture", "source", "licence", "sha256", "normalized")
 # Enough to run it again; the history would be long, and the timing differs each time.
 IN_IMAGES = (
     *("command", "inputs", "settings", "settings_given", "output", "weights", "versions"),
@@ -56,7 +57,7 @@ def make_record(
     inputs: Mapping[str, Any] | None = None,
     saving: SaveOptions = PLAIN,
 ) -> dict[str, Any]:
-    """The record of one run.
+    """The record of one run, for JSON.
 
     Args:
         result: of the run.
@@ -65,30 +66,28 @@ def make_record(
         saving: how the image is written.
 
     Returns:
-        `command`, `inputs` (from the second on, style images are style_2, …), `settings`,
-        `settings_given` (those that are not the defaults), `output` (how the image is written:
-        `bits`; `dpi`, null if not said; `copy_exif`, whether there was EXIF data to copy),
-        `weights`, `versions`, `device`, `timing` (seconds, of all the `lanes` that ran together),
-        `compiled_lanes` (of the program), `evaluations`, `completed`, `history` (a list, the
-        initial image first) and `result` (the image of least loss, or the average if the settings
-        ask for one, before it was clipped to [0, 1]). Losses are terms before α, β and w_l; `style`
-        is Σ w_l · term; one that is not finite is null. Where there were several scales also
-        `scales`, the size and the steps of each, and the `size` that each entry of `history`, and
-        `result`, was evaluated at.
+        `settings` with the defaults filled in, and `settings_given`, those that are not defaults;
+        `output` (`bits`; `dpi`, null if not said; `copy_exif`, whether there was EXIF data to
+        copy); `timing`, seconds of all the `lanes` that ran together; `compiled_lanes` of the
+        program; `history`, a list, the initial image first; `result`, of the image of least loss,
+        or the average if the settings ask for one, before it was clipped to [0, 1]; and more. The
+        terms of losses are those before α, β and w_l; `style` is Σ w_l · term; one that is not
+        finite is null. Where there were several scales also `scales`, and the `size` that each
+        entry of `history`, and `result`, was evaluated at.
     """
-    scales = result.scales if len(result.scales) > 1 else ()
+    scales = [{"size": each.size, "steps": each.steps} for each in result.scales]
+    several = len(scales) > 1
 
     def size_at(step: int) -> dict[str, int]:
-        return {"size": scale_at(scales, step).size} if scales else {}
+        return {"size": scale_at(result.scales, step).size} if several else {}
 
-    steps = {"scales": [{"size": each.size, "steps": each.steps} for each in scales]}
     return {
         "command": command,
         "inputs": dict(inputs or {}),
         "settings": resolved_settings(result.settings),
         "settings_given": given_settings(result.settings),
         "output": saving.metadata(),
-        "weights": weights_metadata(result.weights),
+        "weights": {name: getattr(result.weights, name) for name in OF_WEIGHTS},
         "versions": versions(),
         "device": device_metadata(),
         "timing": {
@@ -100,7 +99,7 @@ def make_record(
         "compiled_lanes": result.compiled_lanes,
         "evaluations": result.evaluations,
         "completed": result.completed,
-        **(steps if scales else {}),
+        **({"scales": scales} if several else {}),
         "history": [
             {"step": step, **size_at(step), **_losses_metadata(losses)}
             for step, losses in result.history
@@ -176,22 +175,9 @@ def given_settings(settings: Settings) -> dict[str, Any]:
     return {name: value for name, value in values if value != SETTINGS[name].default}
 
 
-def weights_metadata(weights: Weights) -> dict[str, Any]:
-    """Which weights were used."""
-    names = ("name", "architecture", "source", "licence", "sha256", "normalized")
-    return {name: getattr(weights, name) for name in names}
-
-
 def _losses_metadata(losses: Losses) -> dict[str, Any]:
-    return {
-        "loss": _finite(losses.total),
-        "content": _finite(losses.content),
-        "style": _finite(losses.style),
-        "tv": _finite(losses.tv),
-        "tv_l1": _finite(losses.tv_l1),
-        "content_layers": {layer: _finite(term) for layer, term in losses.content_layers.items()},
-        "style_layers": {layer: _finite(term) for layer, term in losses.style_layers.items()},
-    }
+    terms = jax.tree.map(_finite, losses)._asdict()
+    return {"loss": terms.pop("total"), **terms}
 
 
 def _finite(value: jax.Array | float) -> float | None:
@@ -215,3 +201,21 @@ def save_record(record: dict[str, Any], path: Path) -> None:
         write_bytes(path, (json.dumps(record, indent=2) + "\n").encode())
     except OSError as error:
         raise ImageError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def check_replaceable(
+    outputs: Iterable[Path], inputs: Iterable[str | Path], overwrite: bool
+) -> None:
+    """Refuse to write over an input or a folder; or, without `overwrite`, over anything.
+
+    Raises:
+        ImageError: one of the outputs would do that.
+    """
+    inputs = [file for file in inputs if os.path.exists(file)]
+    for path in filter(os.path.lexists, outputs):
+        if path.is_dir():
+            raise ImageError(f"{path}: is a folder; choose another name")
+        if not overwrite:
+            raise ImageError(f"{path}: exists already; choose another name or add --overwrite")
+        if path.exists() and any(path.samefile(file) for file in inputs):
+            raise ImageError(f"{path}: is one of the inputs; choose another name")

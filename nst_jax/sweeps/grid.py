@@ -91,6 +91,11 @@ class Grid:
         """What it is of: the sources' labels."""
         return " × ".join(source.label for source in self.sources)
 
+    def files_of(self, lane: Lane) -> tuple[str | None, tuple[str, ...]]:
+        """A lane's content image, or None, and its style images."""
+        content = None if lane.content is None else self.sources[lane.content].file
+        return content, tuple(self.sources[number].file for number in lane.style)
+
 
 def make_grid(settings: Settings, sources: Sequence[Source], axes: Sequence[Axis]) -> Grid:
     """The product of the axes.

@@ -23,6 +23,7 @@ from nst_jax.files import write_bytes
 from nst_jax.images import io
 from nst_jax.images.encoders import PLAIN, SaveOptions
 from nst_jax.records.write import (
+    check_replaceable,
     file_metadata,
     image_text,
     input_files,
@@ -101,7 +102,10 @@ class SweepFolder:
                 input or a folder, which nothing replaces.
         """
         lanes = list(self.grid.lanes)
-        self._check_irreplaceable()
+        results = [self.file_of(lane) for lane in lanes]
+        results += [self.path / name for name in (RECORD, SHEET, PAGE, UNFINISHED)]
+        inputs = (file["file"] for each in self._inputs.values() for file in each.values())
+        check_replaceable(results, inputs, overwrite=True)
         if overwrite:
             self.overwriting = True
             return lanes
@@ -265,17 +269,6 @@ class SweepFolder:
             "again": self._again[lane.name],
         }
 
-    def _check_irreplaceable(self) -> None:
-        """Refuse to write over an input or a folder."""
-        results = [self.file_of(lane) for lane in self.grid.lanes]
-        results += [self.path / name for name in (RECORD, SHEET, PAGE, UNFINISHED)]
-        inputs = {file["file"] for each in self._inputs.values() for file in each.values()}
-        for path in filter(Path.exists, results):
-            if path.is_dir():
-                raise ImageError(f"{path}: is a folder; choose another for the results")
-            if any(path.samefile(file) for file in inputs):
-                raise ImageError(f"{path}: is one of the inputs; choose another folder")
-
     def _key_of(self, lane: Lane, weights: Weights) -> str:
         settings, later = resolved_settings(without_idle_layers(lane.settings)), _later_defaults()
         facts = {
@@ -323,9 +316,7 @@ def _read_inputs(grid: Grid) -> dict[str, dict[str, dict[str, str]]]:
     """{lane's name: {role: {file, sha256}}}, every file read once."""
     read, inputs = cache(file_metadata), {}
     for lane in grid.lanes:
-        content = None if lane.content is None else grid.sources[lane.content].file
-        styles = [grid.sources[number].file for number in lane.style]
-        files = input_files(lane.settings, content, styles)
+        files = input_files(lane.settings, *grid.files_of(lane))
         inputs[lane.name] = {role: read(file) for role, file in files.items()}
     return inputs
 

@@ -13,16 +13,23 @@ from nst_jax.cli import interruption as interruption_module
 from nst_jax.cli import progress
 from nst_jax.cli.interruption import Interruption
 from nst_jax.cli.messages import accept_any_text, answer, say
-from nst_jax.cli.progress import LanesBar, StepsBar, make_bar
-from nst_jax.engine.results import Progress, SweepProgress
+from nst_jax.cli.progress import ProgressBar, make_bar
+from nst_jax.engine.results import SweepProgress
 from nst_jax.losses.terms import Losses
 
 
-def at(step, steps=100, loss=2.0, seconds=None):
+def alone(step, steps, losses, seconds, size, work, copies=1):
+    """A step of one lane, or of copies of it that run together."""
+    zeros = np.zeros(copies)
+    terms = Losses(np.resize(losses, copies), zeros, zeros, zeros, {}, {})
+    lanes = tuple(range(copies))
+    return SweepProgress(lanes, copies, 0, copies, step, steps, terms, seconds, size, work)
+
+
+def at(step, steps=100, loss=2.0, copies=1):
     """A step that has finished, at four steps a second."""
-    losses = Losses(loss, 1.0, 1.0, 0.0, {}, {})
     work = step / steps if steps else 1.0
-    return Progress(step, steps, losses, step / 4 if seconds is None else seconds, 64, work)
+    return alone(step, steps, [loss, 9.0][:copies], step / 4, 64, work, copies)
 
 
 def test_streams(capsys):
@@ -80,7 +87,7 @@ def lanes_at(step, done, losses, together=4):
 def test_lines_of_a_sweep(capsys, monkeypatch):
     """The time left counts the lanes that have not begun."""
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
-    with LanesBar() as bar:
+    with ProgressBar(10) as bar:
         bar.show(lanes_at(0, 0, [3.0, 0.5, np.inf, 1.0]))
         bar.show(lanes_at(50, 4, [2.0, 0.25, 1.0, 1.0]))
         bar.show(lanes_at(100, 8, [1.0, 0.125], together=2))
@@ -94,42 +101,43 @@ def test_lines_of_a_sweep(capsys, monkeypatch):
     ]
 
 
-def test_lines_where_there_is_no_terminal(capsys, monkeypatch):
+@pytest.mark.parametrize("copies", [1, 2])
+def test_lines_where_there_is_no_terminal(capsys, monkeypatch, copies):
+    """Of one picture; of its copies nothing is said."""
     now = iter([1000.0, 1000.0, 1001.0, 1006.0, 1006.0, 1007.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
-    with StepsBar(100) as bar:
+    with ProgressBar(1) as bar:
         for step in (0, 1, 50, 100):  # the second is too soon after the first
-            bar.show(at(step))
+            bar.show(at(step, copies=copies))
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
         "compiling",
         "step 0/100  loss 2",
-        "step 50/100  loss 2  4.00 steps/s  12 s left",
-        "step 100/100  loss 2  4.00 steps/s  0 s left",
+        "step 50/100  loss 2  4.00 steps/s  0:00:12 left",
+        "step 100/100  loss 2  4.00 steps/s  0:00:00 left",
     ]
 
 
 def test_time_left_from_coarse_to_fine(capsys, monkeypatch):
     """Ten steps, then ten with four times the pixels: a fifth of the work is the first half."""
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
-    losses = Losses(2.0, 1.0, 1.0, 0.0, {}, {})
-    with StepsBar(20) as bar:
-        bar.show(Progress(5, 20, losses, 1.0, 32, 0.1))
-        bar.show(Progress(9, 20, losses, 1.8, 32, 0.18))
-        bar.show(Progress(10, 20, losses, 2.6, 64, 0.2))
-        bar.show(Progress(15, 20, losses, 6.6, 64, 0.6))
+    with ProgressBar(1) as bar:
+        bar.show(alone(5, 20, [2.0], 1.0, 32, 0.1))
+        bar.show(alone(9, 20, [2.0], 1.8, 32, 0.18))
+        bar.show(alone(10, 20, [2.0], 2.6, 64, 0.2))
+        bar.show(alone(15, 20, [2.0], 6.6, 64, 0.6))
     assert capsys.readouterr().err.splitlines()[1:] == [
-        "step 5/20  loss 2  5.00 steps/s  9 s left",
-        "step 9/20  loss 2  5.00 steps/s  8 s left",
-        "step 10/20  loss 2  1.25 steps/s  10 s left",
-        "step 15/20  loss 2  1.25 steps/s  4 s left",
+        "step 5/20  loss 2  5.00 steps/s  0:00:09 left",
+        "step 9/20  loss 2  5.00 steps/s  0:00:08 left",
+        "step 10/20  loss 2  1.25 steps/s  0:00:10 left",
+        "step 15/20  loss 2  1.25 steps/s  0:00:04 left",
     ]
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), 1e30])
 def test_losses_of_any_size(capsys, loss):
-    with StepsBar(0) as bar:
+    with ProgressBar(1) as bar:
         bar.show(at(0, 0, loss))
     assert f"step 0/0  loss {loss:.4g}" in capsys.readouterr().err
 
@@ -143,7 +151,7 @@ def terminal(monkeypatch):
 
 
 def test_answers_stay_on_standard_output_while_a_bar_shows(terminal, capsys):
-    with StepsBar(10) as bar:
+    with ProgressBar(1) as bar:
         bar.show(at(0, 10))
         answer("out-00005.png"), say("a word")
         bar.show(at(10, 10))
@@ -154,7 +162,7 @@ def test_answers_stay_on_standard_output_while_a_bar_shows(terminal, capsys):
 
 def test_bar_stops_on_errors(terminal, capsys):
     before = sys.stderr
-    with pytest.raises(ValueError), StepsBar(10):
+    with pytest.raises(ValueError), ProgressBar(1):
         raise ValueError
     assert sys.stderr is before
     assert "\x1b[?25h" in capsys.readouterr().err  # the cursor is back

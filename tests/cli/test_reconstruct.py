@@ -119,8 +119,8 @@ def test_default_folder_and_layers(monkeypatch):
     """Those of Figure 1 in the paper; the folder is called after the image and the kind."""
     asked = []
 
-    def paint(plan, options, arguments):
-        asked.append((str(plan.output), options.layers))
+    def paint(make_grid, command_for_one, options, arguments):
+        asked.append((str(options.output), options.layers))
         return True
 
     monkeypatch.setattr("nst_jax.cli.reconstruct.paint_lanes", paint)

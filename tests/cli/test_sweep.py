@@ -466,7 +466,7 @@ def test_too_little_memory():
 def test_results_never_replace_an_input():
     nst(*TWO, "--steps", 0)
     arguments = ("sweep", "photo.png", "out/ratio-1e-3.png", *QUICK, "--ratios", "1e-4,1e-3")
-    words = ("ratio-1e-3.png: is one of the inputs", "another folder")
+    words = ("ratio-1e-3.png: is one of the inputs", "another name")
     refused((*arguments, "-o", "out", "--overwrite"), words, chatter=True)
 
 
@@ -677,7 +677,7 @@ class Press:
     """Presses Ctrl-C when the callback is told of this step, or while these lanes run."""
 
     def __init__(self, monkeypatch, lane, step):
-        self.lane, self.step, make = lane, step, cli_lanes._make_callback
+        self.lane, self.step, make = lane, step, cli_lanes.make_callback
 
         def make_callback(*arguments):
             callback = make(*arguments)
@@ -689,7 +689,7 @@ class Press:
 
             return pressing
 
-        monkeypatch.setattr(cli_lanes, "_make_callback", make_callback)
+        monkeypatch.setattr(cli_lanes, "make_callback", make_callback)
 
 
 @pytest.mark.slow

@@ -10,9 +10,8 @@ from nst_jax import ImageError, Settings, WeightsError
 from nst_jax.files import sha256_of
 from nst_jax.records.read import read_recorded
 from nst_jax.records.resolve_inputs import (
-    find_input,
+    find_inputs,
     find_recorded_weights,
-    find_styles,
     is_unchanged,
     with_files_found,
 )
@@ -38,18 +37,18 @@ def test_inputs(folder):
     files = {"content": "in/photo.png", "style": "in/painting.png", "style_2": "in/second.png"}
     record = record_of(inputs=inputs_of(**files))
     recorded = read_recorded(write(record))
-    assert find_input(recorded, "content") == "in/photo.png"
-    assert find_input(recorded, "init") is None
-    assert find_styles(recorded) == ("in/painting.png", "in/second.png")
+    assert find_inputs(recorded, "content") == ("in/photo.png",)
+    assert find_inputs(recorded, "init") == ()
+    assert find_inputs(recorded, "style") == ("in/painting.png", "in/second.png")
     recorded = read_recorded(write(record, "moved/out.json"))
     Path("in/photo.png").rename("moved/photo.png")
     draw("in/photo.png", seed=9)
-    assert find_input(recorded, "content") == "moved/photo.png"
+    assert find_inputs(recorded, "content") == ("moved/photo.png",)
     Path("in").rename("moved/in")
-    assert find_styles(recorded) == ("moved/in/painting.png", "moved/in/second.png")
+    assert find_inputs(recorded, "style") == ("moved/in/painting.png", "moved/in/second.png")
     Path("moved/in/second.png").unlink()
     with pytest.raises(ImageError, match=r"in/second\.png: is not there .* with --style FILE"):
-        find_styles(recorded)
+        find_inputs(recorded, "style")
 
 
 def test_an_input_that_is_another_by_now():
@@ -58,7 +57,7 @@ def test_an_input_that_is_another_by_now():
     draw("photo.png", seed=9)
     words = r"photo\.png: is not what it was .* --content FILE, or --content photo\.png"
     with pytest.raises(ImageError, match=words):
-        find_input(recorded, "content")
+        find_inputs(recorded, "content")
 
 
 def test_weights_by_their_checksum(folder):

@@ -1,0 +1,67 @@
+"""What commands that paint share: the network that is used, and what is done after each step."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+from nst_jax.cli.interruption import Interruption
+from nst_jax.cli.messages import answer
+from nst_jax.cli.progress import ProgressBar
+from nst_jax.engine import distributed
+from nst_jax.engine.pyramid import enlarge
+from nst_jax.engine.results import SweepCallback, SweepProgress
+from nst_jax.images import io
+from nst_jax.images.encoders import SaveOptions
+from nst_jax.settings.settings import Settings
+from nst_jax.weights.parameters import Weights, cannot_normalize
+
+
+def choose_network(wanted: Settings, weights: Weights) -> tuple[Settings, str]:
+    """The settings, not normalized where the weights cannot be; and a line on the network."""
+    possible = weights.normalized or weights.activation_means is not None
+    state = "not normalized"
+    if weights.normalized or (wanted.normalize and possible):
+        state = "normalized"
+    elif wanted.normalize:
+        state = f"NOT normalized: {cannot_normalize(weights)}"
+    settings = dataclasses.replace(wanted, normalize=wanted.normalize and possible)
+    name = f"weights {weights.name} ({weights.source})"
+    return settings, f"network: {weights.architecture}, {name}, {state}"
+
+
+def make_callback(
+    bar: ProgressBar,
+    interruption: Interruption,
+    pictures: Mapping[int, Path],
+    saving: SaveOptions,
+    shape: tuple[int, int],
+) -> SweepCallback:
+    """What a run calls after each step: it shows progress, saves images, and obeys Ctrl-C.
+
+    Args:
+        bar: that shows the progress.
+        interruption: ends the run where Ctrl-C has requested that.
+        pictures: {lane: its file}; the images on the way stand beside it.
+        saving: how these are written.
+        shape: (H, W) of the pictures; the images of coarser scales are enlarged.
+    """
+
+    def callback(progress: SweepProgress) -> None:
+        interruption.stoppable = True
+        if distributed.is_first():
+            bar.show(progress)
+        if progress.images is not None and 0 < progress.step < progress.steps:
+            for lane, image in zip(progress.lanes, progress.images, strict=True):
+                if lane in pictures:
+                    path = intermediate_path(pictures[lane], progress.step)
+                    io.save_image(enlarge(image, shape), path, options=saving)
+                    answer(path)
+        if interruption.requested:
+            raise StopIteration
+
+    return callback
+
+
+def intermediate_path(picture: Path, step: int) -> Path:
+    """Where the best image of the first `step` steps is saved: OUT-00100.png beside OUT.png."""
+    return picture.with_stem(f"{picture.stem}-{step:05d}")
