@@ -7,7 +7,7 @@ import math
 import re
 import shlex
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
 
 import jax
 
@@ -16,7 +16,7 @@ from nst_jax.cli.messages import answer, say
 from nst_jax.cli.output_flags import add_output_flags, output_flags_of, save_options, with_exif
 from nst_jax.cli.progress import ProgressBar
 from nst_jax.cli.running import choose_network, make_callback
-from nst_jax.cli.settings_flags import add_settings_flags, read_settings
+from nst_jax.cli.settings_flags import add_settings_flags, add_value, read_settings
 from nst_jax.engine import distributed
 from nst_jax.engine.device_memory import as_text
 from nst_jax.engine.problem import choose_weights, prepare_problem
@@ -45,15 +45,11 @@ def add_run_flags(parser: argparse.ArgumentParser, default_folder: str) -> None:
     """Add the flags on settings, on how many lanes run at once, and on what is written."""
     add_settings_flags(parser)
     group = parser.add_argument_group("lanes")
-
-    def add(flag: str, help: str, **options: Any) -> None:
-        group.add_argument(flag, help=help, **options)
-
-    add("--lanes", "at once, a multiple of the devices [as many as fit]", type=int, metavar="N")
-    memory = "of each device, such as 8GB [nearly all that is free]"
-    add("--memory", memory, type=byte_count, metavar="SIZE")
+    add = partial(add_value, group)
+    add("--lanes", int, "N", "at once, a multiple of the devices [as many as fit]")
+    add("--memory", byte_count, "SIZE", "of each device, such as 8GB [nearly all that is free]")
     joining = "join this run's other processes (jax.distributed)"
-    add("--distributed", joining, action="store_true")
+    group.add_argument("--distributed", action="store_true", help=joining)
     folder = f"folder of the results; where this command left off, it goes on [{default_folder}]"
     add_output_flags(parser, "DIR", folder)
 

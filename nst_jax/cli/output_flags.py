@@ -3,10 +3,12 @@
 import argparse
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nst_jax.cli.messages import say
+from nst_jax.cli.settings_flags import add_value
 from nst_jax.images import io
 from nst_jax.images.encoders import MAX_DPI, PLAIN, SaveOptions
 
@@ -14,21 +16,15 @@ from nst_jax.images.encoders import MAX_DPI, PLAIN, SaveOptions
 def add_output_flags(parser: argparse.ArgumentParser, metavar: str, meaning: str) -> None:
     """Add the flags on what is written; -o with this placeholder and help."""
     group = parser.add_argument_group("output")
+    add = partial(add_value, group)
     group.add_argument("-o", "--output", type=Path, metavar=metavar, help=meaning)
-
-    def add_number(flag: str, help: str, metavar: str = "N", default: int | None = None) -> None:
-        group.add_argument(flag, type=int, metavar=metavar, default=default, help=help)
-
     group.add_argument("--overwrite", action="store_true", help="replace a result that exists")
-    add_number("--save-every", "also save the best image every N steps")
-    add_number("--report-every", "steps between entries of the record's history [10]", default=10)
-    add_number("--bits", f"per channel; 16 in a PNG or TIFF [{PLAIN.bits}]", "8|16")
-    add_number("--dpi", f"for printing, in pixels per inch, 1 to {MAX_DPI} [not said]")
-    group.add_argument(
-        "--copy-exif",
-        action="store_true",
-        help="copy the photograph's EXIF data, the place included; not orientation and thumbnail",
-    )
+    add("--save-every", int, "N", "also save the best image every N steps")
+    add("--report-every", int, "N", "steps between entries of the record's history [10]", 10)
+    add("--bits", int, "8|16", f"per channel; 16 in a PNG or TIFF [{PLAIN.bits}]")
+    add("--dpi", int, "N", f"for printing, in pixels per inch, 1 to {MAX_DPI} [not said]")
+    exif = "copy the photograph's EXIF data, the place included; not orientation and thumbnail"
+    group.add_argument("--copy-exif", action="store_true", help=exif)
 
 
 def save_options(

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Container, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +20,25 @@ def add_settings_flags(parser: argparse.ArgumentParser, with_defaults: bool = Tr
         for setting in SETTINGS.values():
             if setting.group == title:
                 _add_flag(group, setting, with_defaults)
-    parser.add_argument(
-        "--compilation-cache",
-        metavar="DIR",
-        type=Path,
-        help="keep compiled programs there, for the next time",
-    )
+    add = partial(add_value, parser)
+    add("--compilation-cache", Path, "DIR", "keep compiled programs there, for the next time")
     parser.add_argument(
         "--preset", choices=PRESETS, help="paper: as Gatys et al. 2015; other flags on top"
     )
-    parser.add_argument(
-        "--settings",
-        metavar="FILE",
-        type=Path,
-        help="TOML, such as size = 1024; on top of the preset, below other flags",
-    )
+    meaning = "TOML, such as size = 1024; on top of the preset, below other flags"
+    add("--settings", Path, "FILE", meaning)
+
+
+def add_value(
+    group: argparse._ActionsContainer,
+    flag: str,
+    read: Callable[[str], Any],
+    placeholder: str,
+    meaning: str,
+    default: Any = None,
+) -> None:
+    """Add a flag that takes a value, to a parser or to a group of one."""
+    group.add_argument(flag, type=read, metavar=placeholder, default=default, help=meaning)
 
 
 def _add_flag(group: argparse._ArgumentGroup, setting: Setting, with_default: bool) -> None:

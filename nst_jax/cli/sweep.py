@@ -3,11 +3,12 @@
 import argparse
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nst_jax.cli.lanes import add_run_flags, paint_lanes
-from nst_jax.cli.settings_flags import check_transfer, flags_of, reader
+from nst_jax.cli.settings_flags import add_value, check_transfer, flags_of, reader
 from nst_jax.engine.style_images import list_files
 from nst_jax.errors import SettingsError
 from nst_jax.settings.settings import SETTINGS, Settings
@@ -60,28 +61,15 @@ def add_command(commands: Any) -> None:
 
 
 def _add_axis_flags(group: argparse._ArgumentGroup) -> None:
+    add = partial(add_value, group)
     for name, axis in AXES.items():
         value = _values_along(name)
-        meaning = f"values of {SETTINGS[name].flag}"
-        group.add_argument(axis.flag, type=reader(value), metavar=value.placeholder, help=meaning)
-    group.add_argument(
-        "--style-ratios",
-        type=reader(many(WEIGHT)),
-        metavar="α/β,…",
-        help="one for each STYLE, in the place of --ratios",
-    )
-    group.add_argument(
-        "--style-layer-sets",
-        type=layer_sets,
-        metavar="SETS",
-        help="style layers: cumulative (as the paper), or L,…/L,…",
-    )
-    group.add_argument(
-        "--blend-steps",
-        type=int,
-        metavar="N",
-        help="N pictures from the first of two STYLEs to the second",
-    )
+        add(axis.flag, reader(value), value.placeholder, f"values of {SETTINGS[name].flag}")
+    ratios = reader(many(WEIGHT))
+    add("--style-ratios", ratios, "α/β,…", "one for each STYLE, in the place of --ratios")
+    sets = "style layers: cumulative (as the paper), or L,…/L,…"
+    add("--style-layer-sets", layer_sets, "SETS", sets)
+    add("--blend-steps", int, "N", "N pictures from the first of two STYLEs to the second")
 
 
 def _values_along(name: str) -> Value:

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,12 +24,14 @@ from nst_jax.engine.executors import (
     plan_lanes,
 )
 from nst_jax.engine.monitor import Monitor
-from nst_jax.engine.problem import Problem
 from nst_jax.engine.program import Carry, lane_axes, prepare_parameters, start, take_lanes
 from nst_jax.engine.pyramid import Scale, enlarge, numbered
 from nst_jax.engine.results import Result, SweepCallback, losses_of_lane
 from nst_jax.errors import SettingsError
 from nst_jax.losses.terms import Losses
+
+if TYPE_CHECKING:
+    from nst_jax.engine.problem import Problem
 
 # The device computes one step while the host reads the losses of the one before.
 STEPS_IN_FLIGHT = 2
@@ -102,7 +104,7 @@ class Runner:
 
     def __init__(
         self,
-        problem: Problem,
+        problem: "Problem",
         options: RunOptions | None = None,
         resumed: Checkpoint | None = None,
     ):

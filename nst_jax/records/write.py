@@ -1,5 +1,6 @@
 """The record of a run: everything needed to understand it and to do it again, as JSON."""
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
@@ -33,16 +34,12 @@ IN_IMAGES = (
 
 def versions() -> dict[str, str]:
     """Versions of this package, Python, and the libraries that decide the numbers."""
-    known = {name: _version(name) for name in LIBRARIES}
-    return {"nst_jax": nst_jax.__version__, "python": platform.python_version(), **known}
-
-
-def _version(library: str) -> str:
-    """Of an installed library; some builds, such as pillow-simd, go by another name."""
-    try:
-        return importlib.metadata.version(library)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
+    known = {"nst_jax": nst_jax.__version__, "python": platform.python_version()}
+    known |= dict.fromkeys(LIBRARIES, "unknown")  # as builds that go by other names: pillow-simd
+    for name in LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            known[name] = importlib.metadata.version(name)
+    return known
 
 
 def device_metadata() -> dict[str, Any]:
@@ -117,27 +114,23 @@ def input_files(
 ) -> dict[str, str | Path]:
     """The files that a run reads, by the roles that a record has them under.
 
-    Args:
-        settings: of the run; init and the masks may be files.
-        content: the content image, or None.
-        styles: the style images, or none.
-
     Returns:
         {role: file}: content; style, style_2, style_3, …; init; content_mask, content_mask_2, …;
-        style_mask, ….
+        style_mask, …; those that there are.
     """
     masks = {"content_mask": settings.content_mask, "style_mask": settings.style_mask}
-    files = {} if content is None else {"content": content}
-    files |= _numbered("style", styles)
-    if settings.init not in INITS:
-        files["init"] = settings.init
-    for role, group in masks.items():
-        files |= {key: file for key, file in _numbered(role, group).items() if file != "none"}
-    return files
-
-
-def _numbered(role: str, files: Sequence[str | Path]) -> dict[str, str | Path]:
-    return {f"{role}_{n}" if n > 1 else role: file for n, file in enumerate(files, 1)}
+    kinds = {
+        "content": () if content is None else (content,),
+        "style": styles,
+        "init": () if settings.init in INITS else (settings.init,),
+        **masks,
+    }
+    return {
+        f"{kind}_{number}" if number > 1 else kind: file
+        for kind, files in kinds.items()
+        for number, file in enumerate(files, 1)
+        if file != "none" or kind not in masks
+    }
 
 
 def input_metadata(files: Mapping[str, str | Path]) -> dict[str, dict[str, str]]:
