@@ -129,11 +129,7 @@ def _lanes_of(record: Mapping[str, Any]) -> int:
 
 
 def _read_settings(path: Path, record: Mapping[str, Any], made_by: str | None) -> Settings:
-    """The settings; those that an older version did not know are as its runs were.
-
-    Raises:
-        SettingsError: one is unknown, or has no value that this version knows.
-    """
+    """The settings; those that an older version did not know are as its runs were."""
     unknown = [name for name in record["settings"] if name not in SETTINGS]
     if unknown:
         raise SettingsError(
@@ -142,16 +138,15 @@ def _read_settings(path: Path, record: Mapping[str, Any], made_by: str | None) -
             f"that version"
         )
     values = {name: one.when_absent for name, one in SETTINGS.items()} | record["settings"]
-    given = record.get("settings_given")
-    if given is not None:  # the others that depend on other settings follow them again
-        values |= dict.fromkeys(name for name in DERIVED if name not in given)
+    given = record.get("settings_given", DERIVED)  # the others follow other settings again
+    values |= dict.fromkeys(name for name in DERIVED if name not in given)
     for name, value in values.items():
         check_type(str(path), name, value)
     try:
         settings = Settings(**values)
-        return _guess_given(settings) if given is None else settings
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from error
+    return settings if "settings_given" in record else _guess_given(settings)
 
 
 def _guess_given(settings: Settings) -> Settings:
