@@ -718,6 +718,7 @@ def test_ctrl_c_twice_in_the_life_of_a_lane(monkeypatch):
         assert np.array_equal(pixels_of(f"out/{name}.png"), pixels_of(f"whole/{name}.png"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("equal_shares")
 def test_ctrl_c_at_a_coarse_scale(monkeypatch):
     """In the folder stand enlarged pictures; what goes on is of the scale that it was at."""

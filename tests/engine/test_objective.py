@@ -79,11 +79,9 @@ def assert_slopes(gradient, loss, image, directions, step=STEP):
 
 CASES = [
     ("vgg16 normalized", "paper", "average", "noise", 1e-3, 0.0),
-    ("vgg16 normalized", "authors", "average", "content", 1e-3, 0.5),
     ("vgg16 normalized", "equations", "max", "style", 1e-2, 0.0),
-    ("vgg16 as trained", "paper", "max", "noise", 1e-5, 0.0),
-    ("vgg19 random", "paper", "average", "noise", 1e-3, 0.1),
-    ("vgg19 random", "authors", "max", "noise", 1.0, 0.0),
+    ("vgg16 as trained", "authors", "average", "content", 1e-3, 0.5),
+    ("vgg19 random", "paper", "max", "noise", 1e-3, 0.1),
 ]
 
 
@@ -139,8 +137,10 @@ def test_directions_are_optax_s(in_float64, networks, random):
     """L-BFGS on the objective itself, over 50 steps from noise."""
     weights, network, _, _ = networks["vgg16 normalized"]
     content, style = random.random((32, 48, 3)), random.random((32, 32, 3))
+    early = {"content_layers": ("conv2_1",), "style_layers": ("conv1_1", "conv2_1")}
+    settings = Settings(ratio=1e-3, **early)
     ours, theirs = scale_by_lbfgs(30), optax.scale_by_lbfgs(30)
-    program, params, loss_weights = exact_problem(Settings(ratio=1e-3), weights, network)
+    program, params, loss_weights = exact_problem(settings, weights, network)
     targets = compute_targets(program, params, content, style)
     gradient_of = jax.grad(objective, argnums=1, has_aux=True)
 

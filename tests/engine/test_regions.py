@@ -216,9 +216,8 @@ def totals(result):
 
 
 def test_one_mask_of_ones_changes_no_loss(run):
-    """In every term, with all five blocks."""
-    deep = Settings(ratio=1e-4, lbfgs_memory=3, steps=2)
-    plain, masked = run(deep), run(dataclasses.replace(deep, content_mask="whole.png"))
+    """In every term."""
+    plain, masked = run(BASE), run(dataclasses.replace(BASE, content_mask="whole.png"))
     (_, one), (_, other) = plain.history[0], masked.history[0]
     assert other.total == pytest.approx(one.total, rel=FIRST)
     assert other.style == pytest.approx(one.style, rel=FIRST)
@@ -244,17 +243,13 @@ def test_each_region_gets_its_painting(run, painting):
     assert result.image[:, :40].mean() < 0.4 and result.image[:, 56:].mean() > 0.6
 
 
-def test_from_coarse_to_fine(run, normalized, photograph, painting):
+def test_from_coarse_to_fine(run, photograph):
     """Enlarging blurs; a region without style has the photograph's own detail all the same."""
     settings = with_masks("left.png", "right.png", region_styles=(1, 0), scales=2, steps=8)
     result = run(settings)
     assert [scale.size for scale in result.scales] == [48, 96]
     assert np.array_equal(result.image[:, 48:], photograph[:, 48:])
     assert np.abs(result.image - photograph)[:, :40].mean() > 5 * LEVEL
-    other = with_masks("third.png", "left.png", region_styles=(0, 1), scales=2, steps=8)
-    lanes = sweep(photograph, painting, [settings, other], weights=normalized, report_every=1)
-    for one, lane in zip((settings, other), lanes, strict=True):
-        assert totals(lane) == pytest.approx(totals(run(one)), rel=LATER)
 
 
 def test_a_texture_in_regions(normalized, painting):

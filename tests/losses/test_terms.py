@@ -99,7 +99,7 @@ def test_gradient_of_the_absolute_variation(random):
     with jax.enable_x64(True):
         for images in (random.random((2, 5, 6, 3)), np.full((1, 4, 4, 3), 0.25)):
             check_grads(
-                losses.absolute_variation,
+                jax.jit(losses.absolute_variation),
                 (jnp.asarray(images),),
                 order=1,
                 modes=["rev"],
@@ -169,7 +169,7 @@ def test_a_layer_of_weight_zero_has_no_gradient(random):
         weights = make_weights(conv3_1=0.0)
         return losses.total_loss(images, features, targets, weights).total[0]
 
-    gradient = jax.grad(total)(features)
+    gradient = jax.jit(jax.grad(total))(features)
     assert np.all(np.asarray(gradient["conv3_1"]) == 0)
     assert np.any(np.asarray(gradient["conv1_1"]) != 0)
 
@@ -185,7 +185,7 @@ def test_gradients_of_the_total(random, convention):
 
         # A short step: absolute differences are smoothed over 1/255 only.
         close = {"atol": 1e-7, "rtol": 1e-6, "eps": 1e-6}
-        check_grads(total, (images, features), order=1, modes=["rev"], **close)
+        check_grads(jax.jit(total), (images, features), order=1, modes=["rev"], **close)
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
@@ -252,7 +252,7 @@ def test_a_region_of_weight_zero_has_no_gradient(random):
     def style(features):
         return losses.total_loss(images, features, targets, make_weights()).style[0]
 
-    gradient = np.asarray(jax.grad(style)(features)["conv1_1"])
+    gradient = np.asarray(jax.jit(jax.grad(style))(features)["conv1_1"])
     assert np.all(gradient[:, :, 8:] == 0)
     assert np.all(gradient[:, :, :8] != 0)
 
@@ -268,7 +268,7 @@ def test_gradients_of_the_total_with_regions(random, convention):
             return losses.total_loss(images, features, targets, make_weights(), convention).total[0]
 
         close = {"atol": 1e-7, "rtol": 1e-6, "eps": 1e-6}
-        check_grads(total, (images, features), order=1, modes=["rev"], **close)
+        check_grads(jax.jit(total), (images, features), order=1, modes=["rev"], **close)
 
 
 def test_bfloat16_features_are_summed_in_float32():

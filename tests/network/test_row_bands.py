@@ -13,12 +13,11 @@ from nst_jax.engine.program import compiler_options
 from nst_jax.network import row_bands, vgg
 from nst_jax.network.gram import gram_matrix, guided_gram_matrix
 
-STYLE = ("conv1_1", "conv2_1", "conv3_1", "conv4_1")
+STYLE = ("conv1_1", "conv2_1", "conv3_1")  # one block more than goes in bands
 # The same products in float64, summed in another order.
 EXACT = 1e-11
-# The losses of a run in float32: of the first image, and after steps of L-BFGS, which multiply
-# rounding.
-FIRST, LATER = 1e-5, 0.02
+# The losses of a run in float32: of the first image, and after steps, which multiply rounding.
+FIRST, LATER = 1e-5, 1e-3
 # Bands of so few rows that even these images have several.
 MIN_ROWS = 8
 
@@ -75,7 +74,7 @@ def double(tree):
     return jax.tree.map(lambda array: jnp.asarray(array, jnp.float64), tree)
 
 
-TRANSFER, EARLY, TEXTURE = (("conv4_2",), STYLE), (("conv2_2",), STYLE), ((), STYLE[:2])
+TRANSFER, EARLY, TEXTURE = (("conv3_2",), STYLE), (("conv2_2",), STYLE), ((), STYLE[:2])
 
 
 @pytest.mark.parametrize(
@@ -101,7 +100,7 @@ def test_values_and_gradients(narrow, random, shape, padding, layers, pooling):
 
 def test_regions(narrow, random):
     with jax.enable_x64(True):
-        network = vgg.VGG("vgg16", ("conv4_2",), narrow.mean, dtype=jnp.float64)
+        network = vgg.VGG("vgg16", ("conv3_2",), narrow.mean, dtype=jnp.float64)
         guides = {
             layer: jnp.asarray(random.random((1, 2, 29 >> block, 18 >> block)))
             for block, layer in enumerate(STYLE)
@@ -134,7 +133,7 @@ def test_memory(normalized, monkeypatch):
 
     def temporaries(function):
         def total(images):
-            outputs = function(network, normalized.params, images, STYLE[:3], {})
+            outputs = function(network, normalized.params, images, STYLE, {})
             return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(outputs))
 
         compiled = jax.jit(jax.grad(total), compiler_options=compiler_options()).lower(images)
@@ -143,16 +142,17 @@ def test_memory(normalized, monkeypatch):
     assert temporaries(in_bands) < temporaries(whole) / 3
 
 
-def test_a_run_and_its_lanes(normalized, photograph, painting, tmp_path):
+def test_a_run_and_its_lanes(normalized, photograph, painting, tmp_path, monkeypatch):
     """Transformed kernels, regions, several lanes: the losses are those of whole images."""
+    monkeypatch.setattr(row_bands, "MIN_ROWS", 32)
     mask = np.zeros((64, 96), np.uint8)
     mask[:, :50] = 255
     Image.fromarray(mask).save(tmp_path / "left.png")
     settings = Settings(
         steps=3,
-        lbfgs_memory=3,
-        content_layers=("conv3_2",),
-        style_layers=STYLE[:3],
+        optimizer="adam",
+        content_layers=("conv2_2",),
+        style_layers=STYLE[:2],
         content_mask=str(tmp_path / "left.png"),
     )
     lean = dataclasses.replace(settings, low_memory=True)

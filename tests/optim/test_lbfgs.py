@@ -117,17 +117,16 @@ def test_first_direction_is_the_gradient_no_longer_than_one(random):
     for length in (0.3, 5.0):
         gradient = random.standard_normal(7)
         gradient = jnp.asarray(length * gradient / np.linalg.norm(gradient), jnp.float32)
-        transformation = scale_by_lbfgs(4)
-        direction, _ = transformation.update(gradient, transformation.init(start), start)
+        (direction,), _ = feed(scale_by_lbfgs(4), [(start, gradient)])
         assert float(jnp.linalg.norm(direction)) == pytest.approx(min(length, 1.0), rel=1e-6)
 
 
 def feed(transformation, points_and_gradients, state=None):
     """Update with given points and gradients; return the directions and the last state."""
-    directions = []
+    directions, update = [], jax.jit(transformation.update)
     for x, gradient in points_and_gradients:
         state = transformation.init(x) if state is None else state
-        direction, state = transformation.update(gradient, state, x)
+        direction, state = update(gradient, state, x)
         directions.append(np.asarray(direction))
     return directions, state
 
@@ -161,9 +160,9 @@ def test_forget_empties_the_history(random):
     transformation = scale_by_lbfgs(4)
     _, state = record(transformation, problem.gradient, start, 6)
     gradient = problem.gradient(start)
-    once_more, state = transformation.update(gradient, forget(state), start)
-    fresh, _ = transformation.update(gradient, transformation.init(start), start)
-    assert np.asarray(once_more) == pytest.approx(np.asarray(fresh))
+    (once_more,), state = feed(transformation, [(start, gradient)], forget(state))
+    (fresh,), _ = feed(transformation, [(start, gradient)])
+    assert once_more == pytest.approx(fresh)
     assert not np.any(state.valid)
 
 
@@ -174,11 +173,11 @@ def test_history_after_a_restart_is_that_of_a_fresh_run(random):
     start = jnp.asarray(random.standard_normal(12), jnp.float32)
     _, used = record(transformation, problem.gradient, start, 7)
     state_of = {"fresh": transformation.init(start), "restarted": forget(used)}
-    directions = {}
+    directions, update = {}, jax.jit(transformation.update)
     for name, state in state_of.items():
         x, directions[name] = start, []
         for _ in range(9):
-            direction, state = transformation.update(problem.gradient(x), state, x)
+            direction, state = update(problem.gradient(x), state, x)
             directions[name].append(np.asarray(direction))
             x = x - direction
     assert np.array(directions["restarted"]) == pytest.approx(
@@ -199,9 +198,9 @@ def test_lanes_of_a_vmap_equal_single_runs(random):
         (x, _), _ = jax.lax.scan(step, (x, transformation.init(x)), None, length=8)
         return x
 
-    lanes = jax.jit(jax.vmap(run))(starts)
+    lanes, alone = jax.jit(jax.vmap(run))(starts), jax.jit(run)
     for start, lane in zip(starts, lanes, strict=True):
-        assert np.asarray(lane) == pytest.approx(np.asarray(run(start)), abs=1e-4)
+        assert np.asarray(lane) == pytest.approx(np.asarray(alone(start)), abs=1e-4)
 
 
 def test_parameters_may_be_any_tree(random):
@@ -210,10 +209,11 @@ def test_parameters_may_be_any_tree(random):
     tree = {"a": jnp.asarray(values[:2]), "b": jnp.asarray(values[2:]).reshape(2, 2)}
     flat, transformation = jnp.asarray(values), scale_by_lbfgs(3)
     state_tree, state_flat = transformation.init(tree), transformation.init(flat)
+    update = jax.jit(transformation.update)
     for scale in (1.0, 0.5, 0.2):
         scaled = jax.tree.map(lambda leaf, s=scale: s * leaf, tree)
-        got, state_tree = transformation.update(jax.tree.map(jnp.sin, scaled), state_tree, scaled)
-        wanted, state_flat = transformation.update(jnp.sin(scale * flat), state_flat, scale * flat)
+        got, state_tree = update(jax.tree.map(jnp.sin, scaled), state_tree, scaled)
+        wanted, state_flat = update(jnp.sin(scale * flat), state_flat, scale * flat)
         got = np.concatenate([np.ravel(got["a"]), np.ravel(got["b"])])
         assert got == pytest.approx(np.asarray(wanted), rel=1e-6)
 
@@ -224,9 +224,14 @@ def test_minimises_rosenbrock():
 
     x, transformation = jnp.float32([0.7, 0.6]), lbfgs(1.0, 10)
     state = transformation.init(x)
-    for _ in range(60):
+
+    @jax.jit
+    def advance(x, state):
         updates, state = transformation.update(jax.grad(rosenbrock)(x), state, x)
-        x = optax.apply_updates(x, updates)
+        return optax.apply_updates(x, updates), state
+
+    for _ in range(60):
+        x, state = advance(x, state)
     assert np.asarray(x) == pytest.approx(np.ones(2), abs=1e-2)
 
 
