@@ -4,9 +4,10 @@ import dataclasses
 
 import numpy as np
 
+from nst_jax.engine.options import RunOptions
 from nst_jax.engine.problem import prepare_problem
 from nst_jax.engine.results import told_of_first_lane
-from nst_jax.engine.runner import Runner, RunOptions
+from nst_jax.engine.runner import Runner
 
 
 def run_from(image, content, style, settings, weights, callback=None, **options):

@@ -19,8 +19,9 @@ from nst_jax.cli.running import choose_network, make_callback
 from nst_jax.cli.settings_flags import add_settings_flags, add_value, read_settings
 from nst_jax.engine import distributed
 from nst_jax.engine.device_memory import as_text
+from nst_jax.engine.options import RunOptions
 from nst_jax.engine.problem import choose_weights, prepare_problem
-from nst_jax.engine.runner import Round, Runner, RunOptions
+from nst_jax.engine.runner import Round, Runner
 from nst_jax.errors import FailedLanesError, SettingsError
 from nst_jax.settings.settings import Settings
 from nst_jax.sweeps.grid import Grid, Lane

@@ -11,10 +11,11 @@ from nst_jax.cli.messages import answer, say
 from nst_jax.cli.output_flags import with_exif
 from nst_jax.cli.progress import ProgressBar
 from nst_jax.cli.running import choose_network, intermediate_path, make_callback
+from nst_jax.engine.options import RunOptions, check_intervals
 from nst_jax.engine.problem import prepare_problem
 from nst_jax.engine.pyramid import scale_at
 from nst_jax.engine.results import Result
-from nst_jax.engine.runner import Runner, RunOptions, check_intervals
+from nst_jax.engine.runner import Runner
 from nst_jax.images import io
 from nst_jax.images.encoders import SaveOptions
 from nst_jax.records.write import (

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from nst_jax.engine.options import RunOptions
 from nst_jax.engine.problem import ContentImages, StyleImages, prepare_problem
 from nst_jax.engine.results import Callback, Result, SweepCallback, told_of_first_lane
-from nst_jax.engine.runner import Runner, RunOptions
+from nst_jax.engine.runner import Runner
 from nst_jax.engine.style_images import ImageLike, StyleLike, list_style_images
 from nst_jax.settings.settings import Settings
 from nst_jax.weights.parameters import Weights
@@ -28,13 +29,12 @@ def stylize(
             layers: the style alone is reconstructed.
         style: path, or (H', W', 3) sRGB in [0, 1]; a file is resized to `settings.style_size`. Or
             several of these, whose Gram matrices are mixed as style_blend and layers_per_style say,
-            or which go to the regions of content_mask (`Problem.describe` tells of gaps and
-            overlaps). The path of a folder stands for its images, by name. None reconstructs the
-            content alone.
+            or which go to the regions of content_mask. The path of a folder stands for its images,
+            by name. None reconstructs the content alone.
         settings: of the run; None takes the defaults.
         weights: of the network; None finds `settings.weights`.
-        callback: called after every step with a Progress; what it returns does not matter. It may
-            raise StopIteration to end the run there (as in `scipy.optimize.minimize`).
+        callback: called after every step with a Progress. It may raise StopIteration to end the
+            run there (as in `scipy.optimize.minimize`).
         report_every: steps between entries of the history.
         save_every: steps between calls of the callback that carry the image.
 
@@ -79,14 +79,11 @@ def sweep(
     processes; then each process must make this same call, and each returns all the results.
 
     Args:
-        content: one image for all lanes, or a list with one for each; of one shape. As in
-            `stylize`.
+        content: one image for all lanes, or a list with one for each; of one shape.
         style: one image for all lanes, or a list with one for each; of any shapes. To mix several,
-            give a list with a tuple of them for each lane (or the path of a folder, whose images
-            are mixed in every lane).
-        settings: one for each lane. They may differ in `settings.LANE_SETTINGS`: ratio, layer
-            weights, tv_weight, seed, init, init_noise, style_blend, style_scale, layers_per_style,
-            colors, color_map, and in their masks, but not in the number of regions.
+            a list with a tuple of them for each lane, or the path of a folder for all.
+        settings: one for each lane. They may differ in what `settings.LANE_SETTINGS` names (ratio,
+            seed, init, …), and in their masks, but not in the number of regions.
         weights: of the network; None finds `settings[0].weights`.
         callback: called after every step with a SweepProgress. It may raise StopIteration to end
             the sweep there.

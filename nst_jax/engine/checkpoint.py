@@ -43,14 +43,15 @@ class Checkpoint(NamedTuple):
     histories: list[History]
     seconds: float
 
+    def find(self, lanes: Sequence[int]) -> list[int]:
+        """At which positions of the carry lanes are, by their numbers."""
+        return [self.lanes.index(lane) for lane in lanes]
+
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, keys: Sequence[str]) -> None:
     """Write a checkpoint, whole or not at all.
 
-    Args:
-        path: to write.
-        checkpoint: its lanes' numbers are not written: another run may count them otherwise.
-        keys: what tells the lanes apart, one for each.
+    Lanes are known by their keys: another run may number them otherwise.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written.
@@ -77,17 +78,11 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, keys: Sequence[str]) -> 
 def load_checkpoint(
     path: Path, program: Program, scales: Sequence[Scale], numbers: dict[str, int]
 ) -> Checkpoint | None:
-    """Read the lanes that are still wanted.
-
-    Args:
-        path: of the file.
-        program: of the sweep.
-        scales: that its lanes go through.
-        numbers: {key: number} of the lanes that are wanted.
+    """Read the lanes that are still wanted; `numbers` has their keys and numbers.
 
     Returns:
         Those that the file has, or None where it has none of them, is damaged, or was made with
-        other versions of this package or of JAX.
+        other versions of this package or of JAX, or by another program.
     """
     try:
         with safe_open(path, "np") as file:
@@ -101,8 +96,11 @@ def load_checkpoint(
         return Checkpoint(
             lanes=tuple(numbers[metadata["keys"][at]] for at in kept),
             step=metadata["step"],
-            carry=take_lanes(carry, lane_axes(program), kept),
-            histories=[_as_history(metadata["histories"][at]) for at in kept],
+            carry=take_lanes(program, carry, kept),
+            histories=[
+                [(step, Losses(**losses)) for step, losses in metadata["histories"][at]]
+                for at in kept
+            ],
             seconds=metadata["seconds"],
         )
     except (OSError, SafetensorError, LookupError, TypeError, ValueError):
@@ -121,19 +119,10 @@ def _named(carry: Carry) -> list[tuple[str, np.ndarray]]:
 def _as_carry(
     program: Program, shape: tuple[int, ...], count: int, arrays: dict[str, np.ndarray]
 ) -> Carry:
-    """The tree again; ValueError or KeyError where the arrays are not those of this program."""
+    """The tree again; ValueError where the arrays are not those of this program."""
     begin = jax.vmap(partial(start, program), out_axes=lane_axes(program))
     wanted = jax.eval_shape(begin, jax.ShapeDtypeStruct((count, *shape), jnp.float32))
-    leaves, names = [], dict(_named(wanted))
-    if set(arrays) != set(names):
-        raise ValueError(f"there are {', '.join(arrays)}")
-    for name, leaf in names.items():
-        array = arrays[name]
-        if (array.shape, array.dtype) != (leaf.shape, leaf.dtype):
-            raise ValueError(f"{name} is {array.dtype} {array.shape}")
-        leaves.append(array)
-    return jax.tree.unflatten(jax.tree.structure(wanted), leaves)
-
-
-def _as_history(entries: list) -> History:
-    return [(step, Losses(**losses)) for step, losses in entries]
+    shapes = {name: (leaf.shape, leaf.dtype) for name, leaf in _named(wanted)}
+    if {name: (array.shape, array.dtype) for name, array in arrays.items()} != shapes:
+        raise ValueError("other arrays than those of this program")
+    return jax.tree.unflatten(jax.tree.structure(wanted), [arrays[name] for name in shapes])

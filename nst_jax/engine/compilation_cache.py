@@ -16,15 +16,11 @@ import jaxlib
 from nst_jax.errors import SettingsError
 
 CPUINFO = "/proc/cpuinfo"
-# Shorter compilations are not worth a file.
-LEAST_SECONDS = 0.2
+MIN_SECONDS = 0.2  # shorter compilations are not worth a file
 
 
 def keep_compilations(folder: Path) -> Path:
-    """Keep what is compiled from now on in this folder, and look there first.
-
-    Args:
-        folder: is made; may be shared by machines and versions.
+    """Keep what is compiled from now on in this folder, which is made, and look there first.
 
     Returns:
         The folder inside that is for this machine and these versions.
@@ -38,7 +34,7 @@ def keep_compilations(folder: Path) -> Path:
     except OSError as error:
         raise SettingsError(f"compilation cache {folder}: {error.strerror}") from error
     jax.config.update("jax_compilation_cache_dir", str(own))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", LEAST_SECONDS)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_SECONDS)
     return own
 
 

@@ -1,12 +1,16 @@
-"""How much memory a compiled program needs, and how much there is."""
+"""How much memory a compiled program needs, how much there is, and how many lanes fit."""
 
 import contextlib
 import ctypes
+import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
+
+from nst_jax.errors import SettingsError
 
 # Of what is free now; the rest is for what other programs take meanwhile, and for fragmentation.
 USABLE = 0.9
@@ -15,20 +19,18 @@ USABLE = 0.9
 CPU_SCRATCH = 1.25
 MEMINFO = "/proc/meminfo"
 # Files of control groups, which limit containers: version 2, then 1.
+CGROUPS = "/sys/fs/cgroup"
 CGROUP_LIMITS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    (
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-    ),
+    (f"{CGROUPS}/memory.max", f"{CGROUPS}/memory.current"),
+    (f"{CGROUPS}/memory/memory.limit_in_bytes", f"{CGROUPS}/memory/memory.usage_in_bytes"),
 )
 
 
 def needed_bytes(compiled: jax.stages.Compiled) -> int:
     """What a compiled program holds on each device while it runs, by XLA's own account.
 
-    Its arguments, its results (what shares memory with an argument that was donated counts once)
-    and its temporaries; on CPU also what XLA's convolutions allocate for themselves.
+    Its arguments, results (those in the place of donated arguments count once) and temporaries; on
+    CPU also what XLA's convolutions allocate for themselves.
     """
     sizes: Any = compiled.memory_analysis()
     kept = sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
@@ -49,19 +51,74 @@ def usable_bytes(devices: tuple[jax.Device, ...]) -> int | None:
 
 
 def compile_for(function: jax.stages.Wrapped, *arguments: Any) -> jax.stages.Compiled:
-    """Compile for these arguments, or their shapes, and give back what compiling leaves."""
+    """Compile for these arguments, or their shapes.
+
+    Of what compiling leaves, some 200 MB would count until the process ends: glibc gives it back.
+    """
     compiled = function.lower(*arguments).compile()
-    give_back()
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
     return compiled
 
 
-def give_back() -> None:
-    """Return to the system what this process has freed but kept, where the C library is glibc.
+def plan_lanes(
+    wanted: int,
+    needed_for: Callable[[int], int],
+    devices: int,
+    *,
+    lane_bytes: int,
+    fixed_bytes: int,
+    budget: int | None,
+) -> int:
+    """How many lanes fit, a multiple of the devices: by compiling, and asking what that needs.
 
-    Compiling leaves some 200 MB of that, which would count until the process ends.
+    Args:
+        wanted: lanes, ≥ 1.
+        needed_for: number of lanes in all → bytes that each device needs, by XLA's account.
+        devices: of this process, which share the lanes.
+        lane_bytes: what one lane needs at the least: its carry.
+        fixed_bytes: what does not depend on the number of lanes: the parameters.
+        budget: bytes per device; None takes all lanes at once.
+
+    Raises:
+        SettingsError: one lane per device does not fit.
     """
-    with contextlib.suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
+    each = math.ceil(wanted / devices)
+    if budget is not None:  # no compilation for what cannot fit: on a GPU it may fail by itself
+        each = max(1, min(each, (budget - fixed_bytes) // lane_bytes))
+    while True:
+        try:
+            needed = needed_for(each * devices)
+        except jax.errors.JaxRuntimeError as error:  # XLA:TPU finds out while it compiles
+            if each == 1 or "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            each //= 2
+            continue
+        if budget is None or needed <= budget:
+            return each * devices
+        if each == 1:
+            raise SettingsError(_too_small(needed, fixed_bytes, budget))
+        fitting = (budget - fixed_bytes) * each // max(needed - fixed_bytes, 1)
+        each = max(1, min(each - 1, fitting))
+
+
+def even_share(wanted: int, at_once: int, devices: int) -> int:
+    """The least number at once that needs no more rounds: 20 lanes, 12 at once, are 10 and 10."""
+    rounds = math.ceil(wanted / at_once)
+    return math.ceil(wanted / (rounds * devices)) * devices
+
+
+def _too_small(needed: int, fixed: int, budget: int) -> str:
+    scale = max(budget - fixed, 0) / max(needed - fixed, 1)
+    remedy = f"the network alone takes {as_text(fixed)}: allow more with --memory"
+    if scale > 0.01:
+        remedy = (
+            f"a --size of {math.sqrt(scale):.0%} of this one would fit, and --low-memory, "
+            f"--lbfgs-memory 10 or --optimizer adam need less"
+        )
+    return (
+        f"one lane needs {as_text(needed)} of memory, and {as_text(budget)} may be used; {remedy}"
+    )
 
 
 def as_text(size: float) -> str:

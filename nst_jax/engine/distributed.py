@@ -54,9 +54,8 @@ def _keep_stdout_for_answers() -> None:
     Gloo tells of its connections in a buffer of its own, which is written when the process ends.
     """
     sys.stdout.flush()
-    answers = os.fdopen(
-        os.dup(1), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors, buffering=1
-    )
+    encoding, errors = sys.stdout.encoding, sys.stdout.errors
+    answers = os.fdopen(os.dup(1), "w", encoding=encoding, errors=errors, buffering=1)
     os.dup2(2, 1)
     sys.stdout = answers
 
@@ -67,9 +66,7 @@ def is_first() -> bool:
 
 
 def gather(mine: T) -> list[T]:
-    """What each process brings, in their order. All of them must call this; then all get all.
-
-    Objects travel pickled, between the processes of one run only.
+    """What each process brings, pickled, in their order. All of them must call this.
 
     Raises:
         PeerLostError: one of them is not there any more.
@@ -89,14 +86,11 @@ def gather(mine: T) -> list[T]:
 
 def decided_by_first(decide: Callable[[], T]) -> T:
     """What the first process decides, or its error; in all of them."""
-    if jax.process_count() == 1:
-        return decide()
     outcome: T | NSTError | None = None
-    if is_first():
-        try:
-            outcome = decide()
-        except NSTError as error:
-            outcome = error
+    try:
+        outcome = decide() if is_first() else None
+    except NSTError as error:
+        outcome = error
     first = gather(outcome)[0]
     if isinstance(first, NSTError):
         raise first

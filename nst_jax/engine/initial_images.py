@@ -14,15 +14,13 @@ from nst_jax.settings.settings import Settings
 
 
 class InitialImages(NamedTuple):
-    """Where one lane begins each scale.
+    """Where one lane begins each scale; all is at full size.
 
     Attributes:
         settings: of the lane.
-        content: (H, W, 3), the content image as the losses see it, at full size; or None.
-        style: (H', W', 3), the first style image as the losses see it, at full size; or None.
-        regions: at full size, or None.
-        file: (H', W', 3), the image that `settings.init` names, of any size; None where it names
-            no file.
+        content: (H, W, 3), the content image as the losses see it, or None.
+        style: (H', W', 3), the first style image as the losses see it, or None.
+        file: (H', W', 3), the image that `settings.init` names, if it names one.
     """
 
     settings: Settings
@@ -41,19 +39,11 @@ class InitialImages(NamedTuple):
         return self._restored(self._initial(scale, self.settings.init_noise), scale)
 
     def refine(self, coarse: np.ndarray, scale: Scale) -> np.ndarray:
-        """The image with which this scale begins, from what the one before has come to.
+        """(H, W, 3), float32, with which a scale begins, from the (h, w, 3) of the last one.
 
-        That image, enlarged, has no detail, and what a content image had of it would have to be
-        found again. So the detail is that of the initial image: it keeps its own, and takes over
-        what the coarse steps have changed. Noise gives none, since what is sharp in noise is not
-        wanted.
-
-        Args:
-            coarse: (h, w, 3), the outcome of the scale before.
-            scale: which begins.
-
-        Returns:
-            (H, W, 3), float32.
+        Enlarged, that has no detail, and what a content image had of it would have to be found
+        again. So the initial image keeps its detail, and takes over what the coarse steps have
+        changed. Noise gives none, since what is sharp in noise is not wanted.
         """
         enlarged = enlarge(coarse, scale.shape)
         share = 0.0 if self.settings.init == "noise" else 1.0 - self.settings.init_noise
@@ -68,8 +58,8 @@ class InitialImages(NamedTuple):
         image = initial_image(
             jax.random.key(settings.seed),
             settings.init,
-            None if self.content is None else image_at(scale, self.content),
-            None if self.style is None else image_at(scale, self.style),
+            image_at(scale, self.content),
+            image_at(scale, self.style),
             file=self.file,
             noise=noise,
             gray=settings.colors == "luminance",
@@ -92,7 +82,7 @@ def initial_image(
     noise: float = 0.0,
     gray: bool = False,
 ) -> np.ndarray | jax.Array:
-    """The image that the optimization starts from.
+    """The image that the optimization starts from: (H, W, 3), float32.
 
     Args:
         key: of the noise.
@@ -100,12 +90,9 @@ def initial_image(
             content image's shape; anything else: `file`, cut to that shape.
         content: (H, W, 3) in [0, 1]; None where the style alone is reconstructed.
         style: (H', W', 3) in [0, 1]; None where the content alone is.
-        file: (H', W', 3) in [0, 1], of any size.
+        file: (H', W', 3) in [0, 1].
         noise: f, how much of that image is replaced by noise: (1 − f) · image + f · noise.
         gray: whether noise, and the image of a file, are to be gray; the other two are as they are.
-
-    Returns:
-        (H, W, 3), float32.
     """
     shape = _output_shape(content, style)
     if init == "noise" or noise == 1:

@@ -2,21 +2,21 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 
-from nst_jax.engine.pyramid import Scale, numbered, scale_at, work_done
-from nst_jax.engine.results import (
-    History,
-    SweepCallback,
-    SweepProgress,
-    losses_of_lane,
-    why_not_finite,
-)
+from nst_jax.engine.checkpoint import Checkpoint
+from nst_jax.engine.options import RunOptions
+from nst_jax.engine.pyramid import numbered, scale_at, work_done
+from nst_jax.engine.results import History, SweepProgress, losses_of_lane, why_not_finite
 from nst_jax.errors import SettingsError
 from nst_jax.losses.terms import Losses
+
+if TYPE_CHECKING:
+    from nst_jax.engine.problem import Problem
 
 
 class Stopwatch:
@@ -48,40 +48,24 @@ class Monitor:
 
     def __init__(
         self,
+        problem: "Problem",
+        options: RunOptions,
         lanes: tuple[int, ...],
-        scales: Sequence[Scale],
-        finish: Callable[[int, np.ndarray], np.ndarray],
-        *,
-        together: int = 1,
-        done: int = 0,
-        total: int = 1,
-        callback: SweepCallback | None = None,
-        report_every: int = 10,
-        must_be_finite: bool = False,
-        histories: Sequence[History] = (),
-        seconds: float = 0.0,
+        together: int,
+        done: int,
+        resumed: Checkpoint | None = None,
     ):
         """Begin, or go on with lanes that were interrupted.
 
-        Args:
-            lanes: their numbers.
-            scales: that they go through.
-            finish: a lane and an image (h, w, 3) that it has come to → what is shown of that.
-            together: how many lanes run in this round, over all processes.
-            done: how many were finished before.
-            total: how many lanes the problem has.
-            callback: told of every step.
-            report_every: steps between entries of the histories.
-            must_be_finite: whether an initial image without a finite loss is an error.
-            histories: of each lane so far.
-            seconds: spent on these lanes so far.
+        Of the round are `lanes`, `together` and `done`, as `SweepProgress` has them.
         """
-        self.stopped, self.watch = False, Stopwatch(seconds)
-        self._lanes, self._scales, self._finish, self._callback = lanes, scales, finish, callback
-        self._together, self._done, self._total = together, done, total
-        self._report_every, self._must_be_finite = report_every, must_be_finite
-        self._before = histories or [[] for _ in lanes]
-        self._firsts = {steps.start for _, steps in numbered(scales)}
+        self.stopped, self.watch = False, Stopwatch(resumed.seconds if resumed else 0.0)
+        self._problem, self._options, self._lanes = problem, options, lanes
+        self._together, self._done = together, done
+        self._before: list[History] = [[] for _ in lanes]
+        if resumed:
+            self._before = [resumed.histories[position] for position in resumed.find(lanes)]
+        self._firsts = {steps.start for _, steps in numbered(problem.scales)}
         self._entries: list[tuple[int, Losses]] = []
         self._last: tuple[int, Losses] | None = None
 
@@ -98,16 +82,16 @@ class Monitor:
         Raises:
             SettingsError: the loss of an initial image is not finite, and must be.
         """
-        count = len(self._lanes)
+        count, options = len(self._lanes), self._options
         losses = jax.tree.map(lambda each: each.reshape(-1)[:count], jax.device_get(losses))
-        if self._must_be_finite and step in self._firsts and not math.isfinite(losses.total[0]):
+        if options.must_be_finite and step in self._firsts and not math.isfinite(losses.total[0]):
             raise SettingsError(why_not_finite(losses_of_lane(losses, 0)))
         self._last = (step, losses)
         if self._is_kept(step):
             self._entries.append(self._last)
-        if self._callback and not self.stopped:
+        if options.callback and not self.stopped:
             try:
-                self._callback(self._progress(step, losses, images))
+                options.callback(self._progress(step, losses, images))
             except StopIteration:
                 self.stopped = True
         return not self.stopped
@@ -115,28 +99,27 @@ class Monitor:
     def _progress(
         self, step: int, losses: Losses, images: Callable[[], np.ndarray] | None
     ) -> SweepProgress:
+        problem, shown = self._problem, None
+        if images is not None:
+            pairs = zip(self._lanes, images(), strict=False)  # what fills the round up is left out
+            shown = np.stack([problem.finish(lane, image) for lane, image in pairs])
         return SweepProgress(
             lanes=self._lanes,
             together=self._together,
             done=self._done,
-            total=self._total,
+            total=len(problem.settings),
             step=step,
-            steps=sum(scale.steps for scale in self._scales),
+            steps=sum(scale.steps for scale in problem.scales),
             losses=losses,
             seconds=self.watch.seconds(),
-            size=scale_at(self._scales, step).size,
-            work=work_done(self._scales, step),
-            images=None if images is None else self._finished(images()),
+            size=scale_at(problem.scales, step).size,
+            work=work_done(problem.scales, step),
+            images=shown,
         )
-
-    def _finished(self, images: np.ndarray) -> np.ndarray:
-        """Of the lanes of the round, without those that only fill it up."""
-        pairs = zip(self._lanes, images, strict=False)
-        return np.stack([self._finish(lane, image) for lane, image in pairs])
 
     def _is_kept(self, step: int) -> bool:
         """Whether a step has an entry in the history, though it may not be the last."""
-        return step in self._firsts or step % self._report_every == 0
+        return step in self._firsts or step % self._options.report_every == 0
 
     def history_of(self, position: int) -> History:
         """Of one lane of the round, with the last step that was read at its end."""

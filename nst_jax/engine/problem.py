@@ -2,9 +2,8 @@
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,16 +13,17 @@ from nst_jax.architecture import smallest_side
 from nst_jax.engine.initial_images import InitialImages
 from nst_jax.engine.program import Program, make_program
 from nst_jax.engine.pyramid import MIN_SIDE, Scale, image_at, schedule
-from nst_jax.engine.regions import Regions, describe_regions, read_regions
+from nst_jax.engine.regions import describe_regions, read_regions
 from nst_jax.engine.style_images import (
     ImageLike,
     StyleImage,
     StyleImageReader,
     StyleLike,
+    identity,
     list_style_images,
     read_image,
 )
-from nst_jax.engine.targets import content_targets, guided_targets, style_targets
+from nst_jax.engine.targets import content_targets, style_targets
 from nst_jax.errors import ImageError, SettingsError
 from nst_jax.images import color_transfer
 from nst_jax.images.io import load_image
@@ -38,31 +38,24 @@ ContentImages = ImageLike | list[ImageLike | None] | tuple[ImageLike | None, ...
 StyleImages = ImageLike | StyleImage | list[StyleLike | None] | tuple[StyleLike | None, ...] | None
 
 
-class _Once:
+class _Once(dict[Any, Any]):
     """Computes what is asked for under a key, and remembers it."""
 
-    def __init__(self):
-        self._known: dict[Any, Any] = {}
-
     def __call__(self, key: Any, compute: Callable[[], Any]) -> Any:
-        if key not in self._known:
-            self._known[key] = compute()
-        return self._known[key]
+        if key not in self:
+            self[key] = compute()
+        return self[key]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Problem:
-    """All that is needed to run the lanes: one entry of each tuple for each lane, one or many.
+    """All that is needed to run the lanes: one entry of each tuple for each; they may share arrays.
 
     Attributes:
-        settings: of each lane.
-        originals: (H, W, 3), the content image of each in its own colors, or None. Lanes may share
-            an array.
-        style_images: of each, as the losses see them. Lanes may share their arrays.
-        initial_images: of each: the content image as the losses see it, the regions, and with what
-            a scale begins.
+        originals: (H, W, 3), the content images in their own colors, or None.
+        style_images: as the losses see them.
+        initial_images: the content image as the losses see it, regions, and how a scale begins.
         weights: of the network, normalized where the settings say so.
-        program: what is compiled.
     """
 
     settings: tuple[Settings, ...]
@@ -84,43 +77,34 @@ class Problem:
         first = self.settings[0]
         return schedule(self.shape, scales=first.scales, steps=first.steps)
 
-    @property
-    def regions(self) -> tuple[Regions | None, ...]:
-        """The regions of each lane, as many in all, or None in all. Lanes may share one."""
-        return tuple(each.regions for each in self.initial_images)
-
     def describe(self) -> list[str]:
         """What a user should know of scales and regions, where there are any; a line each."""
         settings, scales, lines = self.settings[0], self.scales, []
         if settings.scales > 1:
-            sizes = ", ".join(f"{scale.steps} steps at {scale.size} px" for scale in scales)
-            left_out = settings.scales - len(scales)
-            why = f"; {left_out} left out, for less than {MIN_SIDE} px or want of steps"
-            lines = [f"scales: {sizes}" + (why if left_out else "")]
-        for regions in filter(None, dict.fromkeys(self.regions)):
+            line = ", ".join(f"{scale.steps} steps at {scale.size} px" for scale in scales)
+            if left_out := settings.scales - len(scales):
+                line += f"; {left_out} left out, for less than {MIN_SIDE} px or want of steps"
+            lines = [f"scales: {line}"]
+        for regions in filter(None, dict.fromkeys(each.regions for each in self.initial_images)):
             lines += describe_regions(regions, self.program.architecture, settings.style_layers)
         return lines
 
     def targets(self, lane: int, scale: Scale) -> Targets:
-        """What a lane is compared with at a scale, on the host.
-
-        Computed once for each content image, and for each mixture of style images.
-        """
-        content_image, style_images = self.initial_images[lane].content, self.style_images[lane]
-        network, regions = (self.program, self.weights.params), self.regions[lane]
+        """What a lane is compared with at a scale, on the host; what lanes share, computed once."""
+        initial, style_images = self.initial_images[lane], self.style_images[lane]
+        content_image, regions = initial.content, initial.regions
+        network = self.program, self.weights.params
         shares = self.settings[lane].style_shares(len(style_images))
         mixture = (*shares.items(), *(tuple(map(id, each.scaled)) for each in style_images))
 
         def compute_content() -> Any:
-            seen = None if content_image is None else image_at(scale, content_image)
-            return jax.device_get(content_targets(*network, seen))
+            return jax.device_get(content_targets(*network, image_at(scale, content_image)))
 
         def compute_style() -> Any:
             pictures = [[image_at(scale, one) for one in each.scaled] for each in style_images]
-            if regions is None:
-                return Targets({}, jax.device_get(style_targets(*network, pictures, shares)))
-            here, is_free = regions.at(scale.shape), content_image is None
-            return jax.device_get(guided_targets(*network, pictures, here, is_free))
+            resized = None if regions is None else regions.at(scale.shape)
+            is_free = content_image is None
+            return jax.device_get(style_targets(*network, pictures, shares, resized, is_free))
 
         content = self._once((scale, id(content_image)), compute_content)
         style: Targets = self._once((scale, id(regions), mixture), compute_style)
@@ -131,11 +115,7 @@ class Problem:
         return LossWeights.from_settings(self.settings[lane])
 
     def finish(self, lane: int, image: np.ndarray) -> np.ndarray:
-        """What is shown of an image (h, w, 3) of any range that a lane has come to at a scale.
-
-        Returns:
-            (h, w, 3), float32 in [0, 1].
-        """
+        """What is shown, (h, w, 3) float32 in [0, 1], of an image of a lane, of any range."""
         original = self.originals[lane]
         if original is None:
             return image.clip(0.0, 1.0)
@@ -150,11 +130,7 @@ def prepare_problem(
 ) -> Problem:
     """Read and check all that the lanes need; nothing is compiled or computed on a device.
 
-    Args:
-        content: one image for all lanes, or a list with one for each; of one shape.
-        style: one image for all lanes, or a list with one, or a tuple of several, for each.
-        settings: one for each lane; they may differ in what `LANE_SETTINGS` names.
-        weights: of the network; None finds `settings[0].weights`.
+    What is given is what `sweep` takes.
 
     Raises:
         ImageError: an image cannot be read, is too small for the deepest layer, or the content
@@ -173,33 +149,36 @@ def prepare_problem(
         _check_given(one, one_content, one_style or None)
         one.style_shares(len(one_style))
     once, reader = _Once(), StyleImageReader(first.style_size or first.size)
-    originals = tuple(
-        once(_identity(each), partial(read_image, "content", each, first.size)) for each in contents
-    )
-    lanes, seen_styles = [], []
-    for one, original, one_style in zip(settings, originals, styles, strict=True):
+    originals, style_images, lanes = [], [], []
+    for one, one_content, one_style in zip(settings, contents, styles, strict=True):
+        original = None
+        if one_content is not None:
+            read = partial(read_image, "content", one_content, first.size)
+            original = once(("content", identity(one_content)), read)
         given = reader.read(one_style, one.style_scale)
-        _check_sizes(first, [original, *(image for each in given for image in each.scaled)])
-        seen, style_images = _as_seen(one, original, given, once)
-        file = None if one.init in INITS else once(one.init, partial(load_image, one.init))
-        seen_styles.append(style_images)
-        first_style = style_images[0].image if style_images else None
+        for image in (original, *(image for each in given for image in each.scaled)):
+            _check_side(image, first.layers)
+        seen, seen_style = _as_seen(one, original, given, once)
+        file = None
+        if one.init not in INITS:
+            file = once(("init", one.init), partial(load_image, one.init))
+        first_style = seen_style[0].image if seen_style else None
+        originals.append(original)
+        style_images.append(seen_style)
         lanes.append(InitialImages(one, seen, first_style, None, file))
     _check_shapes(lanes)
-    lanes = [
-        lane._replace(regions=_regions_of(lane, style_images, once))
-        for lane, style_images in zip(lanes, seen_styles, strict=True)
-    ]
-    _check_region_counts(lanes)
-    return Problem(settings, originals, tuple(seen_styles), tuple(lanes), weights, program)
+    initial_images: list[InitialImages] = []
+    for lane, seen_style in zip(lanes, style_images, strict=True):
+        one, shapes = lane.settings, tuple(each.image.shape for each in seen_style)
+        named = (one.content_mask, one.style_mask, one.region_styles, lane.shape, shapes)
+        initial_images.append(lane._replace(regions=once(named, partial(read_regions, *named))))
+    _check_region_counts(initial_images)
+    of_lanes = tuple(originals), tuple(style_images), tuple(initial_images)
+    return Problem(settings, *of_lanes, weights, program)
 
 
 def choose_weights(settings: Settings, weights: Weights | None) -> Weights:
-    """The weights as the network will use them, normalized if the settings say so.
-
-    Args:
-        settings: say which, and whether to normalize.
-        weights: to be used; None finds `settings.weights`.
+    """The weights, normalized if the settings say so; None finds `settings.weights`.
 
     Raises:
         WeightsError: there are no such weights.
@@ -216,10 +195,7 @@ def choose_weights(settings: Settings, weights: Weights | None) -> Weights:
 def _as_seen(
     settings: Settings, original: np.ndarray | None, given: Sequence[StyleImage], once: _Once
 ) -> tuple[np.ndarray | None, tuple[StyleImage, ...]]:
-    """The content image and the style images in the colors that the losses see.
-
-    Each style image is recolored by itself, and at each of its scales.
-    """
+    """The content image and the style images, at each of their scales, as the losses see them."""
     if original is None:
         return None, tuple(given)
     colors, color_map = settings.colors, settings.color_map
@@ -232,19 +208,6 @@ def _as_seen(
     return once((colors, id(original)), recolor), tuple(
         StyleImage(recolored(each.image), tuple(map(recolored, each.scaled))) for each in given
     )
-
-
-def _regions_of(
-    lane: InitialImages, style_images: Sequence[StyleImage], once: _Once
-) -> Regions | None:
-    """The regions of a lane; what several lanes share is read once."""
-    one, shapes = lane.settings, tuple(each.image.shape for each in style_images)
-    named = (one.content_mask, one.style_mask, one.region_styles, lane.shape, shapes)
-    return once(named, lambda: read_regions(*named))
-
-
-def _identity(image: Any) -> Any:
-    return str(image) if isinstance(image, str | Path) else id(image)
 
 
 def _one_for_each(name: str, given: Any, count: int) -> Sequence:
@@ -276,28 +239,26 @@ def _check_alike(settings: tuple[Settings, ...]) -> None:
     for field in dataclasses.fields(Settings):
         values = {getattr(one, field.name) for one in settings}
         if field.name not in LANE_SETTINGS and len(values) > 1:
-            shown = " and ".join(sorted(str(value) for value in values))
             raise SettingsError(
-                f"lanes differ in {field.name} ({shown}); in one sweep they may differ in "
-                f"{', '.join(LANE_SETTINGS)}: use one sweep for each"
+                f"lanes differ in {field.name} ({' and '.join(sorted(map(str, values)))}); in one "
+                f"sweep they may differ in {', '.join(LANE_SETTINGS)}: use one sweep for each"
             )
 
 
-def _check_sizes(settings: Settings, images: Iterable[np.ndarray | None]) -> None:
-    smallest = smallest_side(settings.layers)
-    for image in images:
-        if image is not None and min(image.shape[:2]) < smallest:
-            height, width, _ = image.shape
-            raise ImageError(
-                f"an image of {width}×{height} px is too small for {max(settings.layers)}: each "
-                f"side needs {smallest} px"
-            )
+def _check_side(image: np.ndarray | None, layers: Sequence[str]) -> None:
+    smallest = smallest_side(layers)
+    if image is not None and min(image.shape[:2]) < smallest:
+        height, width, _ = image.shape
+        raise ImageError(
+            f"an image of {width}×{height} px is too small for {max(layers)}: each side needs "
+            f"{smallest} px"
+        )
 
 
 def _check_shapes(lanes: Sequence[InitialImages]) -> None:
-    shapes = {lane.shape for lane in lanes}
+    shapes = sorted({lane.shape for lane in lanes})
     if len(shapes) > 1:
-        shown = " and ".join(f"{width}×{height}" for height, width, _ in sorted(shapes))
+        shown = " and ".join(f"{width}×{height}" for height, width, _ in shapes)
         raise ImageError(
             f"the images to be made would be of {shown} px; the lanes of one sweep need one size: "
             f"crop the content images alike, or use one sweep for each"

@@ -6,8 +6,8 @@ another ratio or another image of the same size needs no compilation.
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +21,10 @@ from nst_jax.network import row_bands, vgg, winograd
 from nst_jax.network.gram import gram_matrix, guided_gram_matrix
 from nst_jax.network.vgg import PRECISIONS, VGG
 from nst_jax.optim.optimizer import Optimizer, make_optimizer
-from nst_jax.settings.settings import Settings, static_part
 from nst_jax.weights.parameters import Parameters, Weights
+
+if TYPE_CHECKING:
+    from nst_jax.settings.settings import Settings
 
 # A loss this many times the best one counts as exploded. L-BFGS with its fixed step finds back from
 # less by itself: from 35 times, after a first step that was too long.
@@ -44,33 +46,35 @@ class Program:
 
     architecture: str
     mean: tuple[float, float, float]
-    static: Settings
+    static: "Settings"
 
     def network(self, layers: tuple[str, ...]) -> VGG:
         """The network that returns the features of these layers."""
-        dtype, precision = PRECISIONS[self.static.precision]
-        return VGG(
-            self.architecture,
-            layers,
-            self.mean,
-            pooling=self.static.pooling,
-            dtype=dtype,
-            precision=precision,
-            padding=self.static.padding,
-        )
+        one = self.static
+        dtype, precision = PRECISIONS[one.precision]
+        make = partial(VGG, pooling=one.pooling, padding=one.padding)
+        return make(self.architecture, layers, self.mean, dtype=dtype, precision=precision)
 
     def make_optimizer(self) -> Optimizer:
         """The optimizer."""
+        one = self.static
         return make_optimizer(
-            self.static.optimizer,
-            self.static.step_size,
-            self.static.lbfgs_memory,
-            self.static.precondition,
-            self.static.lbfgs_history,
+            one.optimizer, one.step_size, one.lbfgs_memory, one.precondition, one.lbfgs_history
         )
 
+    def observe(
+        self,
+        layers: tuple[str, ...],
+        params: Parameters,
+        image: jax.Array,
+        observers: Mapping[str, Sequence[Any]],
+    ) -> tuple[Features, Features]:
+        """Features of an image (H, W, 3), and its Gram matrices."""
+        observe = row_bands.observe_features if self.static.low_memory else vgg.observe_features
+        return observe(self.network(layers), params, image[None], observers)
 
-def make_program(settings: Settings, weights: Weights) -> Program:
+
+def make_program(settings: "Settings", weights: Weights) -> Program:
     """Gather what is static.
 
     Raises:
@@ -78,14 +82,13 @@ def make_program(settings: Settings, weights: Weights) -> Program:
     """
     for layer in settings.layers:
         canonical_layer(layer, weights.architecture)
-    return Program(weights.architecture, weights.mean, static_part(settings))
+    return Program(weights.architecture, weights.mean, settings.static_part)
 
 
 class Best(NamedTuple):
-    """The image with the least loss so far, (H, W, 3), and its losses, scalars.
+    """The image of least loss so far, (H, W, 3), and its losses, scalars.
 
-    With normalized gradients it is the newest instead that is finite: they are not the gradient of
-    the loss, which need not fall.
+    With normalized gradients, which are not those of the loss, it is the newest that is finite.
     """
 
     image: jax.Array
@@ -93,15 +96,10 @@ class Best(NamedTuple):
 
 
 class Average(NamedTuple):
-    """The mean of the images so far, the newest counting most.
+    """The mean of the images so far, (H, W, 3), and the sum of its weights, a scalar from 0 to 1.
 
     Weights fall by a factor 1 − 2/(N+1) from image to image, so that the mean age is that of the
-    plain mean of the last N; and they are divided by their sum from the first image on, as Kingma &
-    Ba 2015 do, section 3.
-
-    Attributes:
-        image: (H, W, 3).
-        weight_sum: scalar, the sum of the weights, from 0 up to 1.
+    plain mean of the last N; they are divided by their sum (Kingma & Ba 2015, section 3).
     """
 
     image: jax.Array
@@ -113,8 +111,6 @@ class Carry(NamedTuple):
 
     Attributes:
         image: (H, W, 3), where the next gradient is taken.
-        optimizer: state of the optimizer.
-        best: so far.
         restarts: int32 scalar, how often the optimizer had to begin again.
         shrink: scalar, what the optimizer's updates are multiplied with; 1 but after a restart.
         average: where the program asks for one.
@@ -134,10 +130,10 @@ class Carry(NamedTuple):
 
 
 def prepare_parameters(program: Program, params: Parameters) -> Parameters:
-    """The parameters that the steps of a program read, on the device, in the form fastest there.
+    """The parameters that a program's steps read, on the device, in the form fastest there.
 
-    Only those of the layers that are needed. On a CPU convolutions of many channels get their
-    kernels transformed once for all steps, which takes four times the memory of the kernels.
+    On a CPU kernels of many channels are transformed once for all steps, which takes four times
+    their memory.
     """
     layers = program.static.content_layers + program.static.style_layers
     needed = {layer: params[layer] for layer in convolutions_up_to(program.architecture, layers)}
@@ -156,42 +152,24 @@ def _transformed(tensors: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
 
 def content_features(program: Program, params: Parameters, image: jax.Array) -> Features:
     """The content targets of an image (H, W, 3): {layer: (1, h, w, C)}."""
-    return _observe(program, program.static.content_layers, params, image, {})[0]
+    return program.observe(program.static.content_layers, params, image, {})[0]
 
 
-def style_grams(program: Program, params: Parameters, image: jax.Array) -> Features:
-    """The style targets of an image (H, W, 3): {layer: (1, C, C)}."""
-    observers = dict.fromkeys(program.static.style_layers, (gram_matrix,))
-    return _observe(program, (), params, image, observers)[1]
-
-
-def guided_grams(
-    program: Program, params: Parameters, image: jax.Array, guides: Features
+def style_grams(
+    program: Program, params: Parameters, image: jax.Array, guides: Features | None = None
 ) -> Features:
-    """The style targets of an image's regions, guided by {layer: (1, R, h, w)}: (1, R, C, C)."""
-    layers = program.static.style_layers
-    observers = {layer: (guided_gram_matrix, guides[layer]) for layer in layers}
-    return _observe(program, (), params, image, observers)[1]
+    """The style targets of an image (H, W, 3): {layer: (1, C, C)}.
 
-
-def _observe(
-    program: Program,
-    layers: tuple[str, ...],
-    params: Parameters,
-    image: jax.Array,
-    observers: Mapping[str, Sequence[Any]],
-) -> tuple[Features, Features]:
-    """Features of an image (H, W, 3), and its Gram matrices, in the program's way."""
-    observe = row_bands.observe_features if program.static.low_memory else vgg.observe_features
-    return observe(program.network(layers), params, image[None], observers)
+    Of its regions, guided by {layer: (1, R, h, w)}: {layer: (1, R, C, C)}.
+    """
+    observers: dict[str, tuple] = dict.fromkeys(program.static.style_layers, (gram_matrix,))
+    if guides is not None:
+        observers = {layer: (guided_gram_matrix, guides[layer]) for layer in observers}
+    return program.observe((), params, image, observers)[1]
 
 
 def objective(
-    program: Program,
-    image: jax.Array,
-    params: Parameters,
-    targets: Targets,
-    weights: LossWeights,
+    program: Program, image: jax.Array, params: Parameters, targets: Targets, weights: LossWeights
 ) -> tuple[jax.Array, Losses]:
     """The total loss of one image (H, W, 3), and all its terms, scalars.
 
@@ -201,7 +179,7 @@ def objective(
         image = jnp.where(targets.free[0], image, lax.stop_gradient(image))
     normalizing = program.static.normalize_gradients
     observers = gram_observers(targets, weights, normalizing)
-    features, grams = _observe(program, tuple(targets.content), params, image, observers)
+    features, grams = program.observe(tuple(targets.content), params, image, observers)
     losses = total_loss(
         image[None], features, targets, weights, program.static.convention, grams, normalizing
     )
@@ -211,13 +189,13 @@ def objective(
 
 def start(program: Program, image: jax.Array) -> Carry:
     """The carry before the first step, for an image (H, W, 3)."""
-    worst = jnp.full((), jnp.inf, image.dtype)
-    style_layers = dict.fromkeys(program.static.style_layers, worst)
-    content_layers = dict.fromkeys(program.static.content_layers, worst)
+    static, worst = program.static, jnp.full((), jnp.inf, image.dtype)
+    style_layers = dict.fromkeys(static.style_layers, worst)
+    content_layers = dict.fromkeys(static.content_layers, worst)
     losses = Losses(worst, worst, worst, worst, content_layers, style_layers, worst)
     state = program.make_optimizer().init(image)
     none, whole = jnp.zeros((), jnp.int32), jnp.ones((), image.dtype)
-    average = Average(image, jnp.zeros((), image.dtype)) if program.static.average else None
+    average = Average(image, jnp.zeros((), image.dtype)) if static.average else None
     return Carry(image, state, Best(image, losses), none, whole, average)
 
 
@@ -227,10 +205,8 @@ def step(
     """Evaluate the loss and its gradient once, and update the image.
 
     Where the loss or its gradient is not finite, or the loss has exploded, the image goes back to
-    the best one and the optimizer begins again with an empty history and shorter steps.
-
-    Returns:
-        The next carry, and the losses of the image that came in.
+    the best one and the optimizer begins again with an empty history and shorter steps. Returns
+    the next carry, and the losses of the image that came in.
     """
     optimizer = program.make_optimizer()
     gradient_of = jax.value_and_grad(objective, argnums=1, has_aux=True)
@@ -272,32 +248,28 @@ def _select(condition, if_true, if_false):
 
 
 def lane_axes(program: Program) -> Any:
-    """A carry of the axes along which it has its lanes, for `jax.vmap`; None for what they share.
-
-    A prefix of the carry's tree: one number stands for all arrays below it.
-    """
+    """The axes of a carry's lanes, a prefix of its tree, for `jax.vmap`; None where they share."""
     axes: Any = Carry._make([0] * len(Carry._fields))
     return axes._replace(optimizer=program.make_optimizer().lane_axes)
 
 
-def take_lanes(carry: Carry, axes: Carry, lanes: Sequence[int]) -> Carry:
-    """The carry of some lanes, in the order given; of arrays on the host with an axis of lanes.
-
-    The first ones, in their order, are not copied.
-    """
+def take_lanes(program: Program, carry: Carry, lanes: Sequence[int]) -> Carry:
+    """Some lanes of a carry on the host, in the order given; the first in order are not copied."""
     index: Any = np.asarray(lanes)
     if np.array_equal(index, np.arange(len(index))):
         index = slice(len(index))
-    return map_lanes(lambda leaf: leaf[index], carry, axes)
+    return map_lanes(program, lambda leaf: leaf[index], carry)
 
 
-def map_lanes(change: Callable[[Any], Any], carry: Carry, axes: Carry) -> Carry:
+def map_lanes(program: Program, change: Callable[[Any], Any], carry: Carry) -> Carry:
     """Change every leaf that has, or is to have, an axis of lanes; what lanes share stays."""
 
     def change_subtree(axis: int | None, subtree: Any) -> Any:
         return subtree if axis is None else jax.tree.map(change, subtree)
 
-    return jax.tree.map(change_subtree, axes, carry, is_leaf=lambda axis: axis is None)
+    return jax.tree.map(
+        change_subtree, lane_axes(program), carry, is_leaf=lambda axis: axis is None
+    )
 
 
 class Compiled(NamedTuple):
@@ -305,7 +277,6 @@ class Compiled(NamedTuple):
 
     content_features: jax.stages.Wrapped
     style_grams: jax.stages.Wrapped
-    guided_grams: jax.stages.Wrapped
     start: jax.stages.Wrapped
     step: jax.stages.Wrapped
 
@@ -324,7 +295,6 @@ def jitted(program: Program) -> Compiled:
     return Compiled(
         jax.jit(bind(content_features)),
         jax.jit(bind(style_grams)),
-        jax.jit(bind(guided_grams)),
         jax.jit(bind(start)),
         jax.jit(bind(step), donate_argnums=0, compiler_options=compiler_options()),
     )

@@ -1,21 +1,20 @@
-"""From coarse to fine: at which sizes a picture is optimised, and for how many steps at each.
+"""From coarse to fine: at which sizes an image is optimized, and for how many steps at each.
 
 Large shapes and colors settle at a small size, where a step costs little; the full size adds the
 detail (`initial_images` says with which image). The losses of different sizes are not comparable.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 
 from nst_jax.images.resize import fit_size, resample, resize
 
 MIN_SIDE = 32  # px, the short side of the coarsest image; the network itself permits 16
-# What the scales get of the steps, the coarsest first, by the number of scales; only the
-# proportions matter. What rounding leaves over goes to the full size. Those of two and
-# three were picked from eleven by what it cost to come to a loss, on one photograph and painting at
-# 256 px; at 512 px two scales were no sooner than the full size alone. The others are guesses.
+# What the scales get of the steps, the coarsest first, by the number of scales. Those of two and
+# three were picked from eleven by what it cost to come to a loss, on one pair of images at 256 px;
+# at 512 px two scales were no sooner than the full size alone. The others are guesses.
 SHARES: dict[int, tuple[float, ...]] = {
     1: (1,),
     2: (1, 2),
@@ -46,15 +45,10 @@ class Scale(NamedTuple):
 
 
 def schedule(shape: Sequence[int], *, scales: int, steps: int) -> tuple[Scale, ...]:
-    """The scales of a run, the coarsest first; their steps add up to `steps`.
+    """The scales of a run of an image (H, W, …), the coarsest first, with `steps` in all.
 
     Those whose short side would be less than `MIN_SIDE`, or that would have no steps, are left
-    out; never the full size.
-
-    Args:
-        shape: (H, W, …) of the image to be made.
-        scales: how many there are to be.
-        steps: of the whole run.
+    out; never the full size, which gets the steps that rounding leaves over.
     """
     full = (shape[0], shape[1])
     divisors = [2**halvings for halvings in reversed(range(scales))]
@@ -97,19 +91,18 @@ def work_done(scales: Sequence[Scale], step: int) -> float:
     return done / whole if whole else 1.0
 
 
-def image_at(scale: Scale, image: np.ndarray) -> np.ndarray:
-    """An image of a scale, made from that of the full size.
+@overload
+def image_at(scale: Scale, image: np.ndarray) -> np.ndarray: ...
+@overload
+def image_at(scale: Scale, image: None) -> None: ...
+def image_at(scale: Scale, image: np.ndarray | None) -> np.ndarray | None:
+    """An image (h, w, 3) in [0, 1] of a scale, made from that of the full size, (H, W, 3).
 
     Content and style images get smaller by the same factor, so that strokes keep their size in the
     picture; but none so small that its short side is less than `MIN_SIDE`.
-
-    Args:
-        scale: which.
-        image: (H, W, 3) in [0, 1].
-
-    Returns:
-        (h, w, 3) in [0, 1]; the image itself at the full size.
     """
+    if image is None:
+        return None
     full, divisor = (image.shape[0], image.shape[1]), scale.divisor
     while divisor > 1 and min(_divided(full, divisor)) < MIN_SIDE:
         divisor //= 2

@@ -5,8 +5,9 @@ the content alone would not do that: within 76 px of its edge conv4_2 sees the p
 and pulls at both. So these pixels begin as the content image's, and have no gradient.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,7 @@ class Regions:
     Attributes:
         masks: (R, H, W), float32, of the generated image; their sum is 1 at most.
         styles: number of each region's style image, from 0; None for one without style.
-        style_masks: (H', W') of the region's style image, the part that gives the texture; None for
-            the whole.
+        style_masks: (H', W') float32, the part of its style image that each takes; None: all of it.
         facts: what a user should know of the masks, a line each.
     """
 
@@ -52,8 +52,35 @@ class Regions:
 class _Picture:
     """What one file says: its masks (R, H, W), and the regions' colors where it has colors."""
 
+    file: str
     masks: np.ndarray
     colors: np.ndarray | None
+
+    @classmethod
+    def read(cls, file: str) -> "_Picture":
+        picture = io.load_image(file)
+        if not masks.is_colored(picture):
+            return cls(file, masks.from_gray(picture)[None], None)
+        with _naming(file):
+            colors = masks.find_colors(picture)
+        return cls(file, masks.split_colors(picture, colors), colors)
+
+    def mask_of(self, color: np.ndarray | None) -> np.ndarray:
+        """(H, W), of a gray picture; of one that has colors that of a region's own."""
+        if self.colors is None:
+            return self.masks[0]
+        if color is None:
+            raise ImageError(
+                f"{self.file}: has colors, and the content mask has none to match; give a gray "
+                f"picture"
+            )
+        place = masks.match_color(self.colors, color)
+        if place is None:
+            raise ImageError(
+                f"{self.file}: has no area of #{masks.to_hexadecimal(color)}, a color of the "
+                f"content mask; paint one, or give none in its place"
+            )
+        return self.masks[place]
 
 
 def read_regions(
@@ -80,28 +107,32 @@ def read_regions(
     """
     if not content_mask:
         return None
-    given = [_read(file) for file in content_mask]
-    if len(content_mask) > 1:
-        _refuse_colors(content_mask, given)
-    pairs = zip(content_mask, given, strict=True)
-    whole = [_fitted(file, each.masks, shape) for file, each in pairs]
-    parts = np.concatenate(whole)
+    given = [_Picture.read(file) for file in content_mask]
+    for each in given if len(given) > 1 else ():
+        if each.colors is not None:
+            raise ImageError(
+                f"{each.file}: has colors, and is one of {len(given)} content masks; give one "
+                f"color-coded picture alone, or a gray one for each region"
+            )
+    colors = given[0].colors
+    parts = np.concatenate([_fitted(each.file, each.masks, shape) for each in given])
     chosen = _choose_styles(region_styles, len(parts), len(style_shapes))
-    style_masks = _read_style_masks(style_mask, given[0].colors, chosen, style_shapes)
-    facts = (_describe(content_mask, given[0].colors, parts), *_idle(chosen, len(style_shapes)))
-    return Regions(masks.share_out(parts), chosen, style_masks, facts)
+    style_masks = _read_style_masks(style_mask, colors, chosen, style_shapes)
+    if colors is None:
+        names = [Path(file).name for file in content_mask]
+    else:
+        names = [f"#{masks.to_hexadecimal(color)}" for color in colors]
+    facts = [_describe(names, parts)]
+    unused = [str(number + 1) for number in range(len(style_shapes)) if number not in chosen]
+    if unused:
+        facts.append(f"regions: no region takes painting {', '.join(unused)}")
+    return Regions(masks.share_out(parts), chosen, style_masks, tuple(facts))
 
 
 def restore(regions: Regions, image: np.ndarray, content: np.ndarray) -> np.ndarray:
-    """Give an image the content image's pixels where no style goes: they do not change from there.
+    """An image (H, W, 3) with the content image's pixels where no style goes, float32.
 
-    Args:
-        regions: at this size.
-        image: (H, W, 3), with which a run or a scale is to begin.
-        content: (H, W, 3).
-
-    Returns:
-        (H, W, 3), float32.
+    They do not change from there. All three are of one size.
     """
     return np.where(regions.free, image, content).astype(np.float32)
 
@@ -115,53 +146,37 @@ def describe_regions(regions: Regions, architecture: str, layers: Sequence[str])
         layers: with style.
     """
     lines = list(regions.facts)
-    for region, part in enumerate(regions.masks):
-        if regions.styles[region] is None:
-            continue
-        lines += _small(part, f"region {region + 1}", architecture, layers)
-        style_mask = regions.style_masks[region]
-        if style_mask is not None:
-            what = f"region {region + 1}'s part of its painting"
-            lines += _small(style_mask, what, architecture, layers)
+    parts = zip(regions.styles, regions.masks, regions.style_masks, strict=True)
+    for number, (style, mask, style_mask) in enumerate(parts, 1):
+        named = {f"region {number}": mask, f"region {number}'s part of its painting": style_mask}
+        for name, part in named.items():
+            if style is None or part is None:
+                continue
+            crossed = guidance.crossings(part[None], architecture, layers)
+            fields = ", ".join(f"{crossing.layer} ({crossing.field} px)" for crossing in crossed)
+            if fields:
+                lines.append(
+                    f"{name} has no room for the receptive field of {fields}: style crosses its "
+                    f"edge there"
+                )
     return lines
 
 
-def _small(part: np.ndarray, what: str, architecture: str, layers: Sequence[str]) -> list[str]:
-    crossed = guidance.crossings(part[None], architecture, layers)
-    if not crossed:
-        return []
-    fields = ", ".join(f"{crossing.layer} ({crossing.field} px)" for crossing in crossed)
-    return [f"{what} has no room for the receptive field of {fields}: style crosses its edge there"]
-
-
-def _read(file: str) -> _Picture:
-    picture = io.load_image(file)
+@contextlib.contextmanager
+def _naming(file: str) -> Iterator[None]:
+    """Name the file in errors of what is in it."""
     try:
-        colors = masks.find_colors(picture) if masks.is_colored(picture) else None
+        yield
     except ImageError as error:
         raise ImageError(f"{file}: {error}") from error
-    if colors is None:
-        return _Picture(masks.from_gray(picture)[None], None)
-    return _Picture(masks.split_colors(picture, colors), colors)
-
-
-def _refuse_colors(files: Sequence[str], given: Sequence[_Picture]) -> None:
-    for file, each in zip(files, given, strict=True):
-        if each.colors is not None:
-            raise ImageError(
-                f"{file}: has colors, and is one of {len(files)} content masks; give one "
-                f"color-coded picture alone, or a gray one for each region"
-            )
 
 
 def _fitted(file: str, parts: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Masks at the size of their image; of each something is left."""
-    try:
+    """Masks (R, h, w) at the size of their image, (R, H, W); of each something is left."""
+    with _naming(file):
         fitted = masks.fit(parts, (shape[0], shape[1]))
-    except ImageError as error:
-        raise ImageError(f"{file}: {error}") from error
-    if not fitted.any(axis=(1, 2)).all():
-        raise ImageError(f"{file}: is black all over, so that its region is empty; paint it white")
+        if not fitted.any(axis=(1, 2)).all():
+            raise ImageError("is black all over, so that its region is empty; paint it white")
     return fitted
 
 
@@ -192,7 +207,7 @@ def _read_style_masks(
     chosen: Sequence[int | None],
     style_shapes: Sequence[Sequence[int]],
 ) -> tuple[np.ndarray | None, ...]:
-    """The part of its style image that each region takes, or None for the whole."""
+    """The part (H', W') of its style image that each region takes, or None for the whole."""
     if not files:
         return (None,) * len(chosen)
     if len(files) != len(chosen):
@@ -200,58 +215,28 @@ def _read_style_masks(
             f"style_mask has {_number(len(files), 'file')} for {_number(len(chosen), 'region')}; "
             f"wanted one each, or none in the place of one"
         )
-    read = {file: _read(file) for file in files if file != "none"}
+    pictures = {file: _Picture.read(file) for file in files if file != "none"}
     found: list[np.ndarray | None] = []
     for region, (file, number) in enumerate(zip(files, chosen, strict=True)):
         if number is None or file == "none":
             found.append(None)
             continue
-        part = _part_of(file, read[file], None if colors is None else colors[region])
+        part = pictures[file].mask_of(None if colors is None else colors[region])
         found.append(_fitted(file, part[None], style_shapes[number])[0])
     return tuple(found)
 
 
-def _part_of(file: str, picture: _Picture, color: np.ndarray | None) -> np.ndarray:
-    """The mask (H, W) of a gray picture, or of a region's own color in one that has colors."""
-    if picture.colors is None:
-        return picture.masks[0]
-    if color is None:
-        raise ImageError(
-            f"{file}: has colors, and the content mask has none to match; give a gray picture"
-        )
-    place = masks.match_color(picture.colors, color)
-    if place is None:
-        raise ImageError(
-            f"{file}: has no area of #{masks.to_hexadecimal(color)}, a color of the content mask; "
-            f"paint one, or give none in its place"
-        )
-    return picture.masks[place]
-
-
-def _describe(files: Sequence[str], colors: np.ndarray | None, parts: np.ndarray) -> str:
+def _describe(names: Sequence[str], parts: np.ndarray) -> str:
     """One line: the regions with their shares, and what gaps and overlaps there are."""
-    names = [Path(file).name for file in files]
-    if colors is not None:
-        names = [f"#{masks.to_hexadecimal(color)}" for color in colors]
-    shares = [
-        f"{number} {name} {100 * part.mean():.1f} %"
-        for number, (name, part) in enumerate(zip(names, parts, strict=True), 1)
-    ]
+    pairs = zip(names, parts, strict=True)
+    shares = [f"{n} {name} {100 * part.mean():.1f} %" for n, (name, part) in enumerate(pairs, 1)]
+    line = f"regions: {', '.join(shares)}"
     gaps, overlaps = (100 * share for share in masks.measure_coverage(parts))
-    return (
-        f"regions: {', '.join(shares)}"
-        + (
-            f"; {gaps:.1f} % of the pixels are in none and stay as they are"
-            if gaps >= WORTH
-            else ""
-        )
-        + (f"; {overlaps:.1f} % are in several, which share them" if overlaps >= WORTH else "")
-    )
-
-
-def _idle(chosen: Sequence[int | None], given: int) -> list[str]:
-    unused = [str(number + 1) for number in range(given) if number not in chosen]
-    return [f"regions: no region takes painting {', '.join(unused)}"] if unused else []
+    if gaps >= WORTH:
+        line += f"; {gaps:.1f} % of the pixels are in none and stay as they are"
+    if overlaps >= WORTH:
+        line += f"; {overlaps:.1f} % are in several, which share them"
+    return line
 
 
 def _number(count: int, noun: str) -> str:

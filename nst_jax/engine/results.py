@@ -3,14 +3,17 @@
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 
 from nst_jax.engine.pyramid import Scale
 from nst_jax.losses.terms import Losses
-from nst_jax.settings.settings import Settings
 from nst_jax.weights.parameters import Weights
+
+if TYPE_CHECKING:
+    from nst_jax.settings.settings import Settings
 
 # (step, losses) of the steps that a record tells of; losses are Python floats.
 History = list[tuple[int, Losses]]
@@ -50,14 +53,9 @@ class SweepProgress:
         together: how many lanes run in this round, over all processes.
         done: how many lanes were finished before.
         total: how many lanes there are.
-        step: 0 is the initial images, before any update.
-        steps: of each round.
+        step, steps, seconds, size, work: of the round, as `Progress` has them of a run.
         losses: of the images at this step, arrays (lanes,).
-        seconds: since the round's first step began, compilation not counted.
-        size: long side, in pixels, of the images at this step.
-        work: how much of the round's work is done, 0 to 1: steps count as much as they have pixels.
-        images: (lanes, H, W, 3) float32 in [0, 1], the best so far of those of this size, or the
-            averages; None but every `save_every` steps.
+        images: (lanes, H, W, 3) float32 in [0, 1], as `Progress.image`.
     """
 
     lanes: tuple[int, ...]
@@ -72,19 +70,6 @@ class SweepProgress:
     work: float
     images: np.ndarray | None = None
 
-    @property
-    def of_first_lane(self) -> Progress:
-        """What this says of the first lane, as a run of that lane alone would tell it."""
-        return Progress(
-            self.step,
-            self.steps,
-            losses_of_lane(self.losses, 0),
-            self.seconds,
-            self.size,
-            self.work,
-            None if self.images is None else self.images[0],
-        )
-
 
 Callback = Callable[[Progress], object]
 SweepCallback = Callable[[SweepProgress], object]
@@ -92,7 +77,13 @@ SweepCallback = Callable[[SweepProgress], object]
 
 def told_of_first_lane(callback: Callback) -> SweepCallback:
     """A sweep's callback that tells a single run's of the first lane."""
-    return lambda progress: callback(progress.of_first_lane)
+
+    def tell(told: SweepProgress) -> object:
+        losses, image = losses_of_lane(told.losses, 0), told.images
+        common = told.step, told.steps, losses, told.seconds, told.size, told.work
+        return callback(Progress(*common, None if image is None else image[0]))
+
+    return tell
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,11 +91,10 @@ class Result:
     """The outcome of a run.
 
     Attributes:
-        image: (H, W, 3) float32, the image of least loss at the last scale that the run came to,
-            or the average there if the settings ask for one; enlarged where that is not the full
-            size, and clipped to [0, 1] once; with the colors "luminance", its luminance with the
-            content image's chroma. With normalized gradients it is the last image.
-        losses: of that image before all this, Python floats.
+        image: (H, W, 3) float32 in [0, 1], the image of least loss (with normalized gradients: the
+            last one) or the average, at the last scale that the run came to; enlarged to the full
+            size, clipped once; with the colors "luminance", with the content image's chroma.
+        losses: of that image before it was enlarged and clipped, Python floats.
         history: (step, losses) of the first step at each scale, every `report_every` steps, and
             the last.
         evaluations: of the loss and its gradient, but for that of an average at the end.
@@ -115,9 +105,9 @@ class Result:
         settings: as given.
         weights: what is known of those that were used; without their tensors.
         lanes: how many settings were computed together in that time.
-        scales: of the run, the coarsest first; `pyramid.scale_at` tells that of a step.
-        compiled_lanes: how many the program has, copies that fill it up included; 0 is a program
-            without lanes. Only programs with as many round alike.
+        scales: of the run, the coarsest first.
+        compiled_lanes: of the program, copies that fill it up included; 0 is one without lanes.
+            Only programs with as many round alike.
     """
 
     image: np.ndarray
@@ -128,7 +118,7 @@ class Result:
     compile_seconds: float
     run_seconds: float
     completed: bool
-    settings: Settings
+    settings: "Settings"
     weights: Weights
     lanes: int = 1
     scales: tuple[Scale, ...] = ()

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,24 +14,14 @@ import numpy as np
 
 from nst_jax.engine import device_memory, distributed
 from nst_jax.engine.checkpoint import Checkpoint
-from nst_jax.engine.executors import (
-    Arguments,
-    BatchedExecutor,
-    Executor,
-    SingleExecutor,
-    Step,
-    even_share,
-    plan_lanes,
-)
+from nst_jax.engine.executors import Arguments, BatchedExecutor, Executor, Step
 from nst_jax.engine.monitor import Monitor
-from nst_jax.engine.program import Carry, lane_axes, prepare_parameters, start, take_lanes
+from nst_jax.engine.options import RunOptions
+from nst_jax.engine.problem import Problem
+from nst_jax.engine.program import Carry, prepare_parameters, start, take_lanes
 from nst_jax.engine.pyramid import Scale, enlarge, numbered
-from nst_jax.engine.results import Result, SweepCallback, losses_of_lane
-from nst_jax.errors import SettingsError
+from nst_jax.engine.results import Result, losses_of_lane
 from nst_jax.losses.terms import Losses
-
-if TYPE_CHECKING:
-    from nst_jax.engine.problem import Problem
 
 # The device computes one step while the host reads the losses of the one before.
 STEPS_IN_FLIGHT = 2
@@ -39,46 +29,6 @@ STEPS_IN_FLIGHT = 2
 # Takes a step's number, its losses and, where an image is to be shown, the carry after it;
 # returns whether to go on.
 Report = Callable[[int, Losses, Carry | None], bool]
-
-
-@dataclasses.dataclass(frozen=True)
-class RunOptions:
-    """How a problem is run; nothing here changes its results.
-
-    Attributes:
-        callback: told of every step; may raise StopIteration to end the run there.
-        report_every: steps between entries of the histories.
-        save_every: steps between calls of the callback that carry the images.
-        lanes_at_once: at most, in each process, rounded up to a multiple of its devices; None takes
-            as many as fit into memory.
-        memory: bytes that each device may use; None means nearly all that is free.
-        within_memory: whether lanes that need more are refused.
-        must_be_finite: whether an initial image without a finite loss is an error; else its lane
-            keeps that image, and its losses say so.
-        stop: number of the last step to be evaluated, as where a recorded run was interrupted; None
-            goes to the end.
-        resumable: whether a round that ends early leaves a checkpoint.
-
-    Raises:
-        SettingsError: an interval or a number of lanes is less than 1.
-    """
-
-    callback: SweepCallback | None = None
-    report_every: int = 10
-    save_every: int | None = None
-    lanes_at_once: int | None = None
-    memory: int | None = None
-    within_memory: bool = True
-    must_be_finite: bool = False
-    stop: int | None = None
-    resumable: bool = True
-
-    def __post_init__(self):
-        check_intervals(
-            report_every=self.report_every,
-            save_every=self.save_every,
-            lanes_at_once=self.lanes_at_once,
-        )
 
 
 class Round(NamedTuple):
@@ -98,29 +48,22 @@ class Round(NamedTuple):
 class Runner:
     """Runs the lanes of a problem, first those that were interrupted.
 
+    Every compiled program sums its floats in an order of its own: one of n lanes rounds otherwise
+    than one of a single image, and after some steps of L-BFGS the pictures differ visibly. But no
+    lane depends, in any bit, on what the others hold (measured on CPU): among n − 1 copies of
+    itself a lane comes out as among n − 1 others.
+
     Attributes:
         executor: that takes the steps; says how many lanes run at once in this process.
     """
 
     def __init__(
-        self,
-        problem: "Problem",
-        options: RunOptions | None = None,
-        resumed: Checkpoint | None = None,
+        self, problem: Problem, options: RunOptions | None = None, resumed: Checkpoint | None = None
     ):
         """Find out how many lanes fit at once, by compiling the step at full size.
 
-        A single lane that may need any memory is compiled when its first scale begins.
-
-        Every compiled program sums its floats in an order of its own: one of n lanes rounds
-        otherwise than one of a single image, and after some steps of L-BFGS the pictures differ
-        visibly. But no lane depends, in any bit, on what the others hold (measured on CPU): among
-        n − 1 copies of itself a lane comes out as among n − 1 others.
-
-        Args:
-            problem: the lanes. In a run of several processes all must give the same.
-            options: how they are run.
-            resumed: lanes to go on with.
+        A single lane that may need any memory is compiled when its first scale begins. Of several
+        processes all must give the same problem.
 
         Raises:
             SettingsError: one lane alone does not fit into the memory that may be used.
@@ -131,12 +74,12 @@ class Runner:
         self._devices = tuple(jax.local_devices())
         self._compiled: dict[tuple[int, Scale], jax.stages.Compiled] = {}
         self._compile_seconds = 0.0
-        self.executor: Executor = self._choose_executor()
+        self.executor = self._choose_executor()
 
     @property
     def needed_bytes(self) -> int:
         """What the step at full size needs on each device, by XLA's own account."""
-        return device_memory.needed_bytes(self._step_at(self._problem.scales[-1], self.executor))
+        return self._bytes_needed_by(self.executor)
 
     def rounds(self) -> list[tuple[int, ...]]:
         """The numbers of the lanes of each round, over all processes."""
@@ -168,29 +111,27 @@ class Runner:
         image = jax.ShapeDtypeStruct(self._problem.shape, jnp.float32)
         carry = jax.eval_shape(partial(start, self._problem.program), image)
         budget = options.memory or device_memory.usable_bytes(self._devices)
-        most = plan_lanes(
+        fitting = device_memory.plan_lanes(
             min(wanted, options.lanes_at_once or wanted),
-            self._bytes_needed_for,
+            lambda lanes: self._bytes_needed_by(self._executor_of(lanes)),
             devices,
             lane_bytes=_bytes_of(carry),
             fixed_bytes=_bytes_of(self._params),
             budget=budget if options.within_memory else None,
         )
-        everywhere = min(distributed.gather(most))
-        executor = self._executor_of(even_share(wanted, everywhere, devices))
+        everywhere = min(distributed.gather(fitting))
+        executor = self._executor_of(device_memory.even_share(wanted, everywhere, devices))
         tried = self._compiled
         self._compiled = {key: tried[key] for key in tried if key[0] == executor.lanes}
         return executor
 
     def _executor_of(self, lanes: int) -> Executor:
         if lanes == 1:
-            return SingleExecutor(self._problem.program, self._params)
+            return Executor(self._problem.program, self._params)
         return BatchedExecutor(self._problem.program, self._params, lanes, self._devices)
 
-    def _bytes_needed_for(self, lanes: int) -> int:
-        """What so many lanes need on each device at the full size, by XLA's account."""
-        step = self._step_at(self._problem.scales[-1], self._executor_of(lanes))
-        return device_memory.needed_bytes(step)
+    def _bytes_needed_by(self, executor: Executor) -> int:
+        return device_memory.needed_bytes(self._step_at(self._problem.scales[-1], executor))
 
     def _step_at(self, scale: Scale, executor: Executor) -> jax.stages.Compiled:
         """Compiled once."""
@@ -222,32 +163,31 @@ class Runner:
 
     def _run_lanes(self, lanes: tuple[int, ...], together: int) -> Round:
         """Run this process's share of a round."""
-        monitor = self._watch(lanes, together)
+        problem, options = self._problem, self._options
+        monitor = Monitor(problem, options, lanes, together, self._done, self._resumed)
         carry, evaluations, step = self._take_steps(lanes, monitor)
-        finished = evaluations == self._problem.settings[0].steps + 1
-        kept = None
-        if not finished and self._options.resumable and jax.process_count() == 1:
+        completed, kept = evaluations == problem.settings[0].steps + 1, None
+        if not completed and options.resumable and jax.process_count() == 1:
             # Before the average's step takes the carry.
-            stored = self.executor.store(carry)
-            kept = take_lanes(stored, lane_axes(self._problem.program), range(len(lanes)))
+            kept = take_lanes(problem.program, self.executor.store(carry), range(len(lanes)))
         with monitor.watch:
             restarts = np.reshape(jax.device_get(carry.restarts), -1)
-            outcomes, losses = self._settle(step, carry)
-        full, weights = self._problem.scales[-1], self._problem.weights
+            images, losses = self._settle(step, carry)
+        full, seconds = problem.scales[-1], monitor.watch.seconds()
         results = {
             lane: Result(
-                image=self._problem.finish(lane, enlarge(outcomes[position], full.shape)),
+                image=problem.finish(lane, enlarge(images[position], full.shape)),
                 losses=losses_of_lane(losses, position),
                 history=monitor.history_of(position),
                 evaluations=evaluations,
                 restarts=int(restarts[position]),
                 compile_seconds=self._compile_seconds,
-                run_seconds=monitor.watch.seconds(),
-                completed=finished,
-                settings=self._problem.settings[lane],
-                weights=dataclasses.replace(weights, params={}, activation_means=None),
+                run_seconds=seconds,
+                completed=completed,
+                settings=problem.settings[lane],
+                weights=dataclasses.replace(problem.weights, params={}, activation_means=None),
                 lanes=len(lanes),
-                scales=self._problem.scales,
+                scales=problem.scales,
                 compiled_lanes=self.executor.compiled_lanes,
             )
             for position, lane in enumerate(lanes)
@@ -255,37 +195,10 @@ class Runner:
         if kept is None:
             return Round(results, monitor.stopped)
         histories = [results[lane].history for lane in lanes]
-        seconds = monitor.watch.seconds()
         return Round(results, True, Checkpoint(lanes, evaluations, kept, histories, seconds))
 
-    def _watch(self, lanes: tuple[int, ...], together: int) -> Monitor:
-        """A monitor of these lanes, which counts what they have behind them already."""
-        options, resumed = self._options, self._resumed
-        before: dict[str, Any] = {}
-        if resumed:
-            positions = [resumed.lanes.index(lane) for lane in lanes]
-            histories = [resumed.histories[position] for position in positions]
-            before = {"histories": histories, "seconds": resumed.seconds}
-        return Monitor(
-            lanes,
-            self._problem.scales,
-            self._problem.finish,
-            together=together,
-            done=self._done,
-            total=len(self._problem.settings),
-            callback=options.callback,
-            report_every=options.report_every,
-            must_be_finite=options.must_be_finite,
-            **before,
-        )
-
     def _take_steps(self, lanes: tuple[int, ...], monitor: Monitor) -> tuple[Carry, int, Step]:
-        """Go through the scales, from the step on that is the lanes' next.
-
-        Returns:
-            The last carry, the number of the step after the last one taken, and the step of the
-            scale where it ended.
-        """
+        """Go through the scales; the last carry, the next step's number, the last scale's step."""
         executor, problem, options = self.executor, self._problem, self._options
         end = (problem.settings[0].steps if options.stop is None else options.stop) + 1
         filled = lanes + lanes[:1] * (executor.lanes - len(lanes))
@@ -313,17 +226,14 @@ class Runner:
     def _begin(self, lanes: tuple[int, ...]) -> Carry:
         """The first carry of a round: initial images, or where the lanes were interrupted."""
         if self._resumed:
-            positions = [self._resumed.lanes.index(lane) for lane in lanes]
-            axes = lane_axes(self._problem.program)
-            return self.executor.restore(take_lanes(self._resumed.carry, axes, positions))
+            positions = self._resumed.find(lanes)
+            carry = take_lanes(self._problem.program, self._resumed.carry, positions)
+            return self.executor.restore(carry)
         initial, coarsest = self._problem.initial_images, self._problem.scales[0]
         return self.executor.start([initial[lane].coarsest_image(coarsest) for lane in lanes])
 
     def _restart_at_next_scale(self, carry: Carry, lanes: tuple[int, ...], scale: Scale) -> Carry:
-        """The first carry of a scale, from the last one of the scale before.
-
-        The images are the best ones, or the averages. The optimizer begins anew.
-        """
+        """The first carry of a scale, from the outcomes of the scale before; a new optimizer."""
         pairs = zip(lanes, self.executor.outcome(carry), strict=True)
         initial = self._problem.initial_images
         images = [initial[lane].refine(coarse, scale) for lane, coarse in pairs]
@@ -342,28 +252,17 @@ class Runner:
         return images, jax.tree.map(lambda each: each.reshape(-1), jax.device_get(losses))
 
 
-def check_intervals(**intervals: int | None) -> None:
-    """Refuse numbers of steps or lanes below 1; None means that there is no limit.
-
-    Raises:
-        SettingsError: one of them is.
-    """
-    for name, value in intervals.items():
-        if value is not None and value < 1:
-            raise SettingsError(f"{name} is {value}; wanted at least 1")
-
-
 def iterate(
     step: Step, carry: Carry, numbers: range, report: Report, save_every: int | None = None
 ) -> tuple[Carry, int]:
-    """Take steps until the last number, or until `report` says stop.
+    """Take the steps of these numbers, or until `report`, told of every one in order, says stop.
 
     Args:
-        step: carry → (carry, losses of the images that came in); may return before it has finished.
+        step: may return before it has finished.
         carry: to begin with; may be donated to `step`.
         numbers: of the steps.
-        report: told of every step, in order.
-        save_every: steps between reports that carry the carry.
+        report: gets the carry, too, every `save_every` steps.
+        save_every: None: never.
 
     Returns:
         The last carry, and the number of the step after the last one taken.

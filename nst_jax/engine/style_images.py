@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,12 +19,7 @@ OVERSHOOT = 0.5
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StyleImage:
-    """A style image, read.
-
-    Attributes:
-        image: (H, W, 3), float32, at the style size.
-        scaled: at each of the settings' style scales; `image` itself where that is 1.
-    """
+    """A style image, read: (H, W, 3) float32, at the style size and at each style scale."""
 
     image: np.ndarray
     scaled: tuple[np.ndarray, ...]
@@ -33,21 +28,12 @@ class StyleImage:
 StyleLike = ImageLike | StyleImage | Sequence[ImageLike | StyleImage]
 
 
-@overload
-def read_image(name: str, image: None, size: int) -> None: ...
-@overload
-def read_image(name: str, image: ImageLike, size: int) -> np.ndarray: ...
-def read_image(name: str, image: ImageLike | None, size: int) -> np.ndarray | None:
-    """Read a file at a long side of `size` pixels, or check an array.
-
-    Returns:
-        (H, W, 3), float32; None where there is no image.
+def read_image(name: str, image: ImageLike, size: int) -> np.ndarray:
+    """Read a file at a long side of `size` pixels, or check an array: (H, W, 3), float32.
 
     Raises:
         ImageError: it cannot be read, or is no image in [0, 1].
     """
-    if image is None:
-        return None
     if isinstance(image, str | Path):
         return io.load_image(image, size)
     image = np.asarray(image, np.float32)
@@ -100,32 +86,31 @@ class StyleImageReader:
     ) -> tuple[StyleImage, ...]:
         """Each style image at these scales. Files are read at every size, arrays resampled.
 
-        Args:
-            given: from `list_style_images`; kept alive by the caller while this reader is. What has
-                been read already is taken as it is.
-            scales: the settings' style_scale.
+        The caller keeps arrays alive while this reader is, which knows them by their `id`.
 
         Raises:
             ImageError: one cannot be read, is no image in [0, 1], or would be too small or large.
         """
-        return tuple(
-            image
-            if isinstance(image, StyleImage)
-            else StyleImage(self._at(image, 1.0), tuple(self._at(image, scale) for scale in scales))
-            for image in given
-        )
+        read: list[StyleImage] = []
+        for image in given:
+            if not isinstance(image, StyleImage):
+                whole, *scaled = (self._at(image, scale) for scale in (1.0, *scales))
+                image = StyleImage(whole, tuple(scaled))
+            read.append(image)
+        return tuple(read)
 
     def _at(self, given: ImageLike, scale: float) -> np.ndarray:
-        key = (str(given) if isinstance(given, str | Path) else id(given), scale)
+        key = (identity(given), scale)
         if key not in self._read:
-            self._read[key] = self._read_at(given, scale)
+            image = read_image("style", given, _scaled(self._size, scale))
+            is_file = isinstance(given, str | Path)
+            self._read[key] = image if is_file or scale == 1 else _resampled(image, scale)
         return self._read[key]
 
-    def _read_at(self, given: ImageLike, scale: float) -> np.ndarray:
-        if isinstance(given, str | Path):
-            return io.load_image(given, _scaled(self._size, scale))
-        image = read_image("style", given, self._size)
-        return image if scale == 1 else _resampled(image, scale)
+
+def identity(given: Any) -> str | int:
+    """Of an image that is given: the same for the same file or array."""
+    return str(given) if isinstance(given, str | Path) else id(given)
 
 
 def _resampled(image: np.ndarray, scale: float) -> np.ndarray:

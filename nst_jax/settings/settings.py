@@ -365,6 +365,16 @@ class Settings:
         """Every layer that a loss reads, each once."""
         return tuple(dict.fromkeys(self.style_layers + self.content_layers))
 
+    @property
+    def static_part(self) -> "Settings":
+        """The settings that decide the program; all that does not is as by default."""
+        others = {
+            name: setting.default
+            for name, setting in SETTINGS.items()
+            if setting.kind != "static" or name in TOLD_BY_ARRAYS
+        }
+        return dataclasses.replace(self, **others | {"ratio": 1.0, "learning_rate": self.step_size})
+
 
 def _terms(layers: tuple[str, ...], weights: tuple[float, ...] | None) -> dict[str, float]:
     return dict(zip(layers, weights or (1 / max(len(layers), 1),) * len(layers), strict=True))
@@ -372,18 +382,6 @@ def _terms(layers: tuple[str, ...], weights: tuple[float, ...] | None) -> dict[s
 
 # Static, but told by the shapes of arrays, or by the parameters.
 TOLD_BY_ARRAYS = ("size", "style_size", "scales", "weights")
-
-
-def static_part(settings: Settings) -> Settings:
-    """The settings that decide the program; all that does not is as by default."""
-    others = {
-        name: setting.default
-        for name, setting in SETTINGS.items()
-        if setting.kind != "static" or name in TOLD_BY_ARRAYS
-    }
-    return dataclasses.replace(
-        settings, **others | {"ratio": 1.0, "learning_rate": settings.step_size}
-    )
 
 
 def without_idle_layers(settings: Settings) -> Settings:

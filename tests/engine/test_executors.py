@@ -8,13 +8,9 @@ import numpy as np
 import pytest
 
 from nst_jax import Settings, SettingsError
-from nst_jax.engine.executors import (
-    even_share,
-    jitted_lanes,
-    plan_lanes,
-    shape_of_lanes,
-)
-from nst_jax.engine.program import jitted, lane_axes, make_program, take_lanes
+from nst_jax.engine.device_memory import even_share, plan_lanes
+from nst_jax.engine.executors import jitted_lanes, shape_of_lanes
+from nst_jax.engine.program import jitted, make_program, take_lanes
 from nst_jax.engine.targets import compute_targets
 from nst_jax.losses.terms import LossWeights
 
@@ -181,7 +177,7 @@ def test_taking_lanes(problem, optimizer):
     program = dataclasses.replace(problem[0], static=static)
     images = np.arange(3 * 32 * 32 * 3, dtype=np.float32).reshape(3, 32, 32, 3)
     carry = jax.device_get(jitted_lanes(program, (jax.devices()[0],)).start(images))
-    taken = take_lanes(carry, lane_axes(program), [2, 0])
+    taken = take_lanes(program, carry, [2, 0])
     assert np.array_equal(taken.image, images[[2, 0]])
     shapes = [leaf.shape[:1] for leaf in jax.tree.leaves(taken)]
     shared = 1 if optimizer == "lbfgs" else 0  # L-BFGS's slot

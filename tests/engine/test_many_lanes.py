@@ -15,10 +15,11 @@ from reference import SAMPLES
 from nst_jax import ImageError, Settings, SettingsError, load_image, stylize, sweep
 from nst_jax.engine import problem as problem_module
 from nst_jax.engine.device_memory import needed_bytes
-from nst_jax.engine.executors import BatchedExecutor, SingleExecutor
+from nst_jax.engine.executors import BatchedExecutor, Executor
+from nst_jax.engine.options import RunOptions
 from nst_jax.engine.problem import prepare_problem
 from nst_jax.engine.program import prepare_parameters
-from nst_jax.engine.runner import Runner, RunOptions
+from nst_jax.engine.runner import Runner
 
 pytestmark = pytest.mark.usefixtures("equal_shares")
 
@@ -322,7 +323,7 @@ def test_a_budget(normalized, photograph, painting):
     all_at_once = Runner(problem)
     assert all_at_once.executor.lanes == 5
     alone = Runner(problem, RunOptions(lanes_at_once=1))
-    assert isinstance(alone.executor, SingleExecutor)
+    assert type(alone.executor) is Executor
     fewer = Runner(problem, RunOptions(memory=all_at_once.needed_bytes - 1))
     assert fewer.executor.lanes == 3  # in even rounds, of 3 and 2
     assert alone.needed_bytes < fewer.needed_bytes < all_at_once.needed_bytes
@@ -458,8 +459,8 @@ def test_each_scale_is_compiled_once(normalized, wide, painting, monkeypatch):
         compiled.append(scale)
         return compile_step(self, scale)
 
-    compile_step = SingleExecutor.compile
-    monkeypatch.setattr(SingleExecutor, "compile", count)
+    compile_step = Executor.compile
+    monkeypatch.setattr(Executor, "compile", count)
     problem = prepare_problem(wide, painting, SCALED, normalized)
     runner = Runner(problem, RunOptions(lanes_at_once=1))
     assert len(list(runner.run())) == 3

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from nst_jax import Settings, stylize, sweep
+from nst_jax.engine.options import RunOptions
 from nst_jax.engine.problem import prepare_problem
 from nst_jax.engine.results import told_of_first_lane
-from nst_jax.engine.runner import Runner, RunOptions
+from nst_jax.engine.runner import Runner
 
 LAYERS = {"content_layers": ("conv2_1",), "style_layers": ("conv1_1", "conv2_1")}
 SETTINGS = Settings(size=32, steps=5, lbfgs_memory=4, init="noise", **LAYERS)

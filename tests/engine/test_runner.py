@@ -5,7 +5,8 @@ import pytest
 from nst_jax import SettingsError
 from nst_jax.engine import monitor
 from nst_jax.engine.monitor import Stopwatch
-from nst_jax.engine.runner import STEPS_IN_FLIGHT, check_intervals, iterate
+from nst_jax.engine.options import check_intervals
+from nst_jax.engine.runner import STEPS_IN_FLIGHT, iterate
 
 
 class Run:

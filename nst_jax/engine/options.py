@@ -1,0 +1,51 @@
+"""How a problem is run: none of it changes the results."""
+
+import dataclasses
+
+from nst_jax.engine.results import SweepCallback
+from nst_jax.errors import SettingsError
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """How a problem is run.
+
+    Attributes:
+        callback, report_every, save_every, lanes_at_once, memory: as `sweep` takes them.
+        within_memory: whether lanes that need more are refused.
+        must_be_finite: whether an initial image without a finite loss is an error; else its lane
+            keeps that image, and its losses say so.
+        stop: number of the last step to be evaluated; None goes to the end.
+        resumable: whether a round that ends early leaves a checkpoint.
+
+    Raises:
+        SettingsError: an interval or a number of lanes is less than 1.
+    """
+
+    callback: SweepCallback | None = None
+    report_every: int = 10
+    save_every: int | None = None
+    lanes_at_once: int | None = None
+    memory: int | None = None
+    within_memory: bool = True
+    must_be_finite: bool = False
+    stop: int | None = None
+    resumable: bool = True
+
+    def __post_init__(self):
+        check_intervals(
+            report_every=self.report_every,
+            save_every=self.save_every,
+            lanes_at_once=self.lanes_at_once,
+        )
+
+
+def check_intervals(**intervals: int | None) -> None:
+    """Refuse numbers of steps or lanes below 1; None means that there is no limit.
+
+    Raises:
+        SettingsError: one of them is.
+    """
+    for name, value in intervals.items():
+        if value is not None and value < 1:
+            raise SettingsError(f"{name} is {value}; wanted at least 1")
