@@ -455,16 +455,16 @@ def test_each_scale_is_compiled_once(normalized, wide, painting, monkeypatch):
     """For all the rounds; what is planned is the full size."""
     compiled = []
 
-    def count(self, scale):
-        compiled.append(scale)
-        return compile_step(self, scale)
+    def count(self, shape, one_lane):
+        compiled.append(shape)
+        return compile_step(self, shape, one_lane)
 
     compile_step = Executor.compile
     monkeypatch.setattr(Executor, "compile", count)
     problem = prepare_problem(wide, painting, SCALED, normalized)
     runner = Runner(problem, RunOptions(lanes_at_once=1))
     assert len(list(runner.run())) == 3
-    assert compiled == [problem.scales[1], problem.scales[0]]
+    assert compiled == [problem.scales[1].shape, problem.scales[0].shape]
     full_size_only = prepare_problem(wide, painting, SETTINGS[:3], normalized)
     alone = Runner(full_size_only, RunOptions(lanes_at_once=1))
     assert runner.needed_bytes == alone.needed_bytes

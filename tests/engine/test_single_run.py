@@ -252,7 +252,6 @@ def test_a_lost_image_goes_back_to_the_best(problem, photograph, image, optimize
 def test_a_run_whose_first_step_is_too_long_still_ends_below_its_start(run, settings):
     """The same first step again would explode again, for ever."""
     result = run(dataclasses.replace(QUICK, steps=60, **settings))
-    assert result.restarts > 0
     assert result.losses.total < 0.999 * result.history[0][1].total
 
 
