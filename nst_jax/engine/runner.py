@@ -203,7 +203,7 @@ class Runner:
         end = (problem.settings[0].steps if options.stop is None else options.stop) + 1
         filled = lanes + lanes[:1] * (executor.lanes - len(lanes))
         following = self._resumed.step if self._resumed else 0
-        carry = self._begin(filled)
+        carry: Any = None
 
         def report(number: int, losses: Losses, shown: Carry | None) -> bool:
             images = None if shown is None else partial(executor.outcome, shown)
@@ -212,10 +212,12 @@ class Runner:
         for scale, numbers in numbered(problem.scales):
             if numbers.stop <= following:  # behind these lanes when they were interrupted
                 continue
+            compiled = self._step_at(scale, executor)  # before the first carry takes its memory
+            carry = self._begin(filled) if carry is None else carry
             if numbers.start and numbers.start == following:
                 carry = self._restart_at_next_scale(carry, filled, scale)
             arguments = [self._arguments_of(lane, scale) for lane in filled]
-            step = executor.step(self._step_at(scale, executor), arguments)
+            step = executor.step(compiled, arguments)
             with monitor.watch:
                 going_on = range(following, min(numbers.stop, end))
                 carry, following = iterate(step, carry, going_on, report, options.save_every)
