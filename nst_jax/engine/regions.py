@@ -108,8 +108,8 @@ def read_regions(
     if not content_mask:
         return None
     given = [_Picture.read(file) for file in content_mask]
-    for each in given if len(given) > 1 else ():
-        if each.colors is not None:
+    for each in given:
+        if each.colors is not None and len(given) > 1:
             raise ImageError(
                 f"{each.file}: has colors, and is one of {len(given)} content masks; give one "
                 f"color-coded picture alone, or a gray one for each region"

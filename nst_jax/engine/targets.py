@@ -67,10 +67,14 @@ def style_targets(
     layers, params = program.static.style_layers, jax.device_put(params)
     if regions is not None:
         return _guided_targets(program, params, style, regions, is_free)
+    if not layers:
+        return Targets({}, {})
     targets: dict[str, jax.Array] = {}
-    for number, pictures in enumerate(style if layers else ()):
+    for number, pictures in enumerate(style):
         parts = {layer: each[number] / len(pictures) for layer, each in shares.items()}
-        for picture in pictures if any(parts.values()) else ():
+        if not any(parts.values()):
+            continue
+        for picture in pictures:
             grams = jitted(program).style_grams(params, picture)
             for layer, part in parts.items():
                 targets[layer] = targets.get(layer, 0.0) + part * grams[layer]

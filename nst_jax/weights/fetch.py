@@ -26,10 +26,10 @@ TORCHVISION = "https://download.pytorch.org/models/"
 JCJOHNSON = "https://web.eecs.umich.edu/~justincj/models/"
 MATCONVNET = "https://www.vlfeat.org/matconvnet/models/"
 
-Progress = Callable[[int, int | None], None]
+ReportBytes = Callable[[int, int | None], None]
 
 
-class Source(NamedTuple):
+class Download(NamedTuple):
     """A published file."""
 
     file_name: str
@@ -41,29 +41,29 @@ class Source(NamedTuple):
 # vgg_conv.pth can be converted but not fetched: no checksum was published, its address is gone.
 # Checksums: Keras's from keras-applications; PyTorch's begin in the files' own names.
 SOURCES = {
-    "vgg19": Source(
+    "vgg19": Download(
         "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
         "md5:253f8cb515780f3b799900260a226db6",
         (GOOGLE + "vgg19/", CHOLLET),
     ),
-    "vgg16": Source(
+    "vgg16": Download(
         "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
         "md5:6d6bbae143d832006294945121d1f1fc",
         (GOOGLE + "vgg16/", CHOLLET),
     ),
-    "vgg19-torchvision": Source(
+    "vgg19-torchvision": Download(
         "vgg19-dcbb9e9d.pth",
         "sha256:dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
         (TORCHVISION,),
     ),
-    "vgg16-torchvision": Source(
+    "vgg16-torchvision": Download(
         "vgg16-397923af.pth",
         "sha256:397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
         (TORCHVISION,),
     ),
-    "vgg19-jcjohnson": Source("vgg19-d01eb7cb.pth", "sha256:d01eb7cb", (JCJOHNSON,)),
-    "vgg16-jcjohnson": Source("vgg16-00b39a1b.pth", "sha256:00b39a1b", (JCJOHNSON,)),
-    "vgg19-matconvnet": Source(
+    "vgg19-jcjohnson": Download("vgg19-d01eb7cb.pth", "sha256:d01eb7cb", (JCJOHNSON,)),
+    "vgg16-jcjohnson": Download("vgg16-00b39a1b.pth", "sha256:00b39a1b", (JCJOHNSON,)),
+    "vgg19-matconvnet": Download(
         "imagenet-vgg-verydeep-19.mat",
         "sha256:abdb57167f82a2a1fbab1e1c16ad9373411883f262a1a37ee5db2e6fb0044695",
         (MATCONVNET,),
@@ -71,7 +71,7 @@ SOURCES = {
 }
 
 
-def fetch(name: str, folder: str | Path, progress: Progress = lambda done, total: None) -> Path:
+def fetch(name: str, folder: str | Path, progress: ReportBytes = lambda done, total: None) -> Path:
     """Fetch one of `SOURCES`, or find it there, or where Keras or PyTorch keep such files.
 
     A file appears under its name when it is whole and its checksum is right; else nothing does.
@@ -112,7 +112,7 @@ def _folders_of_other_programs() -> tuple[Path, Path]:
     return keras / "models", torch / "hub" / "checkpoints"
 
 
-def _download(name: str, folder: Path, progress: Progress) -> Path:
+def _download(name: str, folder: Path, progress: ReportBytes) -> Path:
     """Get the file from the first address that has it.
 
     pooch.retrieve would do it, were it not for checksums of which only the first digits are known,
@@ -149,7 +149,7 @@ def _download(name: str, folder: Path, progress: Progress) -> Path:
 class _Bar:
     """What pooch takes for a progress bar: it tells `progress` the bytes done and in all."""
 
-    def __init__(self, progress: Progress):
+    def __init__(self, progress: ReportBytes):
         self.progress, self.done, self.total = progress, 0, 0
 
     def update(self, size: int) -> None:
@@ -170,7 +170,7 @@ def _reason(error: BaseException) -> str:
     return reason.partition(" for url")[0]
 
 
-def _difference(path: Path, source: Source) -> str:
+def _difference(path: Path, source: Download) -> str:
     """Tell the file's checksum if it is not the published one; empty where it is."""
     # Against a changed file, not an attacker: MD5 is all that Keras publishes.
     algorithm, _, wanted = source.checksum.partition(":")

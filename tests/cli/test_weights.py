@@ -13,7 +13,7 @@ from layouts import KERAS, random_network
 
 from nst_jax.files import sha256_of
 from nst_jax.weights import activation_means
-from nst_jax.weights.fetch import SOURCES, Source
+from nst_jax.weights.fetch import SOURCES, Download
 from nst_jax.weights.locate import embedded_path
 from nst_jax.weights.storage import load_weights
 
@@ -198,7 +198,7 @@ def test_fetch_where_keras_has_the_file(keras, installed, monkeypatch, tmp_path)
     theirs.parent.mkdir()
     theirs.symlink_to(keras / "vgg16.h5")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setitem(SOURCES, "vgg16", Source("vgg16.h5", f"sha256:{sha256_of(theirs)}", ()))
+    monkeypatch.setitem(SOURCES, "vgg16", Download("vgg16.h5", f"sha256:{sha256_of(theirs)}", ()))
     code, out, err = nst("weights", "fetch", "vgg16")
     path = installed / "vgg16-keras.safetensors"
     assert (code, out) == (0, f"{path}\n")

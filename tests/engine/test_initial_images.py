@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from reference import SAMPLES
 
 from nst_jax import Settings
 from nst_jax.engine.initial_images import InitialImages
+from nst_jax.engine.problem import prepare_problem
 from nst_jax.engine.pyramid import Scale
 from nst_jax.engine.regions import Regions
 from nst_jax.images.resize import resample, resize
@@ -54,3 +56,11 @@ def test_where_no_style_goes_is_the_photograph(starts, photograph, random):
     ):
         assert np.array_equal(image[:, 40:], photograph[:, 40:])
         assert np.abs(image[:, :40] - photograph[:, :40]).max() > 0.1
+
+
+def test_a_content_image_that_is_the_start_as_well_is_read_at_both_sizes(painting, normalized):
+    """At the size of the run, and as it is in its file."""
+    file = str(SAMPLES / "china.jpg")
+    settings = Settings(size=64, init=file)
+    (lane,) = prepare_problem(file, painting, [settings], normalized).initial_images
+    assert max(lane.content.shape) == 64 < max(lane.file.shape)

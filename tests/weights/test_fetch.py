@@ -17,7 +17,7 @@ from nst_jax import architecture
 from nst_jax.errors import WeightsError
 from nst_jax.weights import fetch as fetching
 from nst_jax.weights.convert import convert
-from nst_jax.weights.fetch import SOURCES, Source, fetch
+from nst_jax.weights.fetch import SOURCES, Download, fetch
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB: four chunks
 SHA256 = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
@@ -80,7 +80,7 @@ def publish(server, monkeypatch):
     def make(*behaviors, checksum=SHA256):
         base = f"http://127.0.0.1:{server.server_port}"
         folders = tuple(b if b.startswith("http") else f"{base}/{b}/" for b in behaviors)
-        monkeypatch.setitem(SOURCES, "tiny", Source("tiny.bin", checksum, folders))
+        monkeypatch.setitem(SOURCES, "tiny", Download("tiny.bin", checksum, folders))
         return server.requests
 
     return make
