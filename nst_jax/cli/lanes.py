@@ -20,7 +20,7 @@ from nst_jax.cli.settings_flags import add_settings_flags, add_value, read_setti
 from nst_jax.engine import distributed
 from nst_jax.engine.device_memory import as_text
 from nst_jax.engine.options import RunOptions
-from nst_jax.engine.problem import choose_weights, prepare_problem
+from nst_jax.engine.problem import prepare_problem
 from nst_jax.engine.runner import Round, Runner
 from nst_jax.errors import FailedLanesError, SettingsError
 from nst_jax.settings.settings import Settings
@@ -83,10 +83,9 @@ def paint_lanes(
         raise SettingsError("--save-every works in one process only; leave out --distributed")
     wanted, saving = read_settings(options), save_options(options)
     weights = load_weights(find_weights(wanted.weights))
-    settings, network = choose_network(wanted, weights)
+    settings, weights, network = choose_network(wanted, weights)
     grid = make_grid(settings)
     say(network)
-    weights = choose_weights(settings, weights)
     saving = with_exif(saving, options, grid.sources[0].file)
     flags = output_flags_of(options)
     alone = {lane.name: [*command_for_one(grid, lane), *flags] for lane in grid.lanes}

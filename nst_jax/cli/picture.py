@@ -12,7 +12,7 @@ from nst_jax.cli.output_flags import with_exif
 from nst_jax.cli.progress import ProgressBar
 from nst_jax.cli.running import choose_network, intermediate_path, make_callback
 from nst_jax.engine.options import RunOptions, check_intervals
-from nst_jax.engine.problem import choose_weights, prepare_problem
+from nst_jax.engine.problem import prepare_problem
 from nst_jax.engine.pyramid import scale_at
 from nst_jax.engine.results import Result
 from nst_jax.engine.runner import Runner
@@ -104,8 +104,7 @@ def paint_picture(
     Returns:
         The result, and whether Ctrl-C left the run alone.
     """
-    settings, network = choose_network(picture.settings, weights)
-    weights = choose_weights(settings, weights)  # lets go of those that are not normalized
+    settings, weights, network = choose_network(picture.settings, weights)
     styles, many = (picture.styles,) * copies, (settings,) * copies
     problem = prepare_problem(picture.content, styles, many, weights)
     saving = with_exif(picture.saving, options, picture.content)

@@ -8,6 +8,7 @@ from nst_jax.cli.interruption import Interruption
 from nst_jax.cli.messages import answer
 from nst_jax.cli.progress import ProgressBar
 from nst_jax.engine import distributed
+from nst_jax.engine.problem import choose_weights
 from nst_jax.engine.pyramid import enlarge
 from nst_jax.engine.results import SweepCallback, SweepProgress
 from nst_jax.images import io
@@ -16,8 +17,12 @@ from nst_jax.settings.settings import Settings
 from nst_jax.weights.parameters import Weights, cannot_normalize
 
 
-def choose_network(wanted: Settings, weights: Weights) -> tuple[Settings, str]:
-    """The settings, not normalized where the weights cannot be; and a line on the network."""
+def choose_network(wanted: Settings, weights: Weights) -> tuple[Settings, Weights, str]:
+    """The settings, not normalized where the weights cannot be; these; a line on the network.
+
+    The weights that come back are normalized if the settings say so: who keeps no others frees
+    their memory.
+    """
     possible = weights.normalized or weights.activation_means is not None
     state = "not normalized"
     if weights.normalized or (wanted.normalize and possible):
@@ -26,7 +31,8 @@ def choose_network(wanted: Settings, weights: Weights) -> tuple[Settings, str]:
         state = f"NOT normalized: {cannot_normalize(weights)}"
     settings = dataclasses.replace(wanted, normalize=wanted.normalize and possible)
     name = f"weights {weights.name} ({weights.source})"
-    return settings, f"network: {weights.architecture}, {name}, {state}"
+    line = f"network: {weights.architecture}, {name}, {state}"
+    return settings, choose_weights(settings, weights), line
 
 
 def make_callback(
