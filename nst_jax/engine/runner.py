@@ -5,7 +5,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -111,16 +111,17 @@ class Runner:
         image = jax.ShapeDtypeStruct(self._problem.shape, jnp.float32)
         carry = jax.eval_shape(partial(start, self._problem.program), image)
         budget = options.memory or device_memory.usable_bytes(self._devices)
+        executor_of = cache(self._executor_of)  # each puts the parameters on all devices
         fitting = device_memory.plan_lanes(
             min(wanted, options.lanes_at_once or wanted),
-            lambda lanes: self._bytes_needed_by(self._executor_of(lanes)),
+            lambda lanes: self._bytes_needed_by(executor_of(lanes)),
             devices,
             lane_bytes=_bytes_of(carry),
             fixed_bytes=_bytes_of(self._params),
             budget=budget if options.within_memory else None,
         )
         everywhere = min(distributed.gather(fitting))
-        executor = self._executor_of(device_memory.even_share(wanted, everywhere, devices))
+        executor = executor_of(device_memory.even_share(wanted, everywhere, devices))
         tried = self._compiled
         self._compiled = {key: tried[key] for key in tried if key[0] == executor.lanes}
         return executor
