@@ -85,8 +85,8 @@ def read_deep(image: ImageFile, profile: bytes | None) -> np.ndarray | None:
     """
     if image.mode in DEEP_MODES:
         return _deep_gray(image, profile)[..., None]
-    low = _lower_bytes(image)
-    if low is None or not _is_srgb(profile):
+    low = _lower_bytes(image, profile)
+    if low is None:
         return None
     colors = np.array(image, np.float32)
     colors *= 256
@@ -95,8 +95,8 @@ def read_deep(image: ImageFile, profile: bytes | None) -> np.ndarray | None:
     return colors if image.mode == "RGB" else _on_white(colors[..., :3], colors[..., 3:])
 
 
-def _lower_bytes(image: ImageFile) -> Image.Image | None:
-    """The lower bytes of an image in 16-bit color, RGB or RGBA; None if it is none.
+def _lower_bytes(image: ImageFile, profile: bytes | None) -> Image.Image | None:
+    """The lower bytes of an image in 16-bit sRGB, with alpha or without; None if it is none.
 
     Of every two bytes Pillow decodes the upper one, so the file is decoded once more as if it were
     in the other byte order. (tifffile alone reads no LZW.)
@@ -109,6 +109,8 @@ def _lower_bytes(image: ImageFile) -> Image.Image | None:
             if mode not in OTHER_ORDER:
                 return None
             again.tile[number] = tile._replace(args=(OTHER_ORDER[mode], *rest))
+        if not _is_srgb(profile):
+            return None
         again.load()
         return again
 
