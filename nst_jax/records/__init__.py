@@ -1,1 +1,1 @@
-"""Records of runs: written, read, their inputs found again, and done again."""
+"""Records of runs: written, read, and their inputs found again."""
