@@ -123,14 +123,15 @@ def narrow(monkeypatch):
     """A VGG-16 so narrow that its file can be damaged byte by byte."""
     monkeypatch.setattr(architecture, "FILTERS", FILTERS)
     random = np.random.default_rng(7)
-    params, means, inputs = {}, {}, 3
+    params, means, inputs = {}, {"average": {}, "max": {}}, 3
     for layer in layers_of("vgg16"):
         filters = FILTERS[int(layer[4]) - 1]
         params[layer] = {
             "kernel": random.standard_normal((3, 3, inputs, filters), np.float32),
             "bias": random.standard_normal(filters, np.float32),
         }
-        means[layer] = random.random(filters, np.float32)
+        for values in means.values():
+            values[layer] = random.random(filters, np.float32)
         inputs = filters
     return parameters.Weights(
         "vgg16", params, (0.485, 0.456, 0.406), "chance", "0" * 64, "none", means, name="narrow"

@@ -18,16 +18,17 @@ STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 CONTENT_LAYER = "conv4_2"
 
 
-def read_network(path=EMBEDDED, normalized=True):
-    """({layer: {"kernel", "bias"}}, mean) in float64 from one of our files, normalised by hand."""
+def read_network(path=EMBEDDED, normalized=True, pooling="average"):
+    """({layer: {"kernel", "bias"}}, mean) in float64 from one of our files, normalized by hand."""
     with safe_open(path, framework="numpy") as file:
         mean = np.array(json.loads(file.metadata()["nst_jax"])["mean"])
         tensors = {key: file.get_tensor(key).astype(np.float64) for key in file.keys()}
+    means = "activation_mean" if pooling == "average" else f"activation_mean/{pooling}"
     network, previous = {}, np.ones(3)
     for layer in sorted({key.split("/")[0] for key in tensors if key.startswith("conv")}):
         scale = np.ones(tensors[f"{layer}/bias"].size)
         if normalized:
-            scale = tensors[f"activation_mean/{layer}"]
+            scale = tensors[f"{means}/{layer}"]
             scale = np.maximum(scale, 0.01 * scale.mean())
         kernel = tensors[f"{layer}/kernel"] * previous.reshape(1, 1, -1, 1) / scale
         network[layer] = {"kernel": kernel, "bias": tensors[f"{layer}/bias"] / scale}

@@ -64,7 +64,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     if hasattr(options, "weights") or wanted.weights != recorded.settings.weights:
         weights = load_weights(find_weights(wanted.weights))
     else:
-        weights = find_recorded_weights(recorded)
+        weights = find_recorded_weights(recorded, wanted)
     options.copy_exif |= recorded.output["copy_exif"]
     picture = Picture(
         options.output or Path(f"{options.lane or options.record.stem}-rerun.png"),

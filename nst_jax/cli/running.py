@@ -23,16 +23,20 @@ def choose_network(wanted: Settings, weights: Weights) -> tuple[Settings, Weight
     The weights that come back are normalized if the settings say so: who keeps no others frees
     their memory.
     """
-    possible = weights.normalized or weights.activation_means is not None
-    state = "not normalized"
-    if weights.normalized or (wanted.normalize and possible):
-        state = "normalized"
-    elif wanted.normalize:
-        state = f"NOT normalized: {cannot_normalize(weights)}"
+    possible = weights.normalized or wanted.pooling in weights.activation_means
     settings = dataclasses.replace(wanted, normalize=wanted.normalize and possible)
+    chosen = choose_weights(settings, weights)
+    if chosen.normalized:
+        truly = "" if chosen.normalized_for == wanted.pooling else f"NOT for {wanted.pooling} but "
+        padding = "" if wanted.padding == "zero" else " and zero padding"
+        state = f"normalized {truly}for {chosen.normalized_for} pooling{padding}"
+    elif wanted.normalize:
+        state = f"NOT normalized: {cannot_normalize(weights, wanted.pooling)}"
+    else:
+        state = "not normalized"
     name = f"weights {weights.name} ({weights.source})"
     line = f"network: {weights.architecture}, {name}, {state}"
-    return settings, choose_weights(settings, weights), line
+    return settings, chosen, line
 
 
 def make_callback(

@@ -13,9 +13,17 @@ from nst_jax.errors import WeightsError
 from nst_jax.weights.activation_means import add_activation_means, find_photographs
 from nst_jax.weights.convert import convert
 from nst_jax.weights.fetch import SOURCES, fetch
-from nst_jax.weights.locate import available_weights, embedded_path, find_weights, user_folder
+from nst_jax.weights.locate import (
+    available_weights,
+    calibration_folder,
+    embedded_path,
+    find_weights,
+    user_folder,
+)
 from nst_jax.weights.parameters import Weights, floored_means
 from nst_jax.weights.storage import SUFFIX, load_weights, save_weights
+
+IMAGES_HELP = "photographs to normalize with, better some 200 [50 that come with the package]"
 
 
 def add_command(commands: Any) -> None:
@@ -28,19 +36,22 @@ def add_command(commands: Any) -> None:
         action.set_defaults(run=run)
         if run in (_fetch, _convert, _normalize):
             action.add_argument("--overwrite", action="store_true", help="replace an existing file")
+            action.add_argument("--images", metavar="DIR", type=Path, help=IMAGES_HELP)
+        if run in (_fetch, _convert):
+            text = "leave out the mean activations: for filters as trained"
+            action.add_argument("--no-normalize", action="store_true", help=text)
         return action
 
     add("list", _list, "what is installed, and what can be fetched")
-    action = add("fetch", _fetch, "download, verify, convert and install")
+    action = add("fetch", _fetch, "download, verify, convert, normalize and install")
     action.add_argument("name", metavar="NAME", help=", ".join(SOURCES))
-    action = add("convert", _convert, "convert a file of Keras, PyTorch, MatConvNet, …")
+    action = add("convert", _convert, "convert a file of Keras, PyTorch, MatConvNet, …; normalize")
     action.add_argument("file", metavar="FILE")
     action.add_argument("-o", "--output", metavar="OUT", type=Path, help="default: install it")
     action = add("verify", _verify, "check a weights file")
     action.add_argument("file", metavar="FILE", help="a path or the name of an installed file")
     action = add("normalize", _normalize, "compute mean activations over photographs")
     action.add_argument("file", metavar="FILE", help="a path or the name of an installed file")
-    action.add_argument("--images", metavar="DIR", required=True, help="some 200 photographs")
     action.add_argument("-o", "--output", metavar="OUT", type=Path, help="default: the same file")
 
 
@@ -51,8 +62,8 @@ def _list(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
         except WeightsError as error:  # one bad file must not hide the others
             say(f"nst-jax: {error}")
             continue
-        means = "can be normalized" if weights.activation_means else "no mean activations"
-        answer(f"{weights.name:24s} {weights.architecture}  {means:20s} {weights.source}  {path}")
+        name, state = f"{weights.name:24s} {weights.architecture}", _state(weights)
+        answer(f"{name}  {state:35s} {weights.source}  {path}")
     answer(f"can be fetched with nst-jax weights fetch NAME: {', '.join(SOURCES)}")
     return True
 
@@ -65,31 +76,48 @@ def _fetch(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
 
         task = bar.add_task(options.name, total=None)
         path = fetch(options.name, user_folder(), show)
-    _install(convert(path), None, options.overwrite)
+    _install(convert(path), None, options)
     if path.parent != user_folder():
         say(f"Nothing was downloaded: {path} is the same file.")
     return True
 
 
 def _convert(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
-    return _install(convert(options.file), options.output, options.overwrite)
+    return _install(convert(options.file), options.output, options)
 
 
-def _install(weights: Weights, output: Path | None, overwrite: bool) -> bool:
+def _install(weights: Weights, output: Path | None, options: argparse.Namespace) -> bool:
     if output is None:
         output = user_folder() / (weights.name + SUFFIX)
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise WeightsError(f"{output.parent}: cannot be made ({error.strerror})") from error
-    _check_output(output, overwrite)
+    _check_output(output, options.overwrite)
+    if not options.no_normalize:
+        weights = _with_means(weights, options.images)
     save_weights(weights, output)
-    say(
-        f"{weights.source}, {weights.licence}. Not normalized yet, as the paper's ratios want it: "
-        f"nst-jax weights normalize {output} --images FOLDER_OF_PHOTOGRAPHS"
-    )
+    say(f"{weights.source}, {weights.licence}; {_state(weights)}")
     answer(output)
     return True
+
+
+def _with_means(weights: Weights, images: Path | None) -> Weights:
+    """The weights with mean activations over the photographs in a folder; None: those we ship."""
+    photographs = find_photographs(images or calibration_folder())
+    say(f"computing mean activations over {len(photographs)} photographs")
+    with make_bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()) as bar:
+        task = bar.add_task("photographs", total=len(photographs))
+        return add_activation_means(
+            weights, photographs, progress=lambda done, _: bar.update(task, completed=done)
+        )
+
+
+def _state(weights: Weights) -> str:
+    if weights.normalized:
+        return f"normalized for {weights.normalized_for}"
+    means = " and ".join(weights.activation_means)
+    return f"can be normalized ({means})" if means else "no mean activations"
 
 
 def _check_output(output: Path, overwrite: bool) -> None:
@@ -105,18 +133,17 @@ def _check_output(output: Path, overwrite: bool) -> None:
 
 def _verify(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     weights = load_weights(find_weights(options.file))
-    layers, means = weights.params.values(), weights.activation_means
+    layers = weights.params.values()
     count = sum(tensor.size for parts in layers for tensor in parts.values())
-    activations = "no means, so it cannot be normalized"
-    if means is not None:
-        rare = sum((floor > means[layer]).sum() for layer, floor in floored_means(means).items())
-        activations = f"means of every filter, {rare} of them at the floor"
     answer(f"name         {weights.name}")
     answer(f"network      {weights.architecture}, {len(layers)} convolutions, {count} values")
     answer(f"source       {weights.source}, sha256 {weights.source_sha256}")
     answer(f"license      {weights.licence}")
     answer(f"sha256       {weights.sha256}")
-    answer(f"activations  {activations}")
+    answer(f"activations  {_state(weights)}")
+    for pooling, means in weights.activation_means.items():
+        rare = sum((floor > means[layer]).sum() for layer, floor in floored_means(means).items())
+        answer(f"             means of {pooling} pooling for every filter, {rare} at the floor")
     return True
 
 
@@ -127,11 +154,5 @@ def _normalize(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
         _check_output(output, options.overwrite)
     if output.resolve() == embedded_path():
         raise WeightsError(f"{path} comes with the package; name another file with -o")
-    weights, photographs = load_weights(path), find_photographs(options.images)
-    with make_bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()) as bar:
-        task = bar.add_task("photographs", total=len(photographs))
-        weights = add_activation_means(
-            weights, photographs, progress=lambda done, _: bar.update(task, completed=done)
-        )
-    answer(save_weights(weights, output))
+    answer(save_weights(_with_means(load_weights(path), options.images), output))
     return True

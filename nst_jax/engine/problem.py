@@ -178,7 +178,7 @@ def prepare_problem(
 
 
 def choose_weights(settings: Settings, weights: Weights | None) -> Weights:
-    """The weights, normalized if the settings say so; None finds `settings.weights`.
+    """The weights, normalized for the pooling if the settings say so; None finds the settings'.
 
     Raises:
         WeightsError: there are no such weights.
@@ -186,10 +186,10 @@ def choose_weights(settings: Settings, weights: Weights | None) -> Weights:
     weights = weights or load_weights(find_weights(settings.weights))
     if not settings.normalize:
         return weights
-    if weights.activation_means is None and not weights.normalized:
-        warnings.warn(cannot_normalize(weights), stacklevel=4)
+    if settings.pooling not in weights.activation_means and not weights.normalized:
+        warnings.warn(cannot_normalize(weights, settings.pooling), stacklevel=4)
         return weights
-    return normalize(weights)
+    return normalize(weights, settings.pooling)
 
 
 def _as_seen(

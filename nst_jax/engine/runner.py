@@ -186,7 +186,7 @@ class Runner:
                 run_seconds=seconds,
                 completed=completed,
                 settings=problem.settings[lane],
-                weights=dataclasses.replace(problem.weights, params={}, activation_means=None),
+                weights=dataclasses.replace(problem.weights, params={}, activation_means={}),
                 lanes=len(lanes),
                 scales=problem.scales,
                 compiled_lanes=self.executor.compiled_lanes,

@@ -16,8 +16,8 @@ from nst_jax.files import sha256_of
 from nst_jax.records.read import Recorded
 from nst_jax.records.write import file_metadata
 from nst_jax.settings.settings import SETTINGS, Settings
-from nst_jax.weights.locate import available_weights, find_weights
-from nst_jax.weights.parameters import Weights
+from nst_jax.weights.locate import OLDER_FILES, available_weights, find_weights
+from nst_jax.weights.parameters import Weights, normalize
 from nst_jax.weights.storage import load_weights
 
 
@@ -93,8 +93,16 @@ def is_unchanged(settings: Settings, inputs: Mapping[str, Any], recorded: Record
     return then == now and dataclasses.replace(settings, **there) == recorded.settings
 
 
-def find_recorded_weights(recorded: Recorded) -> Weights:
+def find_recorded_weights(recorded: Recorded, settings: Settings) -> Weights:
     """The weights of the run, by their checksum: other names may mean others by now.
+
+    Args:
+        recorded: the run.
+        settings: of the run to be.
+
+    Returns:
+        The weights as their file has them; where the run had them normalized for another pooling
+        than its own, and the settings ask for the same, normalized so.
 
     Raises:
         WeightsError: they are not here.
@@ -103,9 +111,17 @@ def find_recorded_weights(recorded: Recorded) -> Weights:
     with contextlib.suppress(WeightsError):  # the likeliest first
         paths.insert(0, find_weights(recorded.settings.weights))
     for path in paths:
-        if wanted is None or sha256_of(path) == wanted:
-            return load_weights(path)
+        if wanted in (None, digest := sha256_of(path), OLDER_FILES.get(digest)):
+            return _as_then(load_weights(path), recorded, settings)
     raise WeightsError(
         f"the weights that {recorded.path} was made with ({recorded.weights.get('name')}, sha256 "
         f"{str(wanted)[:12]}…) are not here, or not what they were; name others with --weights"
     )
+
+
+def _as_then(weights: Weights, recorded: Recorded, settings: Settings) -> Weights:
+    """Version 0.2 normalized for average pooling, and recorded no pooling, whatever it was."""
+    pooling, then = recorded.settings.pooling, recorded.weights
+    made_for = then.get("normalized_for", "average") if then.get("normalized") else pooling
+    is_alike = settings.normalize and settings.pooling == pooling
+    return normalize(weights, made_for) if is_alike and made_for != pooling else weights

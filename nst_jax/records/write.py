@@ -24,7 +24,7 @@ from nst_jax.losses.terms import Losses
 from nst_jax.settings.settings import INITS, SETTINGS, Settings
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
-OF_WEIGHTS = ("name", "architecture", "source", "licence", "sha256", "normalized")
+OF_WEIGHTS = ("name", "architecture", "source", "licence", "sha256", "normalized", "normalized_for")
 # Enough to run it again; the history would be long, and the timing differs each time.
 IN_IMAGES = (
     *("command", "inputs", "settings", "settings_given", "output", "weights", "versions"),

@@ -36,6 +36,7 @@ from nst_jax.settings.settings import SETTINGS, without_idle_layers
 from nst_jax.sweeps.contact_sheet import Cell, join_pictures, make_sweep_sheet
 from nst_jax.sweeps.grid import Grid, Lane
 from nst_jax.sweeps.html_report import PREVIEW_SIDE, make_page
+from nst_jax.weights.locate import OLDER_FILES
 from nst_jax.weights.parameters import Weights
 
 MAX_SIZE_OFFERED = 1024  # px; more than this not every machine manages
@@ -271,9 +272,12 @@ class SweepFolder:
 
     def _key_of(self, lane: Lane, weights: Weights) -> str:
         settings, later = resolved_settings(without_idle_layers(lane.settings)), _later_defaults()
+        digest = weights.sha256
+        if lane.settings.pooling == "average":  # what is in an older file as well
+            digest = OLDER_FILES.get(digest, digest)
         facts = {
             "settings": {n: v for n, v in settings.items() if n not in later or v != later[n]},
-            "weights": [weights.sha256, weights.normalized],
+            "weights": [digest, weights.normalized],
             "inputs": {role: each["sha256"] for role, each in self._inputs[lane.name].items()},
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

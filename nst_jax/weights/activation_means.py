@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -51,7 +52,8 @@ def add_activation_means(
 ) -> Weights:
     """Compute the mean activation of every filter, over photographs and positions.
 
-    With average pooling, on the middle 224×224 px of each photograph scaled to a short side of 224.
+    With each pooling, on the middle 224×224 px of each photograph scaled to a short side of 224,
+    zeros around the maps.
 
     Args:
         weights: of a network that is not normalized.
@@ -60,7 +62,7 @@ def add_activation_means(
         progress: called with the number of photographs done and of all.
 
     Returns:
-        The weights, with `activation_means`.
+        The weights, with `activation_means` of each pooling.
 
     Raises:
         WeightsError: the weights are normalized already, or a whole layer of them never fires.
@@ -69,10 +71,10 @@ def add_activation_means(
     if weights.normalized:
         raise WeightsError(f"{weights.name}: normalized already; use the original weights")
     layers = layer_names(weights.architecture)
-    network = vgg.VGG(weights.architecture, layers, weights.mean, "average", jnp.dtype(dtype))
 
-    @jax.jit
-    def batch_sums(params, batch, present):
+    @partial(jax.jit, static_argnums=0)
+    def batch_sums(pooling, params, batch, present):
+        network = vgg.VGG(weights.architecture, layers, weights.mean, pooling, jnp.dtype(dtype))
         features = vgg.extract_features(network, params, batch)
         return {
             layer: jnp.einsum("n,nc->c", present, maps.mean(axis=(1, 2)), precision="highest")
@@ -80,18 +82,25 @@ def add_activation_means(
         }
 
     params = jax.tree.map(lambda tensor: jnp.asarray(tensor, dtype), dict(weights.params))
-    sums = {layer: np.zeros(len(weights.params[layer]["bias"])) for layer in layers}
+    zeros = {layer: np.zeros(len(weights.params[layer]["bias"])) for layer in layers}
+    sums = {pooling: dict(zeros) for pooling in vgg.POOLINGS}
     for first in range(0, len(photographs), BATCH):
         paths = photographs[first : first + BATCH]
         batch, present = np.zeros((BATCH, CROP, CROP, 3), dtype), np.zeros(BATCH, dtype)
         for row, path in enumerate(paths):
             batch[row] = resize.cover(io.load_image(path), (CROP, CROP))
             present[row] = 1
-        for layer, value in batch_sums(params, batch, present).items():
-            sums[layer] += np.asarray(value)
+        for pooling, of_layers in sums.items():
+            for layer, value in batch_sums(pooling, params, batch, present).items():
+                of_layers[layer] = of_layers[layer] + np.asarray(value)
         if progress:
             progress(first + len(paths), len(photographs))
-    means = {layer: (sums[layer] / len(photographs)).astype(np.float32) for layer in layers}
+    means = {
+        pooling: {
+            layer: (s / len(photographs)).astype(np.float32) for layer, s in of_layers.items()
+        }
+        for pooling, of_layers in sums.items()
+    }
     weights = dataclasses.replace(weights, activation_means=means)
     check_parameters(weights, weights.name)
     return weights

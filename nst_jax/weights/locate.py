@@ -9,6 +9,12 @@ from nst_jax.errors import WeightsError
 from nst_jax.weights.storage import SUFFIX, has_means
 
 EMBEDDED_NAME = "vgg16-imagenet"
+# {sha256 of a file: that of an older one, which lacks the means of maximum pooling and no more}
+OLDER_FILES = {
+    "1d02d1c707e47602d358871823bf6e9657acfc2e401f8a9491fc36758985697c": (
+        "3e3fadf437129909b98defa2852e0050d323b99a4087623f1a619c130eef9a56"  # versions 0.1 and 0.2
+    )
+}
 
 
 def weight_folders() -> list[Path]:
@@ -35,6 +41,11 @@ def embedded_path() -> Path:
     package = Path(__file__).resolve().parents[1]
     installed = package / "embedded" / (EMBEDDED_NAME + SUFFIX)
     return installed if installed.exists() else package.parent / "weights" / installed.name
+
+
+def calibration_folder() -> Path:
+    """The photographs that come with the package, for activation means of other weights."""
+    return embedded_path().parent / "calibration"
 
 
 def available_weights() -> list[Path]:

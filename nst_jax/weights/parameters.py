@@ -14,6 +14,7 @@ ACTIVATION_FLOOR = 0.01
 
 MEANS = "activation_mean"
 Parameters = Mapping[str, Mapping[str, np.ndarray]]
+ActivationMeans = Mapping[str, Mapping[str, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,24 +27,36 @@ class Weights:
     source: str  # where the values come from
     source_sha256: str  # of the file that they were converted from
     licence: str  # of the values; spelled as in our files
-    # {layer: (O,)}: each filter's mean activation over photographs with average pooling, or None
-    # where nobody has computed it.
-    activation_means: Mapping[str, np.ndarray] | None = None
-    normalized: bool = False  # whether the filters are scaled to a mean activation of 1
+    # {pooling: {layer: (O,)}}: each filter's mean activation over photographs, with the poolings
+    # that somebody has computed it for.
+    activation_means: ActivationMeans = dataclasses.field(default_factory=dict)
+    normalized_for: str = ""  # the pooling with which filters have a mean activation of 1
     name: str = ""  # of our file, without suffix
     sha256: str = ""  # of our file; empty before it is written
     path: str = ""  # of our file, as it was given; empty before it is written
+
+    @property
+    def normalized(self) -> bool:
+        """Whether the filters are scaled to a mean activation of 1."""
+        return bool(self.normalized_for)
 
 
 def named_tensors(weights: Weights) -> dict[str, np.ndarray]:
     """Every tensor under the name that it has in our files.
 
     Returns:
-        {"conv1_1/kernel": (3, 3, 3, 64), "conv1_1/bias": (64,), …}, and where there are activation
-        means {"activation_mean/conv1_1": (64,), …}.
+        {"conv1_1/kernel": (3, 3, 3, 64), "conv1_1/bias": (64,), …}, and the activation means that
+        there are: {"activation_mean/conv1_1": (64,), …} of average pooling,
+        {"activation_mean/max/conv1_1": (64,), …} of another.
     """
-    nested = {**weights.params, MEANS: weights.activation_means or {}}
+    nested = dict(weights.params)
+    nested |= {_means_key(pooling): means for pooling, means in weights.activation_means.items()}
     return {f"{a}/{b}": tensor for a, parts in nested.items() for b, tensor in parts.items()}
+
+
+def _means_key(pooling: str) -> str:
+    """What the names of a pooling's means begin with; older files have those of average pooling."""
+    return MEANS if pooling == "average" else f"{MEANS}/{pooling}"
 
 
 def check_parameters(weights: Weights, name: str) -> None:
@@ -68,8 +81,8 @@ def check_parameters(weights: Weights, name: str) -> None:
     for layer, shape in kernel_shapes(weights.architecture).items():
         _check_tensor(name, f"{layer}/kernel", tensors, shape)
         _check_tensor(name, f"{layer}/bias", tensors, shape[-1:])
-        if weights.activation_means is not None:
-            _check_tensor(name, f"{MEANS}/{layer}", tensors, shape[-1:])
+        for pooling in weights.activation_means:
+            _check_tensor(name, f"{_means_key(pooling)}/{layer}", tensors, shape[-1:])
 
 
 def _check_tensor(
@@ -96,7 +109,7 @@ def floored_means(activation_means: Mapping[str, np.ndarray]) -> dict[str, np.nd
     """The scales of `normalize`: mean activations, no less than 1 % of their layer's average.
 
     Args:
-        activation_means: {layer: (O,)}.
+        activation_means: {layer: (O,)}, of one pooling.
 
     Returns:
         {layer: (O,)}, positive.
@@ -107,17 +120,17 @@ def floored_means(activation_means: Mapping[str, np.ndarray]) -> dict[str, np.nd
     }
 
 
-def cannot_normalize(weights: Weights) -> str:
-    """What to tell about weights without activation means."""
+def cannot_normalize(weights: Weights, pooling: str) -> str:
+    """What to tell about weights without activation means of a pooling."""
     return (
-        f"{weights.name}: no mean activations, so it cannot be normalized, and the paper's ratios "
-        f"do not hold; compute them with: nst-jax weights normalize {weights.path or weights.name} "
-        f"--images FOLDER_OF_PHOTOGRAPHS"
+        f"{weights.name}: no mean activations of {pooling} pooling, so it cannot be normalized, "
+        f"and the paper's ratios do not hold; compute them with: nst-jax weights normalize "
+        f"{weights.path or weights.name}"
     )
 
 
-def normalize(weights: Weights) -> Weights:
-    """Scale every filter to a mean activation of 1 over photographs.
+def normalize(weights: Weights, pooling: str = "average") -> Weights:
+    """Scale every filter to a mean activation of 1 over photographs, with one pooling.
 
     With s_l the mean activations of layer l: k'_l = k_l · s_{l-1} / s_l and b'_l = b_l / s_l.
     ReLU and pooling commute with positive factors, so each feature map is the original one
@@ -125,16 +138,16 @@ def normalize(weights: Weights) -> Weights:
     back as they are.
 
     Raises:
-        WeightsError: the weights carry no activation means.
+        WeightsError: the weights carry no activation means of that pooling.
 
     Source: Gatys et al. 2015, "Methods"; Gatys et al. 2016, section 2.
     """
     if weights.normalized:
         return weights
-    if weights.activation_means is None:
-        raise WeightsError(cannot_normalize(weights))
+    if pooling not in weights.activation_means:
+        raise WeightsError(cannot_normalize(weights, pooling))
     params, before = {}, np.ones(3, np.float32)
-    scales = floored_means(weights.activation_means)
+    scales = floored_means(weights.activation_means[pooling])
     for layer in layer_names(weights.architecture):  # each needs the scales of the one before
         kernel, bias = weights.params[layer]["kernel"], weights.params[layer]["bias"]
         scale = scales[layer]
@@ -143,4 +156,4 @@ def normalize(weights: Weights) -> Weights:
             "bias": (bias / scale).astype(np.float32),
         }
         before = scale
-    return dataclasses.replace(weights, params=params, activation_means=None, normalized=True)
+    return dataclasses.replace(weights, params=params, activation_means={}, normalized_for=pooling)

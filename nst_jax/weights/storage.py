@@ -1,8 +1,9 @@
 """Our format of weights, the only reader and writer of it.
 
 A file is safetensors with tensors `conv{b}_{i}/kernel` (3, 3, I, O), `conv{b}_{i}/bias` (O,) and,
-where known, `activation_mean/conv{b}_{i}` (O,); its metadata is one JSON object under the key
-`nst_jax` (one key, because safetensors writes several in random order), with a SHA-256 over all
+where known, `activation_mean/conv{b}_{i}` (O,) of average pooling and
+`activation_mean/max/conv{b}_{i}` (O,) of maximum pooling; its metadata is one JSON object under the
+key `nst_jax` (one key, because safetensors writes several in random order), with a SHA-256 over all
 the rest. Every file wants the same input: sRGB in [0, 1] minus the file's mean.
 """
 
@@ -21,7 +22,7 @@ from nst_jax.weights.parameters import MEANS, Weights, check_parameters, named_t
 
 SUFFIX = ".safetensors"
 METADATA_KEY = "nst_jax"
-METADATA = ("architecture", "licence", "mean", "normalized", "source", "source_sha256")
+METADATA = ("architecture", "licence", "mean", "source", "source_sha256")
 
 
 def load_weights(path: str | Path) -> Weights:
@@ -59,11 +60,15 @@ def load_weights(path: str | Path) -> Weights:
             raise WeightsError(
                 f"{path}: damaged: its values do not match its checksum; get it again"
             )
-        params = _nest(tensors)
+        nested = _nest(tensors)
+        means = {key: nested.pop(key) for key in [*nested] if key.split("/")[0] == MEANS}
+        # Files of version 0.2 do not tell the pooling, and had means of average pooling only.
+        made_for = metadata.get("normalized_for", "average")
         weights = Weights(
             **{key: metadata[key] for key in METADATA} | {"mean": tuple(metadata["mean"])},
-            activation_means=params.pop(MEANS, None),
-            params=params,
+            normalized_for=made_for if metadata["normalized"] else "",
+            activation_means={_pooling(key): layers for key, layers in means.items()},
+            params=nested,
             name=path.stem,
             sha256=sha256_of(path),
             path=str(path),
@@ -85,12 +90,17 @@ def _checksum(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, object])
 
 
 def _nest(tensors: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
-    """Make {"a/b": tensor} into {"a": {"b": tensor}}, float32."""
+    """Make {"a/b": tensor, "c/d/e": …} into {"a": {"b": tensor}, "c/d": {"e": …}}, float32."""
     nested: dict[str, dict[str, np.ndarray]] = {}
     for key, tensor in tensors.items():
-        outer, _, inner = key.partition("/")
+        outer, _, inner = key.rpartition("/")
         nested.setdefault(outer, {})[inner] = tensor.astype(np.float32)
     return nested
+
+
+def _pooling(key: str) -> str:
+    """The pooling of the means whose names begin so: the last part; average where there is none."""
+    return key.partition("/")[2] or "average"
 
 
 def has_means(path: Path) -> bool:
@@ -121,6 +131,9 @@ def save_weights(weights: Weights, path: str | Path, dtype: type[np.floating] = 
         for key, tensor in named_tensors(weights).items()
     }
     metadata = {key: getattr(weights, key) for key in METADATA} | {"mean": list(weights.mean)}
+    metadata["normalized"] = weights.normalized
+    if weights.normalized:
+        metadata["normalized_for"] = weights.normalized_for
     metadata["sha256"] = _checksum(tensors, metadata)
     data = save(tensors, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
     try:

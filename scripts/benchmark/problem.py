@@ -132,7 +132,7 @@ def network_weights(architecture: str) -> Weights:
     if path is None:
         return random_weights(architecture)
     weights = load_weights(path)
-    return weights if weights.activation_means is None else normalize(weights)
+    return normalize(weights) if weights.activation_means else weights
 
 
 def random_weights(architecture: str) -> Weights:
@@ -149,8 +149,8 @@ def random_weights(architecture: str) -> Weights:
         load_weights(embedded_path()),
         architecture=architecture,
         params=params,
-        activation_means=None,
-        normalized=True,
+        activation_means={},
+        normalized_for="average",
         source="random, He-initialized",
         name=weights_name(architecture),
     )

@@ -1,9 +1,14 @@
 """`nst-jax weights`: from a file of another program to a picture, and what is refused."""
 
 import errno
+import json
 import os
 import shutil
 import socket
+import threading
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +16,7 @@ import pytest
 from command import draw, listing, nst, refused
 from layouts import KERAS, random_network
 
+from nst_jax import architecture
 from nst_jax.files import sha256_of
 from nst_jax.weights import activation_means
 from nst_jax.weights.fetch import SOURCES, Download
@@ -18,6 +24,9 @@ from nst_jax.weights.locate import embedded_path
 from nst_jax.weights.storage import load_weights
 
 PHOTOGRAPHS = 24  # the fewest that `normalize` takes
+SHIPPED = 50  # with the package
+REFLECT = ("--padding", "reflect")
+NOT = "--no-normalize"
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +45,7 @@ def keras(tmp_path_factory):
 def converted(keras, tmp_path_factory):
     """The same, converted."""
     path = tmp_path_factory.mktemp("converted") / "mine.safetensors"
-    assert nst("weights", "convert", keras / "vgg16.h5", "-o", path).code == 0
+    assert nst("weights", "convert", keras / "vgg16.h5", "-o", path, "--no-normalize").code == 0
     yield path
     shutil.rmtree(path.parent)
 
@@ -50,13 +59,13 @@ def installed(tmp_path, monkeypatch):
 
 
 def test_from_a_file_to_a_picture(keras, installed, monkeypatch):
-    """Convert and install, list, verify, paint, normalize, paint."""
+    """Convert and install without means, list, verify, paint, normalize, paint."""
     monkeypatch.setattr(activation_means, "CROP", 32)  # for speed
-    convert = ("weights", "convert", keras / "vgg16.h5")
+    convert = ("weights", "convert", keras / "vgg16.h5", "--no-normalize")
     code, out, err = nst(*convert)
     path = installed / "vgg16-keras.safetensors"
     assert (code, out) == (0, f"{path}\n")
-    assert "Keras" in err and f"nst-jax weights normalize {path}" in err
+    assert err.startswith("Keras vgg16, CC BY") and err.endswith("; no mean activations\n")
     refused(convert, (f"{path}: exists already", "--overwrite"))
     assert nst(*convert, "--overwrite")[:2] == (0, f"{path}\n")
 
@@ -64,29 +73,85 @@ def test_from_a_file_to_a_picture(keras, installed, monkeypatch):
     assert code == 0 and err == ""
     mine, embedded, fetchable = out.splitlines()
     assert mine.split()[:2] == ["vgg16-keras", "vgg16"] and mine.endswith(str(path))
-    assert "no mean activations" in mine and "can be normalized" in embedded
+    assert "no mean activations" in mine and "can be normalized (average and max)" in embedded
     assert all(name in fetchable for name in SOURCES)
     assert f"vgg16-keras ({path})" in nst("info").out
 
     code, out, err = nst("weights", "verify", "vgg16-keras")
     assert code == 0 and err == ""
-    assert "13 convolutions, 14714688 values" in out and "cannot be normalized" in out
+    assert "13 convolutions, 14714688 values" in out and "no mean activations" in out
 
     paint = ("stylize", draw("photo.png"), "photo.png", "--size", 32, "--steps", 0, "--overwrite")
     paint += ("--weights", "vgg16-keras")
-    assert "NOT normalized" in nst(*paint).err
+    err = nst(*paint).err
+    assert "NOT normalized: vgg16-keras: no mean activations of average pooling, so it" in err
+    assert f"compute them with: nst-jax weights normalize {path}\n" in err
 
     normalize = ("weights", "normalize", "vgg16-keras", "--images", keras / "photographs")
     before = load_weights(path)
     code, out, err = nst(*normalize)
-    assert (code, out, err) == (0, f"{path}\n", "")
+    assert (code, out) == (0, f"{path}\n")
+    assert err == f"computing mean activations over {PHOTOGRAPHS} photographs\n"
     after = load_weights(path)
-    assert before.activation_means is None and set(after.activation_means) == set(after.params)
+    assert not before.activation_means and list(after.activation_means) == ["average", "max"]
     for layer, parts in before.params.items():
         assert np.array_equal(after.params[layer]["kernel"], parts["kernel"])
-    assert "means of every filter" in nst("weights", "verify", path).out
-    code, _, err = nst(*paint)
-    assert code == 0 and "NOT normalized" not in err and "normalized" in err
+    for pooling in ("average", "max"):
+        assert f"means of {pooling} pooling for every" in nst("weights", "verify", path).out
+        code, _, err = nst(*paint, "--pooling", pooling)
+        assert code == 0 and f", normalized for {pooling} pooling\n" in err
+    assert ", normalized for average pooling and zero padding" in nst(*paint, *REFLECT).err
+    assert f"over {SHIPPED} photographs" in nst("weights", "normalize", "vgg16-keras").err
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files, and says nothing."""
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def serving(folder):
+    """Serve a folder's files on this machine; give the address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_from_a_server_to_a_picture(installed, monkeypatch, tmp_path):
+    """Two commands: the second one needs no server, and the network is normalized for it."""
+    monkeypatch.setattr(activation_means, "CROP", 32)
+    monkeypatch.setattr(architecture, "FILTERS", (8, 6, 5, 7, 6))  # the file has 60 kB
+    monkeypatch.setenv("HOME", str(tmp_path))  # Keras has nothing there
+    for variable in ("KERAS_HOME", "TORCH_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("no_proxy", "*")
+    theirs = tmp_path / "served" / SOURCES["vgg19"].file_name
+    theirs.parent.mkdir()
+    network = random_network("vgg19", filters=architecture.FILTERS)
+    KERAS.write(theirs, KERAS.convention(network), "vgg19")
+    with serving(theirs.parent) as address:
+        source = Download(theirs.name, f"sha256:{sha256_of(theirs)}", (address,))
+        monkeypatch.setitem(SOURCES, "vgg19", source)
+        code, out, err = nst("weights", "fetch", "vgg19")
+    assert (code, out) == (0, f"{installed / 'vgg19-keras.safetensors'}\n")
+    assert err.splitlines() == [
+        f"computing mean activations over {SHIPPED} photographs",
+        "Keras vgg19, CC BY 4.0 (Oxford VGG); can be normalized (average and max)",
+    ]
+    paint = ("stylize", draw("photo.png"), draw("style.png", seed=1), "--size", 32, "--steps", 1)
+    for pooling in ("average", "max"):
+        picture = Path(f"{pooling}.png")
+        code, out, err = nst(*paint, "-o", picture, "--pooling", pooling)
+        assert (code, out) == (0, f"{picture}\n") and picture.exists()
+        assert err.startswith("network: vgg19, weights vgg19-keras (Keras vgg19), normalized for ")
+        record = json.loads(picture.with_suffix(".json").read_text())
+        assert record["weights"]["normalized"] and record["weights"]["normalized_for"] == pooling
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +190,7 @@ REFUSED = [
     (("normalize", "missing", *IN_PLACE), ("no weights called 'missing'",)),
     (("normalize", "mine.safetensors", *IN_PLACE), ("few: 1 images", "at least 24")),
     (("normalize", "mine.safetensors", "--images", "nowhere"), ("nowhere: no such folder",)),
-    (("normalize", "mine.safetensors"), ("--images", "--help")),
+    (("convert", "mine.safetensors", "--images", "few"), ("mine.safetensors: a safetensors file",)),
     (("fetch", "vgg11"), ("'vgg11'", "there are vgg19, vgg16")),
 ]
 
@@ -194,6 +259,7 @@ def test_fetch_without_a_network(installed, monkeypatch, tmp_path, name):
 
 
 def test_fetch_where_keras_has_the_file(keras, installed, monkeypatch, tmp_path):
+    monkeypatch.setattr(activation_means, "CROP", 32)
     theirs = tmp_path / "models" / "vgg16.h5"
     theirs.parent.mkdir()
     theirs.symlink_to(keras / "vgg16.h5")
@@ -202,8 +268,12 @@ def test_fetch_where_keras_has_the_file(keras, installed, monkeypatch, tmp_path)
     code, out, err = nst("weights", "fetch", "vgg16")
     path = installed / "vgg16-keras.safetensors"
     assert (code, out) == (0, f"{path}\n")
-    assert err.startswith("Keras vgg16, CC BY")
-    assert err.endswith(f"\nNothing was downloaded: {theirs} is the same file.\n")
+    assert err.startswith(
+        f"computing mean activations over {SHIPPED} photographs\nKeras vgg16, CC BY"
+    )
+    assert "\nKeras vgg16, CC BY" in err and err.endswith(
+        f"\nNothing was downloaded: {theirs} is the same file.\n"
+    )
     assert load_weights(path).source_sha256 == sha256_of(theirs)
     assert os.listdir(installed) == [path.name]
     refused(("weights", "fetch", "vgg16"), (f"{path}: exists already", "--overwrite"))
@@ -215,4 +285,7 @@ def test_no_room_for_weights(installed, keras, monkeypatch):
 
     monkeypatch.setattr(Path, "write_bytes", full_disk)
     arguments = ("weights", "convert", keras / "vgg16.h5", "-o", "a.safetensors")
-    refused(arguments, ("a.safetensors: cannot be written (No space left on device)",))
+    refused(
+        (*arguments, "--no-normalize"),
+        ("a.safetensors: cannot be written (No space left on device)",),
+    )

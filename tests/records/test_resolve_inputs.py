@@ -1,5 +1,6 @@
 """Files of a recorded run: where they are looked for, and what tells that they are the same."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -66,12 +67,41 @@ def test_weights_by_their_checksum(folder):
     recorded = read_recorded(write(record_of(weights={"name": "mine", "sha256": digest})))
     (folder / "installed").mkdir()
     (folder / "installed" / "vgg19.safetensors").write_bytes(b"others")
-    assert find_recorded_weights(recorded).sha256 == digest
+    assert find_recorded_weights(recorded, recorded.settings).sha256 == digest
     gone = read_recorded(write(record_of(weights={"name": "mine", "sha256": "ab" * 32})))
     with pytest.raises(
         WeightsError, match=r"\(mine, sha256 abababababab…\) are not here.*--weights"
     ):
-        find_recorded_weights(gone)
+        find_recorded_weights(gone, gone.settings)
+
+
+# Of the embedded file of version 0.2, which had the means of average pooling only.
+EMBEDDED_0_2 = "3e3fadf437129909b98defa2852e0050d323b99a4087623f1a619c130eef9a56"
+
+
+@pytest.mark.parametrize(
+    ("made_with", "wanted", "expected"),
+    [
+        ({"pooling": "max"}, {}, "average"),  # as it was made: not normalized for its pooling
+        ({"pooling": "max"}, {"steps": 3}, "average"),
+        ({"pooling": "max"}, {"pooling": "average"}, ""),  # the run itself will do it
+        ({"pooling": "max"}, {"normalize": False}, ""),
+        ({"pooling": "average"}, {"pooling": "max"}, ""),
+        ({"pooling": "average"}, {}, ""),
+    ],
+)
+def test_weights_of_version_0_2(made_with, wanted, expected):
+    weights = {"name": "vgg16-imagenet", "sha256": EMBEDDED_0_2, "normalized": True}
+    recorded = read_recorded(write(record_of(Settings(**made_with), weights=weights)))
+    found = find_recorded_weights(recorded, dataclasses.replace(recorded.settings, **wanted))
+    assert found.sha256 == sha256_of(embedded_path())
+    assert found.normalized_for == expected
+
+
+def test_weights_that_were_not_normalized():
+    weights = {"name": "mine", "sha256": EMBEDDED_0_2, "normalized": False}
+    recorded = read_recorded(write(record_of(Settings(pooling="max"), weights=weights)))
+    assert not find_recorded_weights(recorded, recorded.settings).normalized
 
 
 def test_settings_that_name_files(folder):

@@ -63,6 +63,7 @@ def test_record(result):
         "licence": "CC BY",
         "sha256": "ab12",
         "normalized": False,
+        "normalized_for": "",
     }
     assert [entry["step"] for entry in record["history"]] == [0, 10, 20]
     terms = {

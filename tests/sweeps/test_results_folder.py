@@ -162,7 +162,7 @@ def test_key_of_version_0_2():
         Settings(size=96, steps=20), sources, (grid.setting_axis("ratio", [1e-4, 1e-3]),)
     )
     digest = sha256_of(embedded_path())
-    weights = dataclasses.replace(WEIGHTS, sha256=digest, normalized=True)
+    weights = dataclasses.replace(WEIGHTS, sha256=digest, normalized_for="average")
     folder = SweepFolder(OUT, made, weights, COMMAND, {})
     wanted = "eca5411b2b3936a8ce38b3596b9c85090db58b431133c568c9c79e50d74f9ff4"
     assert folder.keys["ratio-1e-4"] == wanted
@@ -444,7 +444,7 @@ def test_other_settings(name):
     refused(lambda: folder.resume(False), f"there ratio-1e-4 has {words}")
 
 
-@pytest.mark.parametrize("changes", [{"sha256": "1" * 64}, {"normalized": True}])
+@pytest.mark.parametrize("changes", [{"sha256": "1" * 64}, {"normalized_for": "average"}])
 def test_other_weights(changes):
     finish(open_folder())
     other = Weights(**{**vars(WEIGHTS), **changes})

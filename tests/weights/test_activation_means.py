@@ -1,6 +1,7 @@
 """Mean activations, against NumPy float64, and what they are for: filters with a mean of 1."""
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from nst_jax.images import io
 from nst_jax.network import vgg
 from nst_jax.weights import activation_means, parameters
 from nst_jax.weights.activation_means import add_activation_means, find_photographs
+from nst_jax.weights.locate import calibration_folder
 
 # Means in float32, through 13 to 16 layers, relative to the layer's average.
 MEANS = 1e-5
@@ -72,9 +74,9 @@ def photographs(tmp_path):
     return write_photographs(tmp_path, SHAPES)
 
 
-def reference_means(params, crops):
+def reference_means(params, crops, pooling="average"):
     """{layer: (O,)} over images and positions, float64."""
-    features = [reference.all_features(params, crop, np.array(MEAN)) for crop in crops]
+    features = [reference.all_features(params, crop, np.array(MEAN), pooling) for crop in crops]
     return {
         layer: np.mean([maps[layer].mean(axis=(0, 1)) for maps in features], axis=0)
         for layer in features[0]
@@ -86,13 +88,15 @@ def test_means_match_numpy(small, photographs, architecture):
     paths, crops = photographs
     network = narrow_network(architecture)
     result = add_activation_means(network, [str(path) for path in paths])
-    expected = reference_means(network.params, crops)
-    assert list(result.activation_means) == layers_of(architecture)
-    for layer, means in result.activation_means.items():
-        assert means.dtype == np.float32
-        tolerance = MEANS * expected[layer].mean()
-        np.testing.assert_allclose(means, expected[layer], rtol=0, atol=tolerance)
-    assert dataclasses.replace(result, activation_means=None) == network
+    assert list(result.activation_means) == ["average", "max"]
+    for pooling, of_layers in result.activation_means.items():
+        expected = reference_means(network.params, crops, pooling)
+        assert list(of_layers) == layers_of(architecture)
+        for layer, means in of_layers.items():
+            assert means.dtype == np.float32
+            tolerance = MEANS * expected[layer].mean()
+            np.testing.assert_allclose(means, expected[layer], rtol=0, atol=tolerance)
+    assert dataclasses.replace(result, activation_means={}) == network
 
 
 def test_float64_is_exact_to_the_rounding_at_the_end(small, tmp_path):
@@ -101,7 +105,7 @@ def test_float64_is_exact_to_the_rounding_at_the_end(small, tmp_path):
     with jax.enable_x64(True):
         result = add_activation_means(network, paths, np.float64)
     for layer, expected in reference_means(network.params, crops).items():
-        means = result.activation_means[layer]
+        means = result.activation_means["average"][layer]
         assert means.dtype == np.float32
         np.testing.assert_allclose(means, expected, rtol=ROUNDING, atol=0)
 
@@ -116,7 +120,8 @@ def test_every_photograph_counts_once_wherever_batches_end(small, photographs, c
     assert calls == ([(4, 5), (5, 5)] if count == 5 else [(count, count)])
     for layer, expected in reference_means(network.params, crops).items():
         tolerance = MEANS * expected.mean()
-        np.testing.assert_allclose(result.activation_means[layer], expected, atol=tolerance, rtol=0)
+        means = result.activation_means["average"][layer]
+        np.testing.assert_allclose(means, expected, atol=tolerance, rtol=0)
 
 
 def test_larger_photographs_are_scaled_to_their_short_side(small, tmp_path):
@@ -129,23 +134,26 @@ def test_larger_photographs_are_scaled_to_their_short_side(small, tmp_path):
     seen = np.broadcast_to(np.array([90, 60, 30]) / 255, (CROP, CROP, 3))
     for layer, expected in reference_means(network.params, [seen]).items():
         tolerance = MEANS * expected.mean()
-        np.testing.assert_allclose(result.activation_means[layer], expected, atol=tolerance, rtol=0)
+        means = result.activation_means["average"][layer]
+        np.testing.assert_allclose(means, expected, atol=tolerance, rtol=0)
 
 
+@pytest.mark.parametrize("pooling", ["average", "max"])
 @pytest.mark.parametrize("architecture", ["vgg16", "vgg19"])
-def test_normalized_filters_have_mean_activation_one(small, photographs, architecture):
+def test_normalized_filters_have_mean_activation_one(small, photographs, architecture, pooling):
     paths, crops = photographs
     original = narrow_network(architecture)
-    trained = reference_means(original.params, crops)
-    normalized = parameters.normalize(add_activation_means(original, paths))
-    for layer, means in reference_means(normalized.params, crops).items():
+    trained = reference_means(original.params, crops, pooling)
+    normalized = parameters.normalize(add_activation_means(original, paths), pooling)
+    for layer, means in reference_means(normalized.params, crops, pooling).items():
         floored = trained[layer] < 0.01 * trained[layer].mean()
         assert floored[0] and not floored.all()
         np.testing.assert_allclose(means[~floored], 1, rtol=0, atol=ONE)
         assert np.all(means[floored] < 1)
 
 
-def test_the_embedded_network_normalized_on_the_samples(embedded, tmp_path, monkeypatch):
+@pytest.mark.parametrize("pooling", ["average", "max"])
+def test_the_embedded_network_normalized_on_the_samples(embedded, tmp_path, monkeypatch, pooling):
     monkeypatch.setattr(activation_means, "CROP", 64)
     monkeypatch.setattr(activation_means, "BATCH", 5)
     paths, crops = [], []
@@ -153,14 +161,14 @@ def test_the_embedded_network_normalized_on_the_samples(embedded, tmp_path, monk
         crops.append(io.load_image(path, 128)[:64, :64])
         paths.append(tmp_path / f"{path.stem}.png")
         io.save_image(crops[-1], paths[-1])
-    result = add_activation_means(dataclasses.replace(embedded, activation_means=None), paths)
-    normalized = parameters.normalize(result)
-    network = vgg.VGG("vgg16", layer_names("vgg16"), embedded.mean)
+    result = add_activation_means(dataclasses.replace(embedded, activation_means={}), paths)
+    normalized = parameters.normalize(result, pooling)
+    network = vgg.VGG("vgg16", layer_names("vgg16"), embedded.mean, pooling)
     features = jax.jit(lambda params, batch: vgg.extract_features(network, params, batch))(
         normalized.params, jnp.asarray(np.stack(crops))
     )
     for layer, maps in features.items():
-        trained = result.activation_means[layer]
+        trained = result.activation_means[pooling][layer]
         floored = trained < 0.01 * trained.mean()
         assert np.mean(floored) < 0.5
         means = np.asarray(maps).mean(axis=(0, 1, 2), dtype=np.float64)
@@ -169,7 +177,7 @@ def test_the_embedded_network_normalized_on_the_samples(embedded, tmp_path, monk
 
 
 def test_a_normalized_network_is_refused(photographs):
-    network = dataclasses.replace(narrow_network("vgg16"), normalized=True)
+    network = dataclasses.replace(narrow_network("vgg16"), normalized_for="average")
     with pytest.raises(WeightsError, match="random: normalized already; use the original weights"):
         add_activation_means(network, photographs[0])
 
@@ -190,6 +198,21 @@ def test_a_damaged_photograph_is_named(small, photographs):
 
 
 # Finding photographs
+
+
+def test_the_photographs_that_come_with_the_package():
+    """Small, all alike, and each with its author, license and source."""
+    folder = calibration_folder()
+    photographs = find_photographs(folder)
+    rows = re.findall(
+        r"^\| (\d+\.jpg) \| [^|]+ \| ([^|]+) \| https://\S+ \|$",
+        (folder / "LICENSES.md").read_text("utf-8"),
+        re.MULTILINE,
+    )
+    assert [name for name, _ in rows] == [path.name for path in photographs]
+    free = {"public-domain", "CC0-1.0", "CC-BY-1.0", "CC-BY-2.0", "CC-BY-3.0"}
+    assert {license for _, license in rows} <= free
+    assert {io.load_image(path).shape for path in photographs} == {(224, 224, 3)}
 
 
 def test_photographs_in_order_of_their_names(tmp_path):

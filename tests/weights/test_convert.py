@@ -126,7 +126,7 @@ def test_what_is_known_of_the_file(layout, networks, file):
     assert converted.architecture == "vgg16" and converted.source.endswith(" vgg16")
     assert converted.licence.startswith("CC BY 4.0" if oxford else "BSD-3-Clause")
     assert converted.source_sha256 == sha256_of(file)
-    assert not converted.normalized and converted.activation_means is None
+    assert not converted.normalized and not converted.activation_means
     np.testing.assert_allclose(converted.mean, layout.mean, rtol=1e-12)
 
 

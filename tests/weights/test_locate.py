@@ -11,7 +11,13 @@ import reference
 
 from nst_jax.errors import WeightsError
 from nst_jax.weights import locate
-from nst_jax.weights.locate import available_weights, embedded_path, find_weights, user_folder
+from nst_jax.weights.locate import (
+    available_weights,
+    calibration_folder,
+    embedded_path,
+    find_weights,
+    user_folder,
+)
 from nst_jax.weights.storage import save_weights
 
 
@@ -153,3 +159,4 @@ def test_an_installed_copy_holds_the_embedded_file_itself(monkeypatch, tmp_path)
     inside.parent.mkdir(parents=True)
     inside.touch()
     assert embedded_path() == inside
+    assert calibration_folder() == inside.parent / "calibration"

@@ -40,8 +40,10 @@ def assert_divided(features, originals, scale):
 
 
 @pytest.mark.parametrize("pooling", ["average", "max"])
-def test_normalizing_divides_each_filter_and_changes_nothing_else(normalized, photograph, pooling):
+def test_normalizing_divides_each_filter_and_changes_nothing_else(embedded, photograph, pooling):
     layers = tuple(layers_of("vgg16"))
+    normalized = normalize(embedded, pooling)
+    assert normalized.normalized_for == pooling and normalized.normalized
     network = vgg.VGG("vgg16", layers, normalized.mean, pooling)
     extract = jax.jit(lambda params, images: vgg.extract_features(network, params, images))
     photograph = photograph[:32, :48]  # the reference takes its time
@@ -50,7 +52,8 @@ def test_normalizing_divides_each_filter_and_changes_nothing_else(normalized, ph
     originals = reference.all_features(trained, photograph, mean, pooling)
     assert tuple(originals) == layers
     tensors = load_file(reference.EMBEDDED)
-    scale = scales({layer: tensors[f"activation_mean/{layer}"] for layer in layers})
+    means = {"average": "activation_mean", "max": "activation_mean/max"}[pooling]
+    scale = scales({layer: tensors[f"{means}/{layer}"] for layer in layers})
     assert_divided(
         {layer: np.asarray(maps[0]) for layer, maps in features.items()}, originals, scale
     )
@@ -59,20 +62,20 @@ def test_normalizing_divides_each_filter_and_changes_nothing_else(normalized, ph
 def with_rare_filters(narrow):
     """Means with, in each layer, one filter that never fires and one just over the floor."""
     means = {}
-    for layer, values in narrow.activation_means.items():
+    for layer, values in narrow.activation_means["average"].items():
         values = values + np.float32(0.5)
         values[0] = 0
         if values.size > 2:
             values[1] = 0.0101 * values.mean()
         means[layer] = values
-    return dataclasses.replace(narrow, activation_means=means)
+    return dataclasses.replace(narrow, activation_means={"average": means})
 
 
 def test_rare_filters_are_scaled_up_no_more_than_the_floor_allows(narrow, random):
     original = with_rare_filters(narrow)
-    expected = scales(original.activation_means)
-    floored = floored_means(original.activation_means)
-    for layer, means in original.activation_means.items():
+    trained = original.activation_means["average"]
+    expected, floored = scales(trained), floored_means(trained)
+    for layer, means in trained.items():
         np.testing.assert_allclose(floored[layer], expected[layer], rtol=SCALES)
         assert floored[layer][0] > 0 and np.all(floored[layer][1:] == means[1:])
     image = random.random((32, 48, 3))
@@ -84,7 +87,10 @@ def test_rare_filters_are_scaled_up_no_more_than_the_floor_allows(narrow, random
 def test_normalizing_does_not_depend_on_the_order_of_layers(narrow):
     backwards = {
         "params": dict(reversed(narrow.params.items())),
-        "activation_means": dict(reversed(narrow.activation_means.items())),
+        "activation_means": {
+            pooling: dict(reversed(means.items()))
+            for pooling, means in narrow.activation_means.items()
+        },
     }
     once = normalize(narrow)
     assert_same_tensors(normalize(dataclasses.replace(narrow, **backwards)), once)
@@ -92,10 +98,10 @@ def test_normalizing_does_not_depend_on_the_order_of_layers(narrow):
 
 def test_normalized_weights_stay_as_they_are(narrow, tmp_path):
     once = normalize(narrow)
-    assert once.normalized and once.activation_means is None
-    assert normalize(once) is once
+    assert once.normalized and not once.activation_means
+    assert normalize(once, "max") is once
     loaded = load_weights(save_weights(once, tmp_path / "normalized.safetensors"))
-    assert loaded.normalized
+    assert loaded.normalized_for == "average"
     assert_same_tensors(normalize(loaded), once)
 
 
@@ -108,9 +114,11 @@ def test_normalizing_leaves_the_original_alone(narrow):
 
 
 def test_without_means_the_command_is_named(narrow):
-    with pytest.raises(WeightsError) as caught:
-        normalize(dataclasses.replace(narrow, activation_means=None))
-    assert str(caught.value) == (
-        "narrow: no mean activations, so it cannot be normalized, and the paper's ratios do not "
-        "hold; compute them with: nst-jax weights normalize narrow --images FOLDER_OF_PHOTOGRAPHS"
-    )
+    only = {"average": narrow.activation_means["average"]}
+    for means, pooling in (({}, "average"), (only, "max")):
+        with pytest.raises(WeightsError) as caught:
+            normalize(dataclasses.replace(narrow, activation_means=means), pooling)
+        assert str(caught.value) == (
+            f"narrow: no mean activations of {pooling} pooling, so it cannot be normalized, and "
+            "the paper's ratios do not hold; compute them with: nst-jax weights normalize narrow"
+        )

@@ -11,13 +11,13 @@ import sys
 import numpy as np
 import pytest
 import reference
-from layouts import assert_same_tensors, random_network
+from layouts import assert_same_tensors, layers_of, random_network
 from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
 from nst_jax import architecture as tables
 from nst_jax.errors import WeightsError
-from nst_jax.weights.locate import embedded_path
+from nst_jax.weights.locate import OLDER_FILES, embedded_path
 from nst_jax.weights.parameters import Weights
 from nst_jax.weights.storage import load_weights, save_weights
 
@@ -43,8 +43,11 @@ def test_round_trip(tmp_path, monkeypatch, architecture):
 def test_round_trip_in_float16(narrow, tmp_path):
     loaded = load_weights(save_weights(narrow, tmp_path / "half.safetensors", np.float16))
     assert_same_tensors(loaded, narrow, HALF, HALF_SMALLEST)
-    for layer, means in narrow.activation_means.items():  # these stay float32
-        np.testing.assert_array_equal(loaded.activation_means[layer], means)
+    assert list(loaded.activation_means) == ["average", "max"]
+    for pooling, means in narrow.activation_means.items():
+        assert loaded.activation_means[pooling].keys() == means.keys()
+        for layer, values in means.items():  # these stay float32
+            np.testing.assert_array_equal(loaded.activation_means[pooling][layer], values)
     again = load_weights(save_weights(loaded, tmp_path / "again.safetensors", np.float16))
     assert_same_tensors(again, loaded)
 
@@ -58,7 +61,9 @@ def checksum(tensors, metadata):
 
 
 def test_metadata(narrow, tmp_path):
-    path = save_weights(dataclasses.replace(narrow, normalized=True), tmp_path / "a.safetensors")
+    scaled = dataclasses.replace(narrow, normalized_for="max")
+    path = save_weights(scaled, tmp_path / "a.safetensors")
+    assert load_weights(path).normalized_for == "max"
     with safe_open(path, framework="numpy") as file:
         metadata = file.metadata()
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
@@ -70,12 +75,14 @@ def test_metadata(narrow, tmp_path):
         "licence": "none",
         "mean": [0.485, 0.456, 0.406],
         "normalized": True,
+        "normalized_for": "max",
         "source": "chance",
         "source_sha256": "0" * 64,
     }
     shapes = {f"{layer}/kernel": (3, 3) for layer in narrow.params}
     shapes |= {f"{layer}/bias": () for layer in narrow.params}
     shapes |= {f"activation_mean/{layer}": () for layer in narrow.params}
+    shapes |= {f"activation_mean/max/{layer}": () for layer in narrow.params}
     assert {name: tensor.shape[:2][: tensor.ndim - 1] for name, tensor in tensors.items()} == shapes
 
 
@@ -144,6 +151,14 @@ def damage(narrow, tmp_path):
     return make
 
 
+def test_files_of_version_0_2(damage):
+    """They have means of average pooling only, under the names that these have still."""
+    without = {f"activation_mean/max/{layer}": None for layer in layers_of("vgg16")}
+    loaded = load_weights(damage(without))
+    assert list(loaded.activation_means) == ["average"] and not loaded.normalized
+    assert load_weights(damage(without, normalized=True)).normalized_for == "average"
+
+
 def bad(shape, value):
     tensor = np.ones(shape, np.float32)
     tensor.flat[-1] = value
@@ -156,11 +171,13 @@ def bad(shape, value):
         ("conv1_1/kernel", None, "is missing; wanted shape (3, 3, 3, 2)"),
         ("conv5_3/bias", None, "is missing; wanted shape (6,)"),
         ("activation_mean/conv3_3", None, "is missing; wanted shape (4,)"),
+        ("activation_mean/max/conv3_3", None, "is missing; wanted shape (4,)"),
         ("conv2_1/kernel", bad((3, 3, 3, 2), 1), "has shape (3, 3, 3, 2); wanted (3, 3, 2, 3)"),
         ("conv2_1/kernel", bad((3, 2, 3, 3), 1), "has shape (3, 2, 3, 3); wanted (3, 3, 2, 3)"),
         ("conv4_1/bias", bad((5, 1), 1), "has shape (5, 1); wanted (5,)"),
         ("conv4_1/bias", bad((), 1), "has shape (); wanted (5,)"),
         ("activation_mean/conv1_2", bad((3,), 1), "has shape (3,); wanted (2,)"),
+        ("activation_mean/max/conv5_1", bad((6,), -1), "has values from -1 to 1; wanted none"),
         ("conv4_2/kernel", bad((3, 3, 5, 5), np.nan), "has values that are not finite; get"),
         ("conv4_2/bias", bad((5,), np.inf), "has values that are not finite; get it again"),
         ("activation_mean/conv5_1", bad((6,), np.nan), "has values that are not finite; get"),
@@ -277,12 +294,14 @@ def test_the_embedded_file_is_the_one_that_its_readme_describes(embedded):
     assert f"{count:,} values" in readme
     assert (embedded.architecture, embedded.name) == ("vgg16", "vgg16-imagenet")
     assert embedded.mean == (0.485, 0.456, 0.406)  # torchvision.models
-    assert not embedded.normalized
+    assert not embedded.normalized and list(embedded.activation_means) == ["average", "max"]
+    # Runs of version 0.2 are found by the checksum of a file that had no means of max pooling.
+    assert set(OLDER_FILES) == {embedded.sha256}
 
 
 def test_the_embedded_tensors():
     tensors = load_file(reference.EMBEDDED)
-    assert len(tensors) == 3 * 13
+    assert len(tensors) == 4 * 13
     for name, tensor in tensors.items():
         assert np.isfinite(tensor).all(), name
         means = name.startswith("activation_mean/")
