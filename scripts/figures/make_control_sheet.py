@@ -2,12 +2,10 @@
 
     python -m scripts.figures.make_control_sheet
 
-takes about ten minutes on two cores. Each caption is what `nst-jax stylize` was told beside the
-size and the steps; pictures that are there already (`--keep DIR`) are not made again.
+takes about ten minutes on two cores. Each caption is what `nst-jax stylize` was told beside what
+the title says; pictures that are there already (`--keep DIR`) are not made again.
 """
 
-import contextlib
-import io
 import shlex
 import tempfile
 from pathlib import Path
@@ -15,14 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from nst_jax import load_image, save_image
-from nst_jax.cli import main as cli
 from nst_jax.sweeps.contact_sheet import Cell, make_sheet
-from scripts import CONTENT, DOCS, SAMPLES, make_parser, say
+from scripts import CONTENT, DOCS, ROOT, SAMPLES, make_parser
+from scripts.figures.figure import command_text, run, save_sheet
 
 STYLES = {
     name: SAMPLES / f"van_gogh_{name}.jpg"
     for name in ("cafe_terrace", "night_cafe", "church_at_auvers")
 }
+INPUT = str(CONTENT.relative_to(ROOT))
 # Style images and flags of each cell; SKY and REST are masks that this script makes.
 ROWS: dict[str, tuple[str, ...]] = {
     "styles": (
@@ -87,14 +86,10 @@ def make_cell(cell: str, path: Path, base: list[str]) -> Cell:
     flags = [word for word in words if word not in STYLES]
     caption = f"{' + '.join(styles)}: {' '.join(flags) or 'all default'}"
     if not path.exists():
-        say(f"{path.name}: {caption}")
         masks = make_masks(path.parent)
-        command = ["stylize", str(CONTENT), *(str(STYLES[style]) for style in styles), *base]
-        command += [str(masks.get(flag, flag)) for flag in flags]
-        with contextlib.redirect_stdout(io.StringIO()):
-            code = cli.main([*command, "-o", str(path)])
-        if code:
-            raise SystemExit(code)
+        images = [str(STYLES[style].relative_to(ROOT)) for style in styles]
+        given = [str(masks.get(flag, flag)) for flag in flags]
+        run(["stylize", INPUT, *images, *base, *given, "-o", str(path)])
     return Cell(load_image(path), caption)
 
 
@@ -118,7 +113,9 @@ def main() -> None:
             for kind, row in ROWS.items()
         ]
         sources = [(path.stem, load_image(path, 512)) for path in (CONTENT, *STYLES.values())]
-        save_image(make_sheet(cells, row_titles=list(ROWS), sources=sources), options.output)
+        title = command_text(["stylize", INPUT, "STYLE", *base, "..."])
+        sheet = make_sheet(cells, title=title, row_titles=list(ROWS), sources=sources)
+        save_sheet(sheet, options.output)
 
 
 if __name__ == "__main__":

@@ -2,53 +2,49 @@
 
     python -m scripts.figures.make_pictures
 
-takes about 20 minutes on two cores. The settings of every picture stand in its title or below.
+takes about an hour on two cores. The commands stand above the pictures; with `--keep DIR` what was
+made stays there, and is not made again.
 """
 
-import dataclasses
+import tempfile
+from pathlib import Path
 
 import numpy as np
 
-from nst_jax import Settings, SweepProgress, load_image, save_image, sweep
+from nst_jax import load_image
 from nst_jax.sweeps.contact_sheet import Cell, make_sheet
-from scripts import CONTENT, DOCS, STYLE, make_parser, say
+from scripts import CONTENT, DOCS, ROOT, STYLE, make_parser
+from scripts.figures.figure import command_text, load_pictures, run, save_sheet
 
+# Of docs/ratios.jpg: a row for each start.
 RATIOS = {"noise": ("1e-5", "1e-4", "1e-3", "1e-2"), "content": ("1e-6", "1e-5", "1e-4", "1e-3")}
 
-
-def generate(settings: list[Settings]) -> list[np.ndarray]:
-    """The results, each (H, W, 3), with their progress on standard error."""
-
-    def callback(progress: SweepProgress) -> None:
-        if progress.step % 25 == 0:
-            say(f"step {progress.step}/{progress.steps}")
-
-    return [result.image for result in sweep(CONTENT, STYLE, settings, callback=callback)]
+INPUTS = [str(image.relative_to(ROOT)) for image in (CONTENT, STYLE)]
 
 
-def make_hero(size: int, steps: int) -> np.ndarray:
+def make_hero(flags: list[str], folder: Path) -> np.ndarray:
     """Content image, style image, result."""
-    cells = [[Cell(image) for image in generate([Settings(size=size, steps=steps)])]]
+    command, path = ["stylize", *INPUTS, *flags], folder / f"hero{''.join(flags)}.png"
+    if not path.exists():
+        run([*command, "-o", str(path)])
     sources = [("content", load_image(CONTENT)), ("style", load_image(STYLE))]
-    title = f"{size} px, {steps} steps, all else default"
-    return make_sheet(cells, column_titles=[title], sources=sources)
+    return make_sheet([[Cell(load_image(path))]], title=command_text(command), sources=sources)
 
 
-def make_ratios(size: int, steps: int) -> np.ndarray:
+def make_ratios(flags: list[str], folder: Path) -> np.ndarray:
     """Rows: the initial image; in each its own ratios."""
-    base = Settings(size=size, steps=steps)
-    lanes = [
-        dataclasses.replace(base, init=init, ratio=float(ratio))
-        for init, ratios in RATIOS.items()
-        for ratio in ratios
-    ]
-    images = iter(generate(lanes))
-    rows = [[Cell(next(images), f"ratio {ratio}") for ratio in row] for row in RATIOS.values()]
-    return make_sheet(rows, row_titles=[f"from {init}" for init in RATIOS])
+    rows = []
+    for init, ratios in RATIOS.items():
+        own = ["--init", init, "--ratios", ",".join(ratios), "-o", str(folder / init)]
+        run(["sweep", *INPUTS, *flags, *own])
+        pictures = zip(load_pictures(folder / init), ratios, strict=True)
+        rows.append([Cell(image, f"ratio {ratio}") for image, ratio in pictures])
+    title = command_text(["sweep", *INPUTS, *flags, "--init", "...", "--ratios", "..."])
+    return make_sheet(rows, title=title, row_titles=[f"--init {init}" for init in RATIOS])
 
 
 # What makes each picture, and its default size and steps.
-PICTURES = {"hero": (make_hero, 512, 300), "ratios": (make_ratios, 256, 200)}
+PICTURES = {"hero": (make_hero, 512, 300), "ratios": (make_ratios, 384, 300)}
 
 
 def main() -> None:
@@ -57,10 +53,16 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PICTURES, default=tuple(PICTURES))
     parser.add_argument("--size", type=int, help="px, instead of each picture's")
     parser.add_argument("--steps", type=int, help="instead of each picture's")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="where the pictures stay")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", default=DOCS, help="of sheets")
     options = parser.parse_args()
-    for name in options.only:
-        make, size, steps = PICTURES[name]
-        save_image(make(options.size or size, options.steps or steps), DOCS / f"{name}.jpg")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in options.only:
+            make, size, steps = PICTURES[name]
+            flags = ["--size", str(options.size or size), "--steps", str(options.steps or steps)]
+            save_sheet(make(flags, folder), options.output / f"{name}.jpg")
 
 
 if __name__ == "__main__":
