@@ -9,7 +9,9 @@ from nst_jax.architecture import BLOCKS, kernel_shapes, layer_names
 from nst_jax.errors import WeightsError
 
 # A filter that hardly ever fires would be scaled up without bound: its mean activation is taken
-# as no less than this fraction of its layer's average.
+# as no less than this fraction of its layer's average. Floors up to 0.3 bring pictures with the
+# means of 50 photographs hardly nearer to those with the means of 215 (-0.4 to 1.2 dB), and change
+# the latter as much as other photographs do (to 22 to 25 dB).
 ACTIVATION_FLOOR = 0.01
 
 MEANS = "activation_mean"
