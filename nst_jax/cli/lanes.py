@@ -12,7 +12,7 @@ from functools import partial
 import jax
 
 from nst_jax.cli.interruption import Interruption
-from nst_jax.cli.messages import answer, say
+from nst_jax.cli.messages import answer, say, say_nothing_gained
 from nst_jax.cli.output_flags import add_output_flags, output_flags_of, save_options, with_exif
 from nst_jax.cli.progress import ProgressBar
 from nst_jax.cli.running import choose_network, make_callback
@@ -102,6 +102,8 @@ def paint_lanes(
         failures = folder.failures()
         for failure in failures:
             say(f"nst-jax: no picture for {failure}")
+        if unimproved := folder.unimproved():
+            say_nothing_gained(unimproved)
         if distributed.is_first():
             for path in folder.write_reports():
                 answer(path)

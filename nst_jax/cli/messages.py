@@ -3,12 +3,25 @@
 import io
 import os
 import sys
+from collections.abc import Sequence
 from typing import TextIO
+
+NAMED = 5  # pictures that one line names
 
 
 def say(message: str) -> None:
     """Print one line for the user, on standard error."""
     _print(message, sys.stderr)
+
+
+def say_nothing_gained(pictures: Sequence[str]) -> None:
+    """Say in one line which pictures, by name, are no better than their starts, and the remedy."""
+    names, more = ", ".join(pictures[:NAMED]), len(pictures) - NAMED
+    others = f" and {more} more" if more > 0 else ""
+    say(
+        f"nst-jax: nothing gained: the loss of {names}{others} is no lower than at the start; try "
+        f"a smaller --learning-rate, more --steps, or another --init or --ratio"
+    )
 
 
 def answer(line: object) -> None:

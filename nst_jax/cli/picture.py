@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from nst_jax.cli.interruption import Interruption
-from nst_jax.cli.messages import answer, say
+from nst_jax.cli.messages import answer, say, say_nothing_gained
 from nst_jax.cli.output_flags import with_exif
 from nst_jax.cli.progress import ProgressBar
 from nst_jax.cli.running import choose_network, intermediate_path, make_callback
@@ -130,6 +130,8 @@ def paint_picture(
         io.save_image(result.image, picture.path, image_text(record), saving)
         save_record(record, picture.record)
         say(_describe_result(result))
+        if result.improved is False:
+            say_nothing_gained([str(picture.path)])
         answer(picture.path)
     return result, result.completed or not interruption.requested
 
@@ -137,10 +139,9 @@ def paint_picture(
 def _describe_result(result: Result) -> str:
     """One line on what became of the loss, at the size of the result, and how long it took."""
     scale = scale_at(result.scales, result.evaluations - 1)
-    first = next(losses for n, losses in result.history if scale_at(result.scales, n) == scale)
     at_size = f" at {scale.size} px" if len(result.scales) > 1 else ""
     return (
-        f"loss {first.total:.4g} → {result.losses.total:.4g}{at_size} in "
+        f"loss {result.first_losses.total:.4g} → {result.losses.total:.4g}{at_size} in "
         f"{result.evaluations} evaluations, {result.run_seconds:.1f} s "
         f"(and {result.compile_seconds:.1f} s compiling)"
         + (f", {result.restarts} restarts" if result.restarts else "")

@@ -26,11 +26,11 @@ from nst_jax.weights.parameters import Parameters, Weights
 if TYPE_CHECKING:
     from nst_jax.settings.settings import Settings
 
-# A loss this many times the best one counts as exploded. L-BFGS with its fixed step finds back from
-# less by itself: from 35 times, after a first step that was too long.
+# A loss this many times the best one counts as exploded: what L-BFGS has learned on the way there
+# says nothing of where the image goes back to.
 EXPLOSION = 100.0
-# How much shorter the steps get after that; they grow again, twofold, as the loss falls. Without it
-# the same first step would be taken, and would explode, for ever.
+# How much shorter the steps get when the image goes back to the best one; they grow again, twofold,
+# as the loss falls. Without it the same step would be taken, and would fail, for ever.
 SHRINK = 0.25
 
 
@@ -111,8 +111,9 @@ class Carry(NamedTuple):
 
     Attributes:
         image: (H, W, 3), where the next gradient is taken.
-        restarts: int32 scalar, how often the optimizer had to begin again.
+        restarts: int32 scalar, how often the image went back to the best one.
         shrink: scalar, what the optimizer's updates are multiplied with; 1 but after a restart.
+        rises: int32 scalar, how many images in a row, up to the last, had more than the best loss.
         average: where the program asks for one.
     """
 
@@ -121,6 +122,7 @@ class Carry(NamedTuple):
     best: Best
     restarts: jax.Array
     shrink: jax.Array
+    rises: jax.Array
     average: Average | None = None
 
     @property
@@ -196,7 +198,7 @@ def start(program: Program, image: jax.Array) -> Carry:
     state = program.make_optimizer().init(image)
     none, whole = jnp.zeros((), jnp.int32), jnp.ones((), image.dtype)
     average = Average(image, jnp.zeros((), image.dtype)) if static.average else None
-    return Carry(image, state, Best(image, losses), none, whole, average)
+    return Carry(image, state, Best(image, losses), none, whole, none, average)
 
 
 def step(
@@ -204,17 +206,23 @@ def step(
 ) -> tuple[Carry, Losses]:
     """Evaluate the loss and its gradient once, and update the image.
 
-    Where the loss or its gradient is not finite, or the loss has exploded, the image goes back to
-    the best one and the optimizer begins again with an empty history and shorter steps. Returns
-    the next carry, and the losses of the image that came in.
+    The image goes back to the best one, and steps get shorter, where the loss or its gradient is
+    not finite, where the loss has exploded, or where it has been above the best for as many images
+    in a row as the optimizer allows. In the last case L-BFGS keeps its history: the way back is one
+    more pair, of the curvature that the failed steps did not know. Else it begins with an empty
+    one. Returns the next carry, and the losses of the image that came in.
     """
     optimizer = program.make_optimizer()
     gradient_of = jax.value_and_grad(objective, argnums=1, has_aux=True)
     (_, losses), gradient = gradient_of(program, carry.image, params, targets, weights)
     finite = jnp.isfinite(losses.total) & jnp.all(jnp.isfinite(gradient))
-    failed = ~finite | (losses.total > EXPLOSION * carry.best.losses.total)
-    falling = program.static.normalize_gradients or (losses.total < carry.best.losses.total)
-    better = ~failed & falling
+    normalizing, best_loss = program.static.normalize_gradients, carry.best.losses.total
+    lost = ~finite | (losses.total > EXPLOSION * best_loss)
+    failed, rises = lost, carry.rises
+    if optimizer.patience and not normalizing:
+        rises = jnp.where(losses.total > best_loss, carry.rises + 1, 0)
+        failed = lost | (rises >= optimizer.patience)
+    better = ~failed & (normalizing or (losses.total < best_loss))
     best = _select(better, Best(carry.image, losses), carry.best)
     updates, state = optimizer.update(gradient, carry.optimizer, carry.image)
     image = optimizer.project(carry.image + carry.shrink * updates)
@@ -223,10 +231,11 @@ def step(
     grown = jnp.where(better, jnp.minimum(1.0, 2.0 * carry.shrink), carry.shrink)
     return Carry(
         image=jnp.where(failed, best.image, image),
-        optimizer=_select(failed, optimizer.restart(state), state),
+        optimizer=_select(lost, optimizer.restart(state), state),
         best=best,
         restarts=carry.restarts + failed.astype(jnp.int32),
         shrink=jnp.where(failed, SHRINK * carry.shrink, grown),
+        rises=jnp.where(failed, 0, rises),
         average=_averaged(program.static.average, carry, failed),
     ), losses
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import jax
 import numpy as np
 
-from nst_jax.engine.pyramid import Scale
+from nst_jax.engine.pyramid import Scale, scale_at
 from nst_jax.losses.terms import Losses
 from nst_jax.weights.parameters import Weights
 
@@ -98,7 +98,7 @@ class Result:
         history: (step, losses) of the first step at each scale, every `report_every` steps, and
             the last.
         evaluations: of the loss and its gradient, but for that of an average at the end.
-        restarts: how often the optimizer had to begin again.
+        restarts: how often the image went back to the best one, for shorter steps.
         compile_seconds: spent compiling the step; of a sweep, once for all lanes.
         run_seconds: spent in steps.
         completed: False where the callback ended the run early.
@@ -123,6 +123,26 @@ class Result:
     lanes: int = 1
     scales: tuple[Scale, ...] = ()
     compiled_lanes: int = 0
+
+    @property
+    def first_losses(self) -> Losses:
+        """Of the image that the last scale began with, Python floats."""
+        if not self.scales:
+            return self.history[0][1]
+        scale = scale_at(self.scales, self.evaluations - 1)
+        return next(one for step, one in self.history if scale_at(self.scales, step) == scale)
+
+    @property
+    def improved(self) -> bool | None:
+        """Whether the image's loss is below that of the one that the last scale began with.
+
+        None where that says nothing: before any step, from a loss of 0, and with normalized
+        gradients, whose steps do not follow the loss.
+        """
+        first = self.first_losses.total
+        if self.settings.normalize_gradients or first == 0 or self.evaluations == 1:
+            return None
+        return bool(self.losses.total < first)
 
 
 def losses_of_lane(losses: Losses, lane: int) -> Losses:

@@ -20,6 +20,12 @@ from nst_jax.optim.preconditioner import precondition
 COOLING = 25
 
 
+# Images in a row above the best loss after which L-BFGS goes back to the best one. Its fixed step
+# may raise the loss once or twice and still be ahead; after a first step that was too long it took
+# 23 to come back (luminance alone, 64 px). Going back after 2 or 5 ended higher.
+PATIENCE = 3
+
+
 class Optimizer(NamedTuple):
     """How an image is updated.
 
@@ -29,6 +35,8 @@ class Optimizer(NamedTuple):
         restart: state → the state before any update, without copying what is large.
         project: image → the image that the next gradient is taken at.
         lane_axes: of the state under `vmap`, as its in_axes and out_axes want them.
+        patience: images in a row above the best loss after which it goes back to the best; 0:
+            never.
     """
 
     init: Callable[[jax.Array], optax.OptState]
@@ -36,6 +44,7 @@ class Optimizer(NamedTuple):
     restart: Callable[[optax.OptState], optax.OptState]
     project: Callable[[jax.Array], jax.Array]
     lane_axes: Any
+    patience: int = 0
 
 
 def make_optimizer(
@@ -50,7 +59,7 @@ def make_optimizer(
     L-BFGS is never clipped: a clipped step breaks the pairs that it learns curvature from.
     Adam is clipped to [0, 1] at each step, and takes shorter and shorter ones (`COOLING`): it moves
     every pixel by about the learning rate, at first to clear away what the image began with, later
-    only to and fro.
+    only to and fro; so a loss above the best does not call it back.
 
     Args:
         name: "lbfgs" or "adam".
@@ -66,7 +75,8 @@ def make_optimizer(
         preconditioner = precondition if preconditioned else None
         history = jnp.bfloat16 if lbfgs_history == "bfloat16" else None
         init, update = lbfgs(learning_rate, lbfgs_memory, preconditioner, history)
-        return Optimizer(init, update, _restart_lbfgs, lambda image: image, (LANE_AXES, 0))
+        axes = LANE_AXES, 0
+        return Optimizer(init, update, _restart_lbfgs, lambda image: image, axes, PATIENCE)
     init, update = optax.adam(lambda step: learning_rate / jnp.sqrt(1 + step / COOLING))
     if preconditioned:
         update = _between_roots(update)

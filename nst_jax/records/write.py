@@ -105,6 +105,7 @@ def make_record(
             **size_at(result.evaluations - 1),
             **_losses_metadata(result.losses),
             "restarts": result.restarts,
+            "improved": result.improved,
         },
     }
 

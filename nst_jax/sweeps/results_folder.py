@@ -205,6 +205,11 @@ class SweepFolder:
         """One line for each lane that has no picture, though it ran."""
         return [f"{n}: {r['error']}" for n, r in self._records.items() if r["error"] is not None]
 
+    def unimproved(self) -> list[str]:
+        """The names of lanes whose loss is no lower than at the start; of old records none."""
+        results = {n: r.get("result", {}) for n, r in self._records.items() if r["error"] is None}
+        return [name for name, one in results.items() if one.get("improved") is False]
+
     def write_reports(self) -> list[Path]:
         """Write the contact sheet and the page, of the pictures that there are; return their paths.
 

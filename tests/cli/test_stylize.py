@@ -300,7 +300,7 @@ def test_record_and_image(folder):
     assert [entry["step"] for entry in record["history"]] == [0, 1, 2, 3]
     terms = {"loss", "content", "style", "tv", "tv_l1", "content_layers", "style_layers"}
     assert set(record["history"][0]) == {"step", *terms}
-    assert set(record["result"]) == {*terms, "restarts"}
+    assert set(record["result"]) == {*terms, "restarts", "improved"}
     check_losses(record)
     losses = [entry["loss"] for entry in record["history"]]
     assert record["result"]["loss"] == min(losses) < losses[0]
@@ -310,6 +310,20 @@ def test_record_and_image(folder):
         text = json.loads(image.text["nst_jax"])
     assert text == {key: record[key] for key in text}
     assert set(record) - set(text) == {"history", "timing"}
+
+
+def test_nothing_gained_is_said_once_with_the_remedy(folder):
+    """A step so long that it explodes; without a step there is nothing to say."""
+    code, _, err = nst(*STYLIZE, "--steps", 2, "--learning-rate", 1000, "-o", "lost.png")
+    (line,) = [line for line in err.splitlines() if "nothing gained" in line]
+    assert code == 0 and "lost.png" in line and "smaller --learning-rate" in line
+    result = json.loads(Path("lost.json").read_text())["result"]
+    assert result["improved"] is False and result["restarts"] == 1
+    for steps, improved in ((0, None), (3, True)):
+        code, _, err = nst(*STYLIZE, "--steps", steps, "-o", f"{steps}.png")
+        assert code == 0 and "nothing gained" not in err
+        result = json.loads(Path(f"{steps}.json").read_text())["result"]
+        assert result["improved"] is improved
 
 
 def test_other_losses_and_optimiser(folder):

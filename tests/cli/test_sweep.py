@@ -374,6 +374,15 @@ def test_lane_that_overflows():
     assert stamps("out/ratio-1e-4.png") == kept
 
 
+def test_lanes_that_gain_nothing_are_named_in_one_line():
+    flags = ("--steps", 2, "--learning-rate", 1000, "--ratios", "1e-4,1e-3", "-o", "lost")
+    code, _, err = nst(*SWEEP, *flags)
+    (line,) = [line for line in err.splitlines() if "nothing gained" in line]
+    assert code == 0 and "ratio-1e-4, ratio-1e-3" in line
+    lanes = json.loads(Path("lost/sweep.json").read_text())["lanes"]
+    assert [lane["result"]["improved"] for lane in lanes] == [False, False]
+
+
 def test_all_lanes_overflow():
     code, out, err = nst(*SWEEP, "--ratios", "1e37,1e38", "--init", "noise", "-o", "out")
     assert code == 1 and out.splitlines() == ["out/grid.png", "out/index.html"]

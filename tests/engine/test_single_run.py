@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +14,13 @@ from run_from import run_from
 from scipy.linalg import sqrtm
 
 from nst_jax import NSTError, Settings, SettingsError, stylize
+from nst_jax.engine import program as steps
 from nst_jax.engine.initial_images import initial_image
 from nst_jax.engine.program import (
     Best,
     Carry,
     jitted,
+    lane_axes,
     make_program,
     prepare_parameters,
     start,
@@ -238,6 +241,78 @@ def test_a_lost_image_goes_back_to_the_best(problem, photograph, image, optimize
         fresh, expected = advance(program, fresh, arguments)
         assert float(losses.total) == pytest.approx(float(expected.total), rel=1e-3)
     assert float(recovered.best.losses.total) <= float(carry.best.losses.total)
+
+
+# Each loss of a run, whatever its images: falling, above the best for once, twice, five times, as
+# bad as the best, exploded, not finite.
+SCRIPT = [8, 6, 7, 5, 5.5, 9, 4, 4.1, 4.2, 4.3, 4, 4.4, 4.5, 3, 900, 3.5, np.nan, 3.1, 2, 2.5, 1]
+
+
+def simulate(losses, patience):
+    """(restarts, rises, shrink, number of the best) after each loss, by the rule in plain words."""
+    best, number, restarts, rises, shrink, rows = np.inf, None, 0, 0, 1.0, []
+    for at, loss in enumerate(losses):
+        rises = rises + 1 if loss > best else 0
+        if not np.isfinite(loss) or loss > 100 * best or (patience and rises == patience):
+            restarts, rises, shrink = restarts + 1, 0, shrink / 4
+        elif loss < best:
+            best, number, shrink = loss, at, min(1.0, 2 * shrink)
+        rows.append((restarts, rises, shrink, number))
+    return rows
+
+
+@pytest.mark.parametrize(
+    "static, patience",
+    [
+        ({"precondition": False}, 3),
+        ({"precondition": True}, 3),
+        ({"optimizer": "adam", "learning_rate": 1e-4}, 0),
+    ],
+    ids=["plain", "preconditioned", "adam"],
+)
+def test_the_image_goes_back_after_three_losses_above_the_best(
+    problem, random, monkeypatch, static, patience
+):
+    """Against a simulation; two lanes, of which one lags behind, like two runs."""
+    program, (_, targets, weights) = problem
+    program = changed(program, **static)
+
+    def scripted(program, image, loss, targets, weights):
+        total = loss + jnp.sum(image - jax.lax.stop_gradient(image))
+        losses = start(program, image).best.losses
+        return total, jax.tree.map(lambda _: total, losses)
+
+    monkeypatch.setattr(steps, "objective", scripted)
+    lanes = lane_axes(program)
+    advance_lanes = jax.jit(
+        jax.vmap(
+            lambda carry, loss: step(program, carry, loss, targets, weights)[0], (lanes, 0), lanes
+        )
+    )
+    scripts = np.float32([SCRIPT, [9, *SCRIPT[:-1]]])
+    carry = jax.vmap(partial(start, program), 0, lanes)(
+        random.uniform(0, 1, (2, 6, 5, 3)).astype(np.float32)
+    )
+    seen = [[], []]
+    for number, losses in enumerate(scripts.T):
+        images, carry = carry.image, advance_lanes(carry, losses)
+        for lane in range(2):
+            seen[lane].append(np.asarray(images[lane]))
+            restarts, rises, shrink, best = simulate(scripts[lane], patience)[number]
+            before = simulate(scripts[lane], patience)[number - 1][0] if number else 0
+            assert int(carry.restarts[lane]) == restarts and float(carry.shrink[lane]) == shrink
+            assert not patience or int(carry.rises[lane]) == rises
+            assert np.array_equal(carry.best.image[lane], seen[lane][best])
+            went_back = np.array_equal(carry.image[lane], seen[lane][best])
+            assert went_back == (restarts > before)
+
+
+def test_luminance_of_a_small_picture_ends_below_a_third_of_its_start(normalized):
+    """Its first steps, preconditioned, are too long, and the loss stays above its start."""
+    settings = Settings(size=64, colors="luminance", steps=60)
+    files = SAMPLES / "china.jpg", SAMPLES / "van_gogh_night_cafe.jpg"
+    result = stylize(*files, settings, weights=normalized)
+    assert result.improved and result.losses.total < result.history[0][1].total / 3
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_record(result):
         "style_layers": dict.fromkeys(LAYERS, 1.0),
     }
     assert record["history"][2] == {"step": 20, "loss": 1.5, **terms}
-    assert record["result"] == {"loss": 1.5, **terms, "restarts": 1}
+    assert record["result"] == {"loss": 1.5, **terms, "restarts": 1, "improved": True}
 
 
 def test_a_run_from_coarse_to_fine(result):
