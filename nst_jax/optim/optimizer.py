@@ -22,7 +22,8 @@ COOLING = 25
 
 # Images in a row above the best loss after which L-BFGS goes back to the best one. Its fixed step
 # may raise the loss once or twice and still be ahead; after a first step that was too long it took
-# 23 to come back (luminance alone, 64 px). Going back after 2 or 5 ended higher.
+# 23 to come back (luminance alone, 64 px). Going back after 2 or 5 ended 3 and 5 % higher there, in
+# the mean of five runs of 60 steps.
 PATIENCE = 3
 
 
