@@ -16,8 +16,9 @@ from nst_jax.settings.values import LAYERS, WEIGHT, Value, many
 from nst_jax.sweeps import grid
 from nst_jax.sweeps.grid import Axis, Grid, Lane, Source
 
-# Times the default ratio, where nothing else is asked for: the columns of the paper's Figure 3.
-RATIOS = (0.1, 1.0, 10.0, 100.0)
+# Times the default ratio, where nothing else is asked for: from noise the columns of the paper's
+# Figure 3, from an image pictures from more painted to less.
+FACTORS_FROM_NOISE, FACTORS_FROM_IMAGE = (0.01, 0.1, 1.0, 10.0), (0.1, 1.0, 10.0, 100.0)
 
 
 # The axes of single settings, in the order of lanes' names; the last, of the ratio, makes columns.
@@ -103,7 +104,8 @@ def _axes(
     given = {name: _asked(options, axis.flag) for name, axis in AXES.items()}
     alone = len(axes) == 1 and len(axes[0].points) == 1 and options.style_ratios is None
     if alone and all(values is None for values in given.values()):
-        given["ratio"] = [factor * settings.content_weight for factor in RATIOS]
+        factors = FACTORS_FROM_NOISE if settings.starts_from_noise else FACTORS_FROM_IMAGE
+        given["ratio"] = [factor * settings.content_weight for factor in factors]
     axes += [grid.setting_axis(name, each) for name, each in given.items() if each is not None]
     return axes
 

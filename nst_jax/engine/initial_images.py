@@ -62,6 +62,7 @@ class InitialImages(NamedTuple):
             image_at(scale, self.style),
             file=self.file,
             noise=noise,
+            amplitude=settings.noise_amplitude,
             gray=settings.colors == "luminance",
         )
         return np.asarray(image, np.float32)
@@ -80,23 +81,25 @@ def initial_image(
     *,
     file: np.ndarray | None = None,
     noise: float = 0.0,
+    amplitude: float = 1.0,
     gray: bool = False,
 ) -> np.ndarray | jax.Array:
     """The image that the optimization starts from: (H, W, 3), float32.
 
     Args:
         key: of the noise.
-        init: "content"; "noise": white, uniform over [0, 1]; "style": the style image, cut to the
+        init: "content"; "noise": white, around mid-gray; "style": the style image, cut to the
             content image's shape; anything else: `file`, cut to that shape.
         content: (H, W, 3) in [0, 1]; None where the style alone is reconstructed.
         style: (H', W', 3) in [0, 1]; None where the content alone is.
         file: (H', W', 3) in [0, 1].
         noise: f, how much of that image is replaced by noise: (1 − f) · image + f · noise.
+        amplitude: a, of the noise: uniform over 0.5 ± a/2.
         gray: whether noise, and the image of a file, are to be gray; the other two are as they are.
     """
     shape = _output_shape(content, style)
     if init == "noise" or noise == 1:
-        return _white_noise(key, shape, gray)
+        return _white_noise(key, shape, amplitude, gray)
     source = {"content": content, "style": style}.get(init)
     if source is None:
         assert file is not None  # `prepare_problem` has read it
@@ -104,7 +107,7 @@ def initial_image(
     image = source if source.shape == shape else resize.cover(source, shape[:2])
     if not noise:
         return image
-    return (1 - noise) * image + noise * _white_noise(key, shape, gray)
+    return (1 - noise) * image + noise * _white_noise(key, shape, amplitude, gray)
 
 
 def _output_shape(content: np.ndarray | None, style: np.ndarray | None) -> tuple[int, int, int]:
@@ -113,7 +116,9 @@ def _output_shape(content: np.ndarray | None, style: np.ndarray | None) -> tuple
     return image.shape[0], image.shape[1], 3
 
 
-def _white_noise(key: jax.Array, shape: tuple[int, int, int], gray: bool) -> jax.Array:
-    """(H, W, 3), uniform over [0, 1]; in gray, the same in all channels."""
+def _white_noise(
+    key: jax.Array, shape: tuple[int, int, int], amplitude: float, gray: bool
+) -> jax.Array:
+    """(H, W, 3), uniform over 0.5 ± amplitude/2; in gray, the same in all channels."""
     values = jax.random.uniform(key, (*shape[:2], 1) if gray else shape, jnp.float32)
-    return jnp.broadcast_to(values, shape)
+    return jnp.broadcast_to((1 - amplitude) / 2 + amplitude * values, shape)  # exact for 1

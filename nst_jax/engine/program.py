@@ -55,11 +55,16 @@ class Program:
         make = partial(VGG, pooling=one.pooling, padding=one.padding)
         return make(self.architecture, layers, self.mean, dtype=dtype, precision=precision)
 
-    def make_optimizer(self) -> Optimizer:
-        """The optimizer."""
+    def make_optimizer(self, chroma_smoothing: jax.Array | float = 0.0) -> Optimizer:
+        """The optimizer; how chroma is smoothed decides its updates only."""
         one = self.static
         return make_optimizer(
-            one.optimizer, one.step_size, one.lbfgs_memory, one.precondition, one.lbfgs_history
+            one.optimizer,
+            one.step_size,
+            one.lbfgs_memory,
+            one.precondition,
+            one.lbfgs_history,
+            chroma_smoothing,
         )
 
     def observe(
@@ -212,7 +217,7 @@ def step(
     more pair, of the curvature that the failed steps did not know. Else it begins with an empty
     one. Returns the next carry, and the losses of the image that came in.
     """
-    optimizer = program.make_optimizer()
+    optimizer = program.make_optimizer(weights.chroma_smoothing)
     gradient_of = jax.value_and_grad(objective, argnums=1, has_aux=True)
     (_, losses), gradient = gradient_of(program, carry.image, params, targets, weights)
     finite = jnp.isfinite(losses.total) & jnp.all(jnp.isfinite(gradient))

@@ -5,16 +5,18 @@ float32 (float64 where the inputs are) whatever type the network computed in.
 
 With F, P the features of the generated and the content image at M positions of C filters, and
 G, A the Gram matrices of the generated and the style image, each divided by its own number of
-positions, the three conventions for what α/β multiplies are
+positions, the conventions for what α/β multiplies are
 
     convention    content, per layer    style, per layer
-    paper         Σ (F−P)² / (2 M)      Σ (G−A)² / (4 C²)
+    paper         Σ (F−P)² / (10 M)     Σ (G−A)² / (4 C²)
     authors       Σ (F−P)² / (M C)      Σ (G−A)² / C²
     equations     Σ (F−P)² / 2          Σ (G−A)² / (4 C²)
+    paper-0.2     Σ (F−P)² / (2 M)      Σ (G−A)² / (4 C²)
 
-`paper` is eq. 1 averaged over positions and eq. 4: with normalized weights the paper's ratios
-give the paper's Figure 3. `authors` is their code of 2017; its ratio r is r/(2C) in `paper`.
-`equations` is eq. 1 as printed, which grows with the image's area.
+`paper` is eq. 1 averaged over positions and divided by `PRINTED_RATIO_FACTOR`, and eq. 4: with
+normalized weights the paper's printed ratios give the paper's Figures 2 and 3. `authors` is their
+code of 2017; its ratio r is 5 r/(2C) in `paper`. `equations` is eq. 1 as printed, which grows with
+the image's area. `paper-0.2` is what version 0.2 called `paper`.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,7 +31,12 @@ from nst_jax.network.gram import gram_matrix, guided_gram_matrix
 if TYPE_CHECKING:
     from nst_jax.settings.settings import Settings
 
-CONVENTIONS = ("paper", "authors", "equations")
+CONVENTIONS = ("paper", "authors", "equations", "paper-0.2")
+
+# Calibrated by eye: at the ratios that the paper prints, eq. 1 averaged over positions weighs
+# content 3 to 8 times too much (docs/paper.md, "What the ratio multiplies"). The paper's text comes
+# to 5 if it prints α over the weight of each of its five style layers, without their w_l = 1/5.
+PRINTED_RATIO_FACTOR = 5.0
 
 # One level of 8 bits: smaller differences than that count nearly as squares.
 ABSOLUTE_SMOOTHING = 1 / 255
@@ -61,7 +68,7 @@ class Targets(NamedTuple):
 
 
 class LossWeights(NamedTuple):
-    """What the terms are multiplied with: all traced, so that one program serves every setting.
+    """What the terms are multiplied with, and what else is traced, so that one program serves all.
 
     Attributes:
         content: α, a scalar.
@@ -70,6 +77,7 @@ class LossWeights(NamedTuple):
         content_layers: {layer: scalar}.
         style_layers: {layer: scalar}, the paper's w_l; 0 switches a layer off.
         tv_l1: weight of the absolute total variation, a scalar.
+        chroma_smoothing: of no term, but of the optimizer's `preconditioner`, a scalar.
     """
 
     content: jax.Array
@@ -78,6 +86,7 @@ class LossWeights(NamedTuple):
     content_layers: Mapping[str, jax.Array]
     style_layers: Mapping[str, jax.Array]
     tv_l1: jax.Array | float = 0.0
+    chroma_smoothing: jax.Array | float = 0.0
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> "LossWeights":
@@ -89,6 +98,7 @@ class LossWeights(NamedTuple):
             content_layers={name: jnp.float32(w) for name, w in settings.content_terms.items()},
             style_layers={name: jnp.float32(w) for name, w in settings.style_terms.items()},
             tv_l1=jnp.float32(settings.tv_l1_weight),
+            chroma_smoothing=jnp.float32(settings.chroma_smoothing),
         )
 
 
@@ -128,23 +138,29 @@ def content_loss(
 ) -> jax.Array:
     """Squared error between the features of the generated and the content image.
 
-    Σ (F−P)² / (2 M) in `paper`, / (M C) in `authors`, / 2 in `equations`.
+    Σ (F−P)² / (10 M) in `paper`, / (M C) in `authors`, / 2 in `equations`, / (2 M) in `paper-0.2`.
 
     Args:
         features: (N, h, w, C), any float type.
         target_features: (N or 1, h, w, C).
-        convention: "paper", "authors" or "equations".
+        convention: one of `CONVENTIONS`.
 
     Returns:
         (N,), float32.
 
-    Source: Gatys et al. 2015, eq. 1. Deviation: `paper` averages over positions.
+    Source: Gatys et al. 2015, eq. 1. Deviation: `paper` averages over positions, and divides by
+    `PRINTED_RATIO_FACTOR`.
     """
     _, height, width, channels = features.shape
     positions = float(height * width)
-    divisor = {"paper": 2 * positions, "authors": positions * channels, "equations": 2.0}
+    divisors = {
+        "paper": PRINTED_RATIO_FACTOR * 2 * positions,
+        "authors": positions * channels,
+        "equations": 2.0,
+        "paper-0.2": 2 * positions,
+    }
     difference = _widen(features) - _widen(target_features)
-    return _sum_of_squares(difference) / divisor[convention]
+    return _sum_of_squares(difference) / divisors[convention]
 
 
 def style_loss(gram: jax.Array, target_gram: jax.Array, convention: str = "paper") -> jax.Array:
@@ -155,7 +171,7 @@ def style_loss(gram: jax.Array, target_gram: jax.Array, convention: str = "paper
     Args:
         gram: (N, C, C), from `gram_matrix`.
         target_gram: (N or 1, C, C), from an image of any size.
-        convention: "paper", "authors" or "equations".
+        convention: one of `CONVENTIONS`.
 
     Returns:
         (N,), float32.
@@ -164,7 +180,7 @@ def style_loss(gram: jax.Array, target_gram: jax.Array, convention: str = "paper
     same where the images have one size and makes sense where they have not.
     """
     channels = gram.shape[-1]
-    factor = {"paper": 4.0, "authors": 1.0, "equations": 4.0}[convention]
+    factor = 1.0 if convention == "authors" else 4.0
     return _sum_of_squares(gram - target_gram) / (factor * float(channels) ** 2)
 
 
@@ -177,7 +193,7 @@ def guided_style_loss(
         grams: (N, R, C, C), from `guided_gram_matrix`.
         target_grams: (N or 1, R, C, C), of the regions' own styles.
         region_weights: (N or 1, R), the λ_r.
-        convention: "paper", "authors" or "equations".
+        convention: one of `CONVENTIONS`.
 
     Returns:
         (N,), float32.
@@ -291,7 +307,7 @@ def total_loss(
         features: {layer: (N, h, w, C)} of the images, for every layer of the targets.
         targets: of the content and the style image.
         weights: of the terms; a layer with weight 0 is computed and contributes nothing.
-        convention: "paper", "authors" or "equations".
+        convention: one of `CONVENTIONS`.
         grams: {layer: (N, C, C) or, with regions, (N, R, C, C)}, Gram matrices that are known
             already, from `gram_observers`; `features` need not have their layers then.
         normalize_gradients: make the gradient of each content and style layer's term, with respect

@@ -5,6 +5,7 @@ says itself how its state is emptied.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -54,6 +55,7 @@ def make_optimizer(
     lbfgs_memory: int,
     preconditioned: bool = False,
     lbfgs_history: str = "float32",
+    chroma_smoothing: jax.Array | float = 0.0,
 ) -> Optimizer:
     """Make the optimizer called "lbfgs" or "adam".
 
@@ -71,25 +73,29 @@ def make_optimizer(
             image (H, W, C).
         lbfgs_history: the type of these pairs: "float32" (or wider, where the image is) or
             "bfloat16".
+        chroma_smoothing: of the preconditioner, a scalar.
     """
+    scaled = partial(precondition, chroma_smoothing=chroma_smoothing)
     if name == "lbfgs":
-        preconditioner = precondition if preconditioned else None
+        preconditioner = scaled if preconditioned else None
         history = jnp.bfloat16 if lbfgs_history == "bfloat16" else None
         init, update = lbfgs(learning_rate, lbfgs_memory, preconditioner, history)
         axes = LANE_AXES, 0
         return Optimizer(init, update, _restart_lbfgs, lambda image: image, axes, PATIENCE)
     init, update = optax.adam(lambda step: learning_rate / jnp.sqrt(1 + step / COOLING))
     if preconditioned:
-        update = _between_roots(update)
+        update = _between_roots(update, partial(scaled, power=0.5))
     return Optimizer(init, update, _zeros, lambda image: image.clip(0.0, 1.0), 0)
 
 
-def _between_roots(update: Callable[..., Any]) -> Callable[..., Any]:
-    """Adam's update, of variables z of which the image is x = M½ z."""
+def _between_roots(
+    update: Callable[..., Any], root: Callable[[jax.Array], jax.Array]
+) -> Callable[..., Any]:
+    """Adam's update, of variables z of which the image is x = M½ z; `root` multiplies with M½."""
 
     def updated(gradient: jax.Array, state: optax.OptState, image: jax.Array) -> Any:
-        change, state = update(precondition(gradient, 0.5), state, image)
-        return precondition(change, 0.5), state
+        change, state = update(root(gradient), state, image)
+        return root(change), state
 
     return updated
 

@@ -16,6 +16,14 @@ content image 60 to 78 steps of L-BFGS and 47 of Adam come as low as 100 plain o
 by then it has learned the curvature itself. M is symmetric and positive definite; it leaves the
 finest detail nearly as it is and multiplies what is constant by 1/ε.
 
+Chroma, each channel's deviation from the mean of the three, may be held back where it is fine:
+
+    M_chroma = M / (1 + (s f)²).
+
+Fine chroma hardly changes the loss. From noise, plain or with s = 0, much of it comes with the
+first steps, calls for nothing, and stays: speckle. With s = 20 the loss comes as low
+(docs/paper.md, "Speckle").
+
 Source: Neuberger 1997, "Sobolev Gradients and Differential Equations", whose gradients are smoothed
 in the same way; Olah, Mordvintsev & Schubert 2017, "Feature Visualization", section
 "Preconditioning and parameterization", who do it for Adam with 1/f.
@@ -29,12 +37,15 @@ CORNER = 0.15  # f₁, in cycles per two pixels
 FLOOR = 0.04  # ε
 
 
-def precondition(gradient: jax.Array, power: float = 1.0) -> jax.Array:
-    """M^power times a gradient; the channels each by themselves.
+def precondition(
+    gradient: jax.Array, power: float = 1.0, chroma_smoothing: jax.Array | float = 0.0
+) -> jax.Array:
+    """M^power times a gradient.
 
     Args:
         gradient: (H, W, C), float32 or float64.
         power: 1 for M; 0.5 for its root, which is symmetric too.
+        chroma_smoothing: s ≥ 0, a scalar; with 0 the channels are each by themselves.
 
     Returns:
         (H, W, C), of the gradient's type.
@@ -45,4 +56,6 @@ def precondition(gradient: jax.Array, power: float = 1.0) -> jax.Array:
     squares = rows[:, None, None] + columns[None, :, None]
     scale = ((squares + CORNER**2) / (squares + FLOOR * CORNER**2)) ** power
     waves = jax.scipy.fft.dctn(gradient, axes=(0, 1), norm="ortho")
+    kept = 1 / (1 + chroma_smoothing**2 * squares) ** power
+    waves = kept * waves + (1 - kept) * jnp.mean(waves, axis=-1, keepdims=True)
     return jax.scipy.fft.idctn(scale * waves, axes=(0, 1), norm="ortho")

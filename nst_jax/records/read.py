@@ -12,7 +12,7 @@ from nst_jax.errors import SettingsError
 from nst_jax.images import io
 from nst_jax.images.encoders import PLAIN
 from nst_jax.records.write import device_metadata, resolved_settings, versions
-from nst_jax.settings.settings import SETTINGS, Settings
+from nst_jax.settings.settings import SETTINGS, Settings, settings_of_record
 from nst_jax.settings.settings_file import check_type
 
 # The settings whose defaults depend on others.
@@ -137,9 +137,10 @@ def _read_settings(path: Path, record: Mapping[str, Any], made_by: str | None) -
             f"{', '.join(unknown)} are not known here (nst_jax {versions()['nst_jax']}); install "
             f"that version"
         )
-    values = {name: one.when_absent for name, one in SETTINGS.items()} | record["settings"]
+    values = settings_of_record(record["settings"])
     given = record.get("settings_given", DERIVED)  # the others follow other settings again
-    values |= dict.fromkeys(name for name in DERIVED if name not in given)
+    derived = [name for name in DERIVED if name not in given and name in record["settings"]]
+    values |= dict.fromkeys(derived)
     for name, value in values.items():
         check_type(str(path), name, value)
     try:

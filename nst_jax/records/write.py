@@ -158,6 +158,7 @@ def resolved_settings(settings: Settings) -> dict[str, Any]:
     resolved["ratio"] = settings.content_weight
     resolved["content_layer_weights"] = tuple(settings.content_terms.values())
     resolved["style_layer_weights"] = tuple(settings.style_terms.values())
+    resolved["smooth_chroma"] = settings.chroma_smoothing
     resolved["learning_rate"] = settings.step_size
     resolved["style_size"] = settings.style_size or settings.size
     return resolved

@@ -5,6 +5,7 @@ new setting needs a field here, and the code that makes use of it.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
@@ -30,11 +31,15 @@ LEARNING_RATES = {
     "lbfgs": 1.0,  # the quasi-Newton step
     "adam": 0.02,  # of the range [0, 1]: five levels of 8 bits, in the first step
 }
-# By the pictures of the samples at 256 and 512 px (docs/paper.md, "Which ratio?"): from noise the
-# content must first appear and wants more weight; where it is there from the start, less keeps it.
-RATIO_FROM_NOISE, RATIO_FROM_IMAGE = 1e-4, 1e-5
+# {convention: (from noise, from an image)}. From noise the content must first appear: the paper's
+# own. Where it is there from the start, less keeps it: by the pictures of the samples at 256 and
+# 512 px (docs/paper.md, "Which ratio?").
+DEFAULT_RATIOS = {"paper": (1e-3, 5e-5), "paper-0.2": (1e-4, 1e-5)}
 # By the same samples at 160 px, with normalized gradients: pictures and losses like those above.
 PULL_FROM_NOISE, PULL_FROM_IMAGE = 0.1, 0.01
+# Of `optim.preconditioner`. From noise fine color that nothing calls for comes and stays; from an
+# image there is little of it, and pictures are as they were.
+CHROMA_FROM_NOISE = 20.0
 NO_STYLE = (None, "none")
 MAX_SIZE = 16384  # px; beyond it one float32 layer of 64 filters alone passes 64 GB
 PIXELS = whole(16, MAX_SIZE, "PX")
@@ -111,7 +116,7 @@ class Settings:
         "content against style",
         notes="only the convention paper has a default; with normalized gradients each has, "
         f"{PULL_FROM_NOISE:g} from noise, else {PULL_FROM_IMAGE:g}",
-        shown=f"{RATIO_FROM_NOISE:g} from noise, else {RATIO_FROM_IMAGE:g}",
+        shown="{:g} from noise, else {:g}".format(*DEFAULT_RATIOS["paper"]),
         axis=SweepAxis("--ratios", "ratio", "ratio α/β"),
     )
     init: str = picture.arrays(
@@ -126,6 +131,14 @@ class Settings:
         "part of the start that is noise instead, 0 to 1",
         axis=SweepAxis("--init-noises", "noise", "noise in the start"),
         since="0.2",
+    )
+    noise_amplitude: float = picture.arrays(
+        0.01,
+        real(0, 1, "A"),
+        "range of the noise around mid-gray, 0 to 1",
+        notes="1 is all from black to white; what the network does not see of it stays",
+        since="0.3",
+        when_absent=1.0,
     )
     seed: int = picture.arrays(
         0, whole(0, 2**32 - 1), "of the noise", axis=SweepAxis("--seeds", "seed", "seed")
@@ -156,9 +169,9 @@ class Settings:
     pooling: str = network.static("average", choice("average", "max"), "between the blocks")
     convention: str = network.static(
         "paper",
-        choice("paper", "authors", "equations"),
+        choice("paper", "authors", "equations", "paper-0.2"),
         "of the losses",
-        notes="what the ratio multiplies",
+        notes="what the ratio multiplies; paper-0.2 is what version 0.2 called paper",
     )
     weights: str = network.static("auto", text("NAME|FILE"), "auto, vgg19, vgg16, NAME or FILE")
     normalize: bool = network.arrays(
@@ -192,6 +205,15 @@ class Settings:
         "plain gradients: the same loss later, broad areas last",
         since="0.2",
         when_absent=False,
+    )
+    smooth_chroma: float | None = optimization.traced(
+        None,
+        real(0, 100, "S"),
+        "delay of fine color",
+        notes="against fine form, with preconditioning; as low a loss, and less color noise",
+        shown=f"{CHROMA_FROM_NOISE:g} from noise, else 0",
+        since="0.3",
+        when_absent=0.0,
     )
     tv_weight: float = picture.traced(
         0.0,
@@ -272,11 +294,11 @@ class Settings:
                 f"reconstruction has the colors of its one image: leave it out"
             )
         wanting = self.ratio is None and self.is_transfer and not self.normalize_gradients
-        if wanting and self.convention != "paper":
+        if wanting and self.convention not in DEFAULT_RATIOS:
             raise SettingsError(
                 f"ratio has no default in the convention {self.convention!r}; give one (in "
-                f"'authors' it is 1024 times that of 'paper' for conv4_2, in 'equations' it is "
-                f"that of 'paper' over the layer's number of positions)"
+                f"'authors' it is 205 times that of 'paper' for conv4_2, in 'equations' it is "
+                f"that of 'paper' over 5 times the layer's number of positions)"
             )
 
     def _set(self, name: str, value: Any) -> None:
@@ -325,16 +347,28 @@ class Settings:
         return bool(self.content_layers and self.style_layers)
 
     @property
+    def starts_from_noise(self) -> bool:
+        """Whether the initial image is noise and nothing else."""
+        return self.init == "noise" or self.init_noise == 1
+
+    @property
+    def chroma_smoothing(self) -> float:
+        """What `optim.preconditioner` is given, with the default filled in."""
+        if self.smooth_chroma is not None:
+            return self.smooth_chroma
+        return CHROMA_FROM_NOISE if self.starts_from_noise else 0.0
+
+    @property
     def content_weight(self) -> float:
         """α, with its default filled in; β is 1."""
         if self.ratio is not None:
             return self.ratio
         if not self.is_transfer:
             return 1.0
-        from_noise = self.init == "noise" or self.init_noise == 1
         if self.normalize_gradients:
-            return PULL_FROM_NOISE if from_noise else PULL_FROM_IMAGE
-        return RATIO_FROM_NOISE if from_noise else RATIO_FROM_IMAGE
+            return PULL_FROM_NOISE if self.starts_from_noise else PULL_FROM_IMAGE
+        ratio_from_noise, ratio_from_image = DEFAULT_RATIOS[self.convention]
+        return ratio_from_noise if self.starts_from_noise else ratio_from_image
 
     @property
     def content_terms(self) -> dict[str, float]:
@@ -400,11 +434,11 @@ def without_idle_layers(settings: Settings) -> Settings:
     return dataclasses.replace(settings, **changes)
 
 
-# Gatys et al. 2015, section "Methods", and the caption of Figure 2.
+# Gatys et al. 2015, section "Methods", and the caption of Figure 2. How the optimizer gets there is
+# not said here: preconditioned or not, the objective is the same.
 PAPER = {
     "init": "noise",
     "optimizer": "lbfgs",
-    "precondition": False,
     "pooling": "average",
     "content_layers": ("conv4_2",),
     "content_layer_weights": None,
@@ -424,5 +458,19 @@ PRESETS = {"paper": PAPER}
 SETTINGS = declarations(Settings)
 _meanings = "".join(f"        {name}: {one.meaning}.\n" for name, one in SETTINGS.items())
 Settings.__doc__ = f"{Settings.__doc__}\n    Attributes:\n{_meanings}"
+
+
+def settings_of_record(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """{name: value} of every setting, from a record's of any version, in today's words.
+
+    What the version did not know is as its runs were. Up to 0.2, which did not know
+    `noise_amplitude`, the convention `paper` was today's `paper-0.2`.
+    """
+    values = {name: one.when_absent for name, one in SETTINGS.items()} | dict(recorded)
+    if "noise_amplitude" not in recorded and values["convention"] == "paper":
+        values["convention"] = "paper-0.2"
+    return values
+
+
 # What may differ between the lanes of one sweep; the rest decides what they share.
 LANE_SETTINGS = tuple(name for name, one in SETTINGS.items() if one.lanes_may_differ)

@@ -32,11 +32,10 @@ from nst_jax.records.write import (
     save_record,
 )
 from nst_jax.settings.declaration import FIRST_VERSION
-from nst_jax.settings.settings import SETTINGS, without_idle_layers
+from nst_jax.settings.settings import SETTINGS, settings_of_record, without_idle_layers
 from nst_jax.sweeps.contact_sheet import Cell, join_pictures, make_sweep_sheet
 from nst_jax.sweeps.grid import Grid, Lane
 from nst_jax.sweeps.html_report import PREVIEW_SIDE, make_page
-from nst_jax.weights.locate import OLDER_FILES
 from nst_jax.weights.parameters import Weights
 
 MAX_SIZE_OFFERED = 1024  # px; more than this not every machine manages
@@ -277,12 +276,9 @@ class SweepFolder:
 
     def _key_of(self, lane: Lane, weights: Weights) -> str:
         settings, later = resolved_settings(without_idle_layers(lane.settings)), _later_defaults()
-        digest = weights.sha256
-        if lane.settings.pooling == "average":  # what is in an older file as well
-            digest = OLDER_FILES.get(digest, digest)
         facts = {
             "settings": {n: v for n, v in settings.items() if n not in later or v != later[n]},
-            "weights": [digest, weights.normalized],
+            "weights": [weights.sha256, weights.normalized],
             "inputs": {role: each["sha256"] for role, each in self._inputs[lane.name].items()},
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -309,7 +305,7 @@ class SweepFolder:
                 continue
             output = record.get("output", PLAIN.metadata())  # which old records lack
             if (record["key"], output) != (self.keys[lane.name], self.saving.metadata()):
-                then = _later_defaults() | record["settings"] | output
+                then = settings_of_record(record["settings"]) | output
                 now = resolved_settings(lane.settings) | self.saving.metadata()
                 return f"there {lane.name} has {_first_difference(then, now)}"
         foreign = sorted(set(earlier) - set(self.keys))

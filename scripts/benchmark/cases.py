@@ -26,7 +26,7 @@ MAX_CALLS, MIN_ROUNDS = 200, 3
 STEPS_OF_MEMORY = 3
 # How many more evaluations than PyTorch we may take to its loss before that counts as a miss.
 PATIENCE = 1.5
-RATIO = 1e-5  # of the runs from file to file
+RATIO = 5e-5  # of the runs from file to file
 # Seconds between turns: PyTorch's OpenMP threads go on spinning for some milliseconds after a call,
 # on the cores that are the other side's next.
 PAUSES = {"cpu": 0.3, "gpu": 0.0}

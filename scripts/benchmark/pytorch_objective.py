@@ -220,7 +220,12 @@ class Objective:
 
     def _content_loss(self, features: Tensor, target: Tensor) -> Tensor:
         positions, channels = features[0, 0].numel(), features.shape[1]
-        divisors = {"paper": 2 * positions, "authors": positions * channels, "equations": 2}
+        divisors = {
+            "paper": 10 * positions,
+            "authors": positions * channels,
+            "equations": 2,
+            "paper-0.2": 2 * positions,
+        }
         difference = at_least_float32(features) - target
         return difference.square().sum() / divisors[self._settings.convention]
 

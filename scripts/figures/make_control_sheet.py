@@ -52,7 +52,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "cafe_terrace --init style",
         "cafe_terrace --init-noise 0.3",
         "cafe_terrace --init noise",
-        "cafe_terrace --init noise --no-precondition",
+        "cafe_terrace --init noise --noise-amplitude 1",
     ),
     "smoothness": (
         "cafe_terrace --padding reflect",

@@ -17,7 +17,7 @@ from scripts import CONTENT, DOCS, ROOT, STYLE, make_parser
 from scripts.figures.figure import command_text, load_pictures, run, save_sheet
 
 # Of docs/ratios.jpg: a row for each start.
-RATIOS = {"noise": ("1e-5", "1e-4", "1e-3", "1e-2"), "content": ("1e-6", "1e-5", "1e-4", "1e-3")}
+RATIOS = {"noise": ("1e-5", "1e-4", "1e-3", "1e-2"), "content": ("5e-6", "5e-5", "5e-4", "5e-3")}
 
 INPUTS = [str(image.relative_to(ROOT)) for image in (CONTENT, STYLE)]
 

@@ -78,7 +78,7 @@ def check_like_alone(lane, path):
     assert lane["history"][0]["loss"] == pytest.approx(alone["history"][0]["loss"], rel=FIRST)
     assert lane["result"]["loss"] == pytest.approx(alone["result"]["loss"], rel=LAST)
     assert lane["evaluations"] == alone["evaluations"]
-    assert alone["result"]["loss"] < 0.9 * alone["history"][0]["loss"]  # something happened
+    assert alone["result"]["loss"] < 0.95 * alone["history"][0]["loss"]  # something happened
     assert {name: file["sha256"] for name, file in lane["inputs"].items()} == {
         name: file["sha256"] for name, file in alone["inputs"].items()
     }
@@ -177,7 +177,7 @@ def test_one_style_with_a_ratio_of_its_own():
 
 @pytest.mark.parametrize(
     ("init", "ratios"),
-    [("content", [1e-6, 1e-5, 1e-4, 1e-3]), ("noise", [1e-5, 1e-4, 1e-3, 1e-2])],
+    [("content", [5e-6, 5e-5, 5e-4, 5e-3]), ("noise", [1e-5, 1e-4, 1e-3, 1e-2])],
 )
 def test_no_axes(init, ratios):
     """Four ratios around the default, in the folder that has the photograph's name."""
@@ -185,7 +185,7 @@ def test_no_axes(init, ratios):
     lanes = lanes_of("photo-sweep")
     assert code == 0 and len(out.splitlines()) == 6
     assert [lane["settings"]["ratio"] for lane in lanes.values()] == pytest.approx(ratios)
-    assert list(lanes) == [f"ratio-1e{round(np.log10(ratio))}" for ratio in ratios]
+    assert list(lanes) == [f"ratio-{ratio:.0e}".replace("e-0", "e-") for ratio in ratios]
 
 
 def test_several_styles_are_an_axis():
@@ -267,7 +267,7 @@ def test_initial_images_are_an_axis():
     lanes = lanes_of()
     assert list(lanes) == ["init-noise", "init-start"]
     # What a ratio is by default depends on the start.
-    assert [lane["settings"]["ratio"] for lane in lanes.values()] == [1e-4, 1e-5]
+    assert [lane["settings"]["ratio"] for lane in lanes.values()] == [1e-3, 5e-5]
     assert "init" in lanes["init-start"]["inputs"] and "init" not in lanes["init-noise"]["inputs"]
 
 

@@ -158,7 +158,7 @@ def test_a_callback_can_stop_the_run(run):
 def test_initial_images(photograph, painting):
     key = jax.random.key(0)
     assert np.array_equal(initial_image(key, "content", photograph, painting), photograph)
-    noise = np.asarray(initial_image(key, "noise", photograph, painting))
+    noise = np.asarray(initial_image(key, "noise", photograph, painting, amplitude=1.0))
     assert noise.shape == photograph.shape
     assert noise.mean() == pytest.approx(0.5, abs=0.01)
     assert noise.std() == pytest.approx(12**-0.5, abs=0.01)  # of the uniform distribution
@@ -525,12 +525,13 @@ def test_initial_images_of_luminance_are_grey(
     monkeypatch.chdir(tmp_path)
     io.save_image(np.flip(photograph, axis=1), "start.png")
     grey = np.repeat(photograph[..., :1], 3, axis=-1)
-    settings = dataclasses.replace(recolored("luminance", init=init, init_noise=noise), steps=0)
+    start = {"init": init, "init_noise": noise, "noise_amplitude": 1.0}
+    settings = dataclasses.replace(recolored("luminance", **start), steps=0)
     image = run(settings, grey).image
     assert np.ptp(image, axis=-1).max() < CHROMA
     white = run(dataclasses.replace(settings, init="noise"), grey).image
     assert np.ptp(white, axis=-1).max() < CHROMA
-    assert white.std() == pytest.approx(12**-0.5, abs=0.01)  # not the sum of three channels
+    assert white.std() == pytest.approx(12**-0.5, rel=0.03)  # not the sum of three channels
     wanted = {
         "noise": lambda: white,
         "style": lambda: cover(match_luminance(painting, grey).clip(0, 1), (64, 96)),
@@ -555,7 +556,8 @@ def images_of(program, arguments, image, steps):
 @pytest.mark.parametrize("span", [1, 4])
 def test_average(run, problem, normalized, photograph, painting, optimizer, span):
     """Weights fall by 1 − 2/(N+1) and sum to 1; the losses are those of that very image."""
-    settings = dataclasses.replace(QUICK, optimizer=optimizer, average=span, init="noise")
+    noise = {"init": "noise", "noise_amplitude": 1.0, "smooth_chroma": 0.0}
+    settings = dataclasses.replace(QUICK, optimizer=optimizer, average=span, **noise)
     result = run(settings, report_every=1)
     program = changed(make_program(settings, normalized), average=0)
     noise = jax.random.uniform(jax.random.key(0), photograph.shape)

@@ -146,13 +146,15 @@ def test_only_targets_change(normalized, photograph, painting, night):
 def test_noise_in_the_start(photograph, painting, init, part):
     key = jax.random.key(3)
     plain = np.asarray(initial_image(key, init, photograph, painting))
-    noise = np.asarray(initial_image(key, "noise", photograph, painting))
-    mixed = np.asarray(initial_image(key, init, photograph, painting, noise=part))
+    noise = np.asarray(initial_image(key, "noise", photograph, painting, amplitude=0.2))
+    mixed = np.asarray(initial_image(key, init, photograph, painting, noise=part, amplitude=0.2))
     assert mixed.dtype == np.float32
     assert np.abs(mixed - ((1 - part) * plain + part * noise)).max() < SAME
     if part in (0, 1):
         assert np.array_equal(mixed, noise if part else plain)
-    other = np.asarray(initial_image(jax.random.key(4), init, photograph, painting, noise=part))
+    other = np.asarray(
+        initial_image(jax.random.key(4), init, photograph, painting, noise=part, amplitude=0.2)
+    )
     assert np.array_equal(mixed, other) == (part == 0)
 
 

@@ -318,7 +318,7 @@ def expected_gradients(targets, features):
     for number in range(COUNT):
         for layer, target in targets.content.items():
             f = features[layer][number]
-            gradient = (f - target[0]) / f[..., 0].size
+            gradient = (f - target[0]) / f[..., 0].size / 5
             pull = 0.5 * PULLS.content_layers[layer]
             found[layer][number] += pull * gradient / (np.abs(gradient).sum() + 1e-8)
         for layer, target in targets.style.items():

@@ -28,12 +28,64 @@ def reference(gradient, power):
     return np.stack(back, axis=-1)
 
 
+def reference_with_chroma(gradient, power, smoothing):
+    """As `reference` for the mean of the channels; what deviates from it by the other formula."""
+    height, width, _ = gradient.shape
+    squares = (np.arange(height)[:, None] / height) ** 2 + (np.arange(width) / width) ** 2
+    luminance = gradient.mean(axis=-1, keepdims=True)
+    smoothed = [
+        scipy.fft.idctn(
+            scipy.fft.dctn(channel, norm="ortho") / (1 + smoothing**2 * squares) ** power,
+            norm="ortho",
+        )
+        for channel in (gradient - luminance).transpose(2, 0, 1)
+    ]
+    return reference(luminance + np.stack(smoothed, axis=-1), power)
+
+
 @pytest.mark.parametrize("shape", [(16, 16, 3), (17, 33, 3), (1, 5, 3), (40, 23, 1)])
 @pytest.mark.parametrize("power", [1.0, 0.5])
 def test_by_scipy(random, shape, power):
     gradient = random.standard_normal(shape)
     got = jax.jit(precondition, static_argnums=1)(jnp.float32(gradient), power)
     assert np.asarray(got) == pytest.approx(reference(gradient, power), abs=SINGLE * 1 / FLOOR)
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 3), (17, 33, 3), (1, 5, 3)])
+@pytest.mark.parametrize("power", [1.0, 0.5])
+@pytest.mark.parametrize("smoothing", [0.0, 1.0, 10.0])
+def test_chroma_by_scipy(random, shape, power, smoothing):
+    gradient = random.standard_normal(shape)
+    got = jax.jit(precondition, static_argnums=1)(jnp.float32(gradient), power, smoothing)
+    wanted = reference_with_chroma(gradient, power, smoothing)
+    assert np.asarray(got) == pytest.approx(wanted, abs=SINGLE * 1 / FLOOR)
+
+
+def test_gray_is_as_without_smoothing(random):
+    gray = np.repeat(random.standard_normal((12, 9, 1)).astype(np.float32), 3, axis=-1)
+    smooth, plain = precondition(gray, 1.0, 20.0), precondition(gray)
+    assert np.asarray(smooth) == pytest.approx(np.asarray(plain), abs=SINGLE / FLOOR)
+
+
+def test_smoothing_is_symmetric_and_positive(random):
+    """As a matrix over positions and channels; nothing is left out, however fine."""
+    with jax.enable_x64(True):
+        units = jnp.eye(5 * 4 * 3).reshape(60, 5, 4, 3)
+        whole = jax.vmap(lambda unit: precondition(unit, 1.0, 10.0))(units)
+        half = jax.vmap(lambda unit: precondition(unit, 0.5, 10.0))(units)
+        matrix, square_root = np.asarray(whole).reshape(60, 60), np.asarray(half).reshape(60, 60)
+    assert matrix == pytest.approx(matrix.T, abs=DOUBLE)
+    assert square_root @ square_root == pytest.approx(matrix, abs=DOUBLE)
+    assert np.linalg.eigvalsh(matrix).min() > 1 / (1 + 10.0**2 * 2)
+
+
+def test_lanes_smooth_each_by_its_own(random):
+    gradients = jnp.float32(random.standard_normal((2, 12, 9, 3)))
+    smoothing = jnp.float32([0.0, 10.0])
+    lanes = jax.vmap(lambda g, s: precondition(g, 1.0, s))(gradients, smoothing)
+    for lane, gradient, own in zip(lanes, gradients, smoothing, strict=True):
+        wanted = reference_with_chroma(np.asarray(gradient, float), 1.0, float(own))
+        assert np.asarray(lane) == pytest.approx(wanted, abs=SINGLE * 1 / FLOOR)
 
 
 def test_lanes(random):

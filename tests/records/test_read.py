@@ -69,7 +69,7 @@ def test_defaults_are_defaults_again(read):
     assert back == Settings()
     larger = dataclasses.replace(back, size=2048, optimizer="adam", init="noise")
     assert resolved_settings(larger)["style_size"] == 2048
-    assert (larger.step_size, larger.content_weight) == (0.02, 1e-4)
+    assert (larger.step_size, larger.content_weight) == (0.02, 1e-3)
     chosen = Settings(style_size=99, learning_rate=0.5, ratio=0.5, style_layer_weights=(1,) * 5)
     assert read(chosen) == chosen
     authors = Settings(convention="authors", ratio=1e-5)  # has no default, though it looks like one
@@ -78,21 +78,40 @@ def test_defaults_are_defaults_again(read):
 
 def test_what_was_given_stays_where_it_is_the_default():
     """Of an older record it cannot be known."""
-    given = Settings(size=64, style_size=64, learning_rate=1.0, ratio=1e-5)
+    given = Settings(size=64, style_size=64, learning_rate=1.0, ratio=5e-5)
     back = read_recorded(write(record_of(given))).settings
     noisy = dataclasses.replace(back, size=99, optimizer="adam", init="noise")
-    assert (noisy.style_size, noisy.step_size, noisy.content_weight) == (64, 1.0, 1e-5)
+    assert (noisy.style_size, noisy.step_size, noisy.content_weight) == (64, 1.0, 5e-5)
     assert older(given) == Settings(size=64)
 
 
 def test_older_records():
     """Settings that they do not know have their defaults, or are as runs were then."""
-    before = Settings(size=64, precondition=False)
+    before = Settings(size=64, precondition=False, smooth_chroma=0.0)
     record = record_of(before)
-    for name in ("scales", "precision", "tv_weight", "precondition"):
+    for name in ("scales", "precision", "tv_weight", "precondition", "smooth_chroma"):
         del record["settings"][name]
     assert read_recorded(write(record)).settings == before
-    assert read_recorded(write({"settings": {}})).settings == Settings(precondition=False)
+    first = Settings(precondition=False, noise_amplitude=1.0, convention="paper-0.2")
+    assert read_recorded(write({"settings": {}})).settings == first
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"init": "noise"}, {"ratio": 3e-4}, {"convention": "authors"}]
+)
+def test_records_of_0_2_keep_their_meaning(given):
+    """What it called `paper` weighs content as it did, with its default ratios and its noise."""
+    ratio = {} if "convention" not in given else {"ratio": 1e-2}
+    record = record_of(Settings(size=64, **ratio | given))
+    ratios = {"noise": 1e-4, "content": 1e-5}
+    settings = record["settings"]
+    settings |= {"ratio": (ratio | given).get("ratio", ratios[settings["init"]])}
+    for name in ("noise_amplitude", "smooth_chroma"):
+        del settings[name]
+    back = read_recorded(write(record)).settings
+    assert back.noise_amplitude == 1 and back.chroma_smoothing == 0
+    assert back.convention == given.get("convention", "paper-0.2")
+    assert back.content_weight == settings["ratio"]
 
 
 def test_newer_records():

@@ -19,11 +19,11 @@ STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 
 
 def test_the_default_ratio_depends_on_the_start():
-    assert Settings(init="noise").content_weight == 1e-4
+    assert Settings(init="noise").content_weight == 1e-3
     for init in ("content", "style", "some.png"):
-        assert Settings(init=init).content_weight == 1e-5
+        assert Settings(init=init).content_weight == 5e-5
     assert Settings(init="noise", ratio=0).content_weight == 0
-    assert float(LossWeights.from_settings(Settings()).content) == np.float32(1e-5)
+    assert float(LossWeights.from_settings(Settings()).content) == np.float32(5e-5)
 
 
 @pytest.mark.parametrize("convention", ["paper", "authors", "equations"])
@@ -137,11 +137,11 @@ def test_paths_become_text():
         ("pooling", "avarage", "'avarage'; wanted one of average, max; did you mean average?"),
         ("padding", "mirror", "'mirror'; wanted one of zero, reflect, replicate"),
         ("pooling", "sum", "'sum'; wanted one of average, max"),
-        ("convention", "Paper", "'Paper'; wanted one of paper, authors, equations; did you mean"),
+        ("convention", "Paper", "'Paper'; wanted one of paper, authors, equations, paper-0.2; did"),
         (
             "convention",
             "author",
-            "'author'; wanted one of paper, authors, equations; did you mean authors?",
+            "'author'; wanted one of paper, authors, equations, paper-0.2; did you mean authors?",
         ),
         ("optimizer", "l-bfgs", "'l-bfgs'; wanted one of lbfgs, adam; did you mean lbfgs?"),
         ("precision", "bf16", "'bf16'; wanted one of float32, tf32, bfloat16"),

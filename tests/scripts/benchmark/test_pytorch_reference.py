@@ -53,7 +53,7 @@ UNEQUAL = {
 # For what needs no depth, and for runs.
 SHALLOW = {"content_layers": ("conv2_1",), "style_layers": ("conv1_1", "conv2_2")}
 # So that content and style both count: the conventions differ by the number of positions.
-RATIOS = {"paper": 1e-2, "authors": 10.0, "equations": 1e-4}
+RATIOS = {"paper": 5e-2, "authors": 10.0, "equations": 1e-4, "paper-0.2": 1e-2}
 CASES = list(itertools.product(CONVENTIONS, POOLINGS))
 
 
