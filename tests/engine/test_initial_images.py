@@ -1,5 +1,6 @@
 """The images with which scales begin, against Pillow's resizing."""
 
+import jax
 import numpy as np
 import pytest
 from reference import SAMPLES
@@ -37,6 +38,20 @@ def test_what_they_changed_is_enlarged(starts, photograph, random, settings, sha
     detail = photograph - resample(resize(photograph, (32, 48)), FULL.shape)
     wanted = resample(coarse, FULL.shape) + share * detail
     assert np.abs(starts(**settings).refine(coarse, FULL) - wanted).max() < SAME
+
+
+@pytest.mark.parametrize("amplitude", [0.0, 0.01, 0.3, 1.0])
+@pytest.mark.parametrize("init", ["noise", "content"])
+def test_the_amplitude_of_noise(starts, photograph, init, amplitude):
+    """Uniform over 0.5 ± a/2; all of the range is JAX's own numbers, as version 0.2 had them."""
+    whole = np.asarray(jax.random.uniform(jax.random.key(5), photograph.shape))
+    weak = 0.5 + amplitude * (whole - 0.5)
+    ours = starts(init=init, init_noise=0.5, seed=5, noise_amplitude=amplitude)
+    wanted = weak if init == "noise" else 0.5 * photograph + 0.5 * weak
+    got = ours.coarsest_image(FULL)
+    assert np.abs(got - wanted).max() < SAME
+    if amplitude == 1 and init == "noise":
+        assert np.array_equal(got, whole)
 
 
 @pytest.mark.parametrize("settings", [{"init": "noise"}, {"init_noise": 1.0}])

@@ -13,6 +13,7 @@ from nst_jax import Settings, load_image, stylize
 from nst_jax.optim.lbfgs import scale_by_lbfgs
 from nst_jax.optim.optimizer import make_optimizer
 from nst_jax.optim.preconditioner import CORNER, FLOOR, precondition
+from scripts.figures.judge import speckle
 
 # float32 cosine transforms of some thousand numbers; in float64, the same.
 SINGLE, DOUBLE = 1e-5, 1e-12
@@ -158,6 +159,16 @@ def test_adam_is_the_plain_one_in_other_variables(random):
         for step in range(5):
             z, x, state_z, state_x, wanted = advance(z, x, state_z, state_x)
             assert np.asarray(x) == pytest.approx(np.asarray(wanted), abs=1e-10), step
+
+
+def test_less_speckle_at_the_same_loss(normalized):
+    """From noise, 64 px, 40 steps: 7.2 and 1.3 levels of fine color, losses 2.53 and 2.58."""
+    settings = Settings(size=64, steps=40, init="noise", lbfgs_memory=20)
+    files = SAMPLES / "china.jpg", SAMPLES / "van_gogh_cafe_terrace.jpg"
+    each = (dataclasses.replace(settings, smooth_chroma=s) for s in (0.0, None))
+    coarse, clean = (stylize(*files, one, weights=normalized) for one in each)
+    assert speckle(clean.image) < 0.3 * speckle(coarse.image)
+    assert clean.losses.total < 1.05 * coarse.losses.total
 
 
 @pytest.mark.slow
