@@ -162,13 +162,13 @@ def test_adam_is_the_plain_one_in_other_variables(random):
 
 
 def test_less_speckle_at_the_same_loss(normalized):
-    """From noise, 64 px, 40 steps: 7.2 and 1.3 levels of fine color, losses 2.53 and 2.58."""
-    settings = Settings(size=64, steps=40, init="noise", lbfgs_memory=20)
+    """From noise, 64 px: about 7 and 1.4 levels of fine color, losses 1 to 5 % apart."""
+    settings = Settings(size=64, steps=60, init="noise", lbfgs_memory=20)
     files = SAMPLES / "china.jpg", SAMPLES / "van_gogh_cafe_terrace.jpg"
     each = (dataclasses.replace(settings, smooth_chroma=s) for s in (0.0, None))
     coarse, clean = (stylize(*files, one, weights=normalized) for one in each)
     assert speckle(clean.image) < 0.3 * speckle(coarse.image)
-    assert clean.losses.total < 1.05 * coarse.losses.total
+    assert clean.losses.total < 1.1 * coarse.losses.total
 
 
 @pytest.mark.slow
