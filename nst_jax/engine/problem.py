@@ -142,7 +142,8 @@ def prepare_problem(
     _check_alike(settings)
     first, count = settings[0], len(settings)
     weights = choose_weights(first, weights)
-    program = make_program(first, weights)
+    # What is static is the same for all, but whether any lane smooths chroma.
+    program = make_program(max(settings, key=lambda one: one.chroma_smoothing), weights)
     contents = _one_for_each("content", content, count)
     styles = [list_style_images(each) for each in _one_for_each("style", style, count)]
     for one, one_content, one_style in zip(settings, contents, styles, strict=True):

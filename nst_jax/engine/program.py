@@ -55,7 +55,7 @@ class Program:
         make = partial(VGG, pooling=one.pooling, padding=one.padding)
         return make(self.architecture, layers, self.mean, dtype=dtype, precision=precision)
 
-    def make_optimizer(self, chroma_smoothing: jax.Array | float = 0.0) -> Optimizer:
+    def make_optimizer(self, chroma_smoothing: jax.Array | float | None = None) -> Optimizer:
         """The optimizer; how chroma is smoothed decides its updates only."""
         one = self.static
         return make_optimizer(
@@ -64,7 +64,7 @@ class Program:
             one.lbfgs_memory,
             one.precondition,
             one.lbfgs_history,
-            chroma_smoothing,
+            chroma_smoothing if one.smooth_chroma else None,
         )
 
     def observe(

@@ -55,7 +55,7 @@ def make_optimizer(
     lbfgs_memory: int,
     preconditioned: bool = False,
     lbfgs_history: str = "float32",
-    chroma_smoothing: jax.Array | float = 0.0,
+    chroma_smoothing: jax.Array | float | None = None,
 ) -> Optimizer:
     """Make the optimizer called "lbfgs" or "adam".
 
@@ -73,7 +73,7 @@ def make_optimizer(
             image (H, W, C).
         lbfgs_history: the type of these pairs: "float32" (or wider, where the image is) or
             "bfloat16".
-        chroma_smoothing: of the preconditioner, a scalar.
+        chroma_smoothing: of the preconditioner, a scalar, or None.
     """
     scaled = partial(precondition, chroma_smoothing=chroma_smoothing)
     if name == "lbfgs":

@@ -18,10 +18,10 @@ finest detail nearly as it is and multiplies what is constant by 1/ε.
 
 Chroma, each channel's deviation from the mean of the three, may be held back where it is fine:
 
-    M_chroma = M / (1 + (s f)²).
+    M_chroma = M / (1 + (s f)⁴).
 
 Fine chroma hardly changes the loss. From noise, plain or with s = 0, much of it comes with the
-first steps, calls for nothing, and stays: speckle. With s = 20 the loss comes as low
+first steps, calls for nothing, and stays: speckle. With s = 4 the loss comes as low
 (docs/paper.md, "Speckle").
 
 Source: Neuberger 1997, "Sobolev Gradients and Differential Equations", whose gradients are smoothed
@@ -38,14 +38,14 @@ FLOOR = 0.04  # ε
 
 
 def precondition(
-    gradient: jax.Array, power: float = 1.0, chroma_smoothing: jax.Array | float = 0.0
+    gradient: jax.Array, power: float = 1.0, chroma_smoothing: jax.Array | float | None = None
 ) -> jax.Array:
     """M^power times a gradient.
 
     Args:
         gradient: (H, W, C), float32 or float64.
         power: 1 for M; 0.5 for its root, which is symmetric too.
-        chroma_smoothing: s ≥ 0, a scalar; with 0 the channels are each by themselves.
+        chroma_smoothing: s ≥ 0, a scalar; None, or 0: the channels are each by themselves.
 
     Returns:
         (H, W, C), of the gradient's type.
@@ -56,6 +56,7 @@ def precondition(
     squares = rows[:, None, None] + columns[None, :, None]
     scale = ((squares + CORNER**2) / (squares + FLOOR * CORNER**2)) ** power
     waves = jax.scipy.fft.dctn(gradient, axes=(0, 1), norm="ortho")
-    kept = 1 / (1 + chroma_smoothing**2 * squares) ** power
-    waves = kept * waves + (1 - kept) * jnp.mean(waves, axis=-1, keepdims=True)
+    if chroma_smoothing is not None:
+        kept = 1 / (1 + (chroma_smoothing**2 * squares) ** 2) ** power
+        waves = kept * waves + (1 - kept) * jnp.mean(waves, axis=-1, keepdims=True)
     return jax.scipy.fft.idctn(scale * waves, axes=(0, 1), norm="ortho")

@@ -39,7 +39,7 @@ DEFAULT_RATIOS = {"paper": (1e-3, 5e-5), "paper-0.2": (1e-4, 1e-5)}
 PULL_FROM_NOISE, PULL_FROM_IMAGE = 0.1, 0.01
 # Of `optim.preconditioner`. From noise fine color that nothing calls for comes and stays; from an
 # image there is little of it, and pictures are as they were.
-CHROMA_FROM_NOISE = 20.0
+CHROMA_FROM_NOISE = 4.0
 NO_STYLE = (None, "none")
 MAX_SIZE = 16384  # px; beyond it one float32 layer of 64 filters alone passes 64 GB
 PIXELS = whole(16, MAX_SIZE, "PX")
@@ -401,13 +401,19 @@ class Settings:
 
     @property
     def static_part(self) -> "Settings":
-        """The settings that decide the program; all that does not is as by default."""
+        """The settings that decide the program; all that does not is as by default.
+
+        Of `smooth_chroma` that is whether there is any, 0 or 1: a program without it rounds as
+        programs did that did not know it.
+        """
         others = {
             name: setting.default
             for name, setting in SETTINGS.items()
             if setting.kind != "static" or name in TOLD_BY_ARRAYS
         }
-        return dataclasses.replace(self, **others | {"ratio": 1.0, "learning_rate": self.step_size})
+        smooths = float(self.precondition and self.chroma_smoothing > 0)
+        derived = {"ratio": 1.0, "learning_rate": self.step_size, "smooth_chroma": smooths}
+        return dataclasses.replace(self, **others | derived)
 
 
 def _terms(layers: tuple[str, ...], weights: tuple[float, ...] | None) -> dict[str, float]:

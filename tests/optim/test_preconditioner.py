@@ -36,7 +36,7 @@ def reference_with_chroma(gradient, power, smoothing):
     luminance = gradient.mean(axis=-1, keepdims=True)
     smoothed = [
         scipy.fft.idctn(
-            scipy.fft.dctn(channel, norm="ortho") / (1 + smoothing**2 * squares) ** power,
+            scipy.fft.dctn(channel, norm="ortho") / (1 + smoothing**4 * squares**2) ** power,
             norm="ortho",
         )
         for channel in (gradient - luminance).transpose(2, 0, 1)
@@ -77,7 +77,7 @@ def test_smoothing_is_symmetric_and_positive(random):
         matrix, square_root = np.asarray(whole).reshape(60, 60), np.asarray(half).reshape(60, 60)
     assert matrix == pytest.approx(matrix.T, abs=DOUBLE)
     assert square_root @ square_root == pytest.approx(matrix, abs=DOUBLE)
-    assert np.linalg.eigvalsh(matrix).min() > 1 / (1 + 10.0**2 * 2)
+    assert np.linalg.eigvalsh(matrix).min() > 1 / (1 + 10.0**4 * 4)
 
 
 def test_lanes_smooth_each_by_its_own(random):
@@ -162,12 +162,12 @@ def test_adam_is_the_plain_one_in_other_variables(random):
 
 
 def test_less_speckle_at_the_same_loss(normalized):
-    """From noise, 64 px: about 7 and 1.4 levels of fine color, losses 1 to 5 % apart."""
+    """From noise, 64 px: about 7.4 and 2.8 levels of fine color, losses 2 % apart."""
     settings = Settings(size=64, steps=60, init="noise", lbfgs_memory=20)
     files = SAMPLES / "china.jpg", SAMPLES / "van_gogh_cafe_terrace.jpg"
     each = (dataclasses.replace(settings, smooth_chroma=s) for s in (0.0, None))
     coarse, clean = (stylize(*files, one, weights=normalized) for one in each)
-    assert speckle(clean.image) < 0.3 * speckle(coarse.image)
+    assert speckle(clean.image) < 0.5 * speckle(coarse.image)
     assert clean.losses.total < 1.1 * coarse.losses.total
 
 

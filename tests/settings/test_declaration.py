@@ -19,7 +19,7 @@ from nst_jax.settings.table import document
 WEIGHTS = Weights("vgg19", {}, (0, 0, 0), "Keras", "", "CC BY", name="mine", sha256="ab12")
 # One that the layer weights of OTHER go with.
 LAYERS = {name: OTHER[name] for name in ("content_layers", "style_layers")}
-BASE = Settings(ratio=1e-5, **LAYERS)
+BASE = Settings(ratio=1e-5, smooth_chroma=1.0, **LAYERS)
 # They decide which architecture there is and of which shapes its arguments are.
 OUTSIDE = {"size", "style_size", "scales", "weights"}
 
@@ -30,6 +30,15 @@ def test_only_static_settings_decide_the_program(name):
     changed = dataclasses.replace(BASE, **{name: value})
     same = make_program(changed, WEIGHTS) == make_program(BASE, WEIGHTS)
     assert same == (SETTINGS[name].kind != "static" or name in OUTSIDE)
+
+
+def test_a_program_without_smooth_chroma_is_that_of_older_records():
+    programs = [make_program(Settings(init=init), WEIGHTS) for init in ("content", "noise")]
+    without = [
+        make_program(Settings(init=init, smooth_chroma=0.0), WEIGHTS)
+        for init in ("content", "noise")
+    ]
+    assert programs[0] == without[0] == without[1] != programs[1]
 
 
 @pytest.mark.parametrize(
