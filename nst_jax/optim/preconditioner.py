@@ -21,7 +21,7 @@ Chroma, each channel's deviation from the mean of the three, may be held back wh
     M_chroma = M / (1 + (s f)⁴).
 
 Fine chroma hardly changes the loss. From noise, plain or with s = 0, much of it comes with the
-first steps, calls for nothing, and stays: speckle. With s = 4 the loss comes as low
+first steps, calls for nothing, and stays: speckle. With s = 5 the loss comes as low
 (docs/paper.md, "Speckle").
 
 Source: Neuberger 1997, "Sobolev Gradients and Differential Equations", whose gradients are smoothed

@@ -39,7 +39,7 @@ DEFAULT_RATIOS = {"paper": (1e-3, 5e-5), "paper-0.2": (1e-4, 1e-5)}
 PULL_FROM_NOISE, PULL_FROM_IMAGE = 0.1, 0.01
 # Of `optim.preconditioner`. From noise fine color that nothing calls for comes and stays; from an
 # image there is little of it, and pictures are as they were.
-CHROMA_FROM_NOISE = 4.0
+CHROMA_FROM_NOISE = 5.0
 NO_STYLE = (None, "none")
 MAX_SIZE = 16384  # px; beyond it one float32 layer of 64 filters alone passes 64 GB
 PIXELS = whole(16, MAX_SIZE, "PX")

@@ -162,7 +162,7 @@ def test_adam_is_the_plain_one_in_other_variables(random):
 
 
 def test_less_speckle_at_the_same_loss(normalized):
-    """From noise, 64 px: about 7.4 and 2.8 levels of fine color, losses 2 % apart."""
+    """From noise, 64 px: about 7.4 and 2.4 levels of fine color, losses 2 % apart."""
     settings = Settings(size=64, steps=60, init="noise", lbfgs_memory=20)
     files = SAMPLES / "china.jpg", SAMPLES / "van_gogh_cafe_terrace.jpg"
     each = (dataclasses.replace(settings, smooth_chroma=s) for s in (0.0, None))

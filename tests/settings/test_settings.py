@@ -27,7 +27,7 @@ def test_the_default_ratio_depends_on_the_start():
 
 
 def test_chroma_waits_from_noise_only():
-    assert Settings(init="noise").chroma_smoothing == Settings(init_noise=1).chroma_smoothing == 4
+    assert Settings(init="noise").chroma_smoothing == Settings(init_noise=1).chroma_smoothing == 5
     assert Settings().chroma_smoothing == Settings(init_noise=0.9).chroma_smoothing == 0
     assert Settings(init="noise", smooth_chroma=0).chroma_smoothing == 0
     assert float(LossWeights.from_settings(Settings(smooth_chroma=3)).chroma_smoothing) == 3
