@@ -46,14 +46,15 @@ def check_like_alone(lane, path):
     assert alone["name"] == "result"
     assert lane["history"][0]["loss"] == pytest.approx(alone["history"][0]["loss"], rel=FIRST)
     assert lane["result"]["loss"] == pytest.approx(alone["result"]["loss"], rel=LAST)
-    assert alone["result"]["loss"] < 0.99 * alone["history"][0]["loss"]  # something happened
+    assert alone["result"]["loss"] < 0.9 * alone["history"][0]["loss"]  # something happened
     difference = pixels_of(Path(path) / lane["file"]) - pixels_of(Path("alone") / alone["file"])
     assert np.abs(difference).mean() < LEVELS
 
 
 def test_content():
     """One layer each, all from the same noise; there is no painting, and no style."""
-    code, out, err = nst(*CONTENT, "--layers", "conv1_1,relu1_2")
+    fine = ("--smooth-chroma", 0)  # all that is drawn is as fine as can be
+    code, out, err = nst(*CONTENT, *fine, "--layers", "conv1_1,relu1_2")
     assert code == 0, err
     names = ["layer-conv1_1", "layer-conv1_2"]
     wanted = [*(f"{name}.png" for name in names), "grid.png", "index.html"]

@@ -28,6 +28,8 @@ PATIENCE = 120  # seconds until a process of a few seconds counts as stuck
 QUICK = (*QUICK, "--steps", 4)
 ONE_LAYER = ("--content-layers", "conv1_1", "--style-layers", "conv1_1")
 SWEEP = ("sweep", "photo.png", "painting.png", *QUICK)
+# From a start that four steps gain much from; what `draw` draws is color as fine as can be.
+NOISE = ("--init", "noise", "--noise-amplitude", 1, "--smooth-chroma", 0)
 TWO = (*SWEEP, "--ratios", "1e-4,1e-3", "-o", "out")  # two lanes
 PAIR = ["ratio-1e-4", "ratio-1e-3"]
 
@@ -78,7 +80,7 @@ def check_like_alone(lane, path):
     assert lane["history"][0]["loss"] == pytest.approx(alone["history"][0]["loss"], rel=FIRST)
     assert lane["result"]["loss"] == pytest.approx(alone["result"]["loss"], rel=LAST)
     assert lane["evaluations"] == alone["evaluations"]
-    assert alone["result"]["loss"] < 0.999 * alone["history"][0]["loss"]  # something happened
+    assert alone["result"]["loss"] < 0.9 * alone["history"][0]["loss"]  # something happened
     assert {name: file["sha256"] for name, file in lane["inputs"].items()} == {
         name: file["sha256"] for name, file in alone["inputs"].items()
     }
@@ -91,7 +93,7 @@ def check_like_alone(lane, path):
 
 def test_two_axes():
     axes = ("--ratios", "1e-4,1e-2", "--seeds", "1,7", "--tv-weights", "0.5")
-    arguments = (*SWEEP, "--init", "noise", *axes, "--lanes", 2, "-o", "out")
+    arguments = (*SWEEP, *NOISE, *axes, "--lanes", 2, "-o", "out")
     code, out, err = nst(*arguments)
     assert code == 0, err
     names = [f"seed-{seed}_ratio-{ratio}" for seed in (1, 7) for ratio in ("1e-4", "1e-2")]
@@ -350,7 +352,7 @@ def test_no_bytes(text):
 
 # ---- Lanes that come to nothing
 
-OVERFLOW = (*SWEEP, "--ratios", "1e-4,1e38", "--init", "noise", "-o", "out")
+OVERFLOW = (*SWEEP, "--ratios", "1e-4,1e38", *NOISE, "-o", "out")
 
 
 def test_lane_that_overflows():
