@@ -33,7 +33,7 @@ def add_command(commands: Any) -> None:
 
     def add(name: str, run: Callable[..., bool], text: str) -> argparse.ArgumentParser:
         action = actions.add_parser(name, help=text)
-        action.set_defaults(run=run)
+        action.set_defaults(run=run, no_normalize=False)
         if run in (_fetch, _convert, _normalize):
             action.add_argument("--overwrite", action="store_true", help="replace an existing file")
             action.add_argument("--images", metavar="DIR", type=Path, help=IMAGES_HELP)
@@ -69,6 +69,7 @@ def _list(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
 
 
 def _fetch(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
+    photographs = _photographs(options)  # a wrong folder is told before the download
     with make_bar(TextColumn("{task.description}"), BarColumn(), DownloadColumn()) as bar:
 
         def show(done: int, total: int | None) -> None:
@@ -76,35 +77,44 @@ def _fetch(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
 
         task = bar.add_task(options.name, total=None)
         path = fetch(options.name, user_folder(), show)
-    _install(convert(path), None, options)
+    _install(convert(path), None, photographs, options.overwrite)
     if path.parent != user_folder():
         say(f"Nothing was downloaded: {path} is the same file.")
     return True
 
 
 def _convert(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
-    return _install(convert(options.file), options.output, options)
+    weights = convert(options.file)
+    return _install(weights, options.output, _photographs(options), options.overwrite)
 
 
-def _install(weights: Weights, output: Path | None, options: argparse.Namespace) -> bool:
+def _photographs(options: argparse.Namespace) -> list[Path]:
+    """Those to normalize with, which come with the package unless named; none where asked for."""
+    if options.no_normalize:
+        return []
+    return find_photographs(options.images or calibration_folder())
+
+
+def _install(
+    weights: Weights, output: Path | None, photographs: list[Path], overwrite: bool
+) -> bool:
     if output is None:
         output = user_folder() / (weights.name + SUFFIX)
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise WeightsError(f"{output.parent}: cannot be made ({error.strerror})") from error
-    _check_output(output, options.overwrite)
-    if not options.no_normalize:
-        weights = _with_means(weights, options.images)
+    _check_output(output, overwrite)
+    if photographs:
+        weights = _with_means(weights, photographs)
     save_weights(weights, output)
     say(f"{weights.source}, {weights.licence}; {_state(weights)}")
     answer(output)
     return True
 
 
-def _with_means(weights: Weights, images: Path | None) -> Weights:
-    """The weights with mean activations over the photographs in a folder; None: those we ship."""
-    photographs = find_photographs(images or calibration_folder())
+def _with_means(weights: Weights, photographs: list[Path]) -> Weights:
+    """The weights with mean activations over photographs, with a bar."""
     say(f"computing mean activations over {len(photographs)} photographs")
     with make_bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()) as bar:
         task = bar.add_task("photographs", total=len(photographs))
@@ -154,5 +164,5 @@ def _normalize(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
         _check_output(output, options.overwrite)
     if output.resolve() == embedded_path():
         raise WeightsError(f"{path} comes with the package; name another file with -o")
-    answer(save_weights(_with_means(load_weights(path), options.images), output))
+    answer(save_weights(_with_means(load_weights(path), _photographs(options)), output))
     return True

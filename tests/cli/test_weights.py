@@ -237,6 +237,16 @@ def test_list_goes_on_after_a_bad_file(installed, converted):
     assert len(err.splitlines()) == 1 and "bad.safetensors: not a readable weights file" in err
 
 
+def test_a_wrong_folder_of_photographs_is_told_before_a_download(installed, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("asked the network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", never)
+    code, out, err = nst("weights", "fetch", "vgg19", "--images", "nowhere")
+    assert (code, out) == (2, "") and "nowhere: no such folder" in err
+    assert not installed.exists() or not list(installed.iterdir())
+
+
 @pytest.mark.parametrize("name", SOURCES)
 def test_fetch_without_a_network(installed, monkeypatch, tmp_path, name):
     def unknown(*_, **__):
