@@ -20,9 +20,9 @@ Chroma, each channel's deviation from the mean of the three, may be held back wh
 
     M_chroma = M / (1 + (s f)⁴).
 
-Fine chroma hardly changes the loss. From noise, plain or with s = 0, much of it comes with the
-first steps, calls for nothing, and stays: speckle. With s = 5 the loss comes as low
-(docs/paper.md, "Speckle").
+From noise with s = 0 much fine chroma comes with the first steps, and other detail settles around
+it: to blur it afterwards raises the loss by half. With s = 5 it hardly comes, and the loss falls as
+low by other ways (docs/paper.md, "Speckle").
 
 Source: Neuberger 1997, "Sobolev Gradients and Differential Equations", whose gradients are smoothed
 in the same way; Olah, Mordvintsev & Schubert 2017, "Feature Visualization", section
