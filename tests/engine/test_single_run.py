@@ -307,6 +307,7 @@ def test_the_image_goes_back_after_three_losses_above_the_best(
             assert went_back == (restarts > before)
 
 
+@pytest.mark.slow
 def test_luminance_of_a_small_picture_ends_below_a_third_of_its_start(normalized):
     """Its first steps, preconditioned, are too long, and the loss stays above its start."""
     settings = Settings(size=64, colors="luminance", steps=60)

@@ -161,6 +161,7 @@ def test_adam_is_the_plain_one_in_other_variables(random):
             assert np.asarray(x) == pytest.approx(np.asarray(wanted), abs=1e-10), step
 
 
+@pytest.mark.slow
 def test_less_speckle_at_the_same_loss(normalized):
     """From noise, 64 px: about 7.4 and 2.4 levels of fine color, losses 2 % apart."""
     settings = Settings(size=64, steps=60, init="noise", lbfgs_memory=20)
