@@ -22,6 +22,8 @@ STYLES = {
     for name in ("cafe_terrace", "night_cafe", "church_at_auvers")
 }
 INPUT = str(CONTENT.relative_to(ROOT))
+# A start and steps that leave speckle, for what takes it away.
+SPECKLED = "--init noise --noise-amplitude 1 --smooth-chroma 0"
 # Style images and flags of each cell; SKY and REST are masks that this script makes.
 ROWS: dict[str, tuple[str, ...]] = {
     "styles": (
@@ -52,13 +54,13 @@ ROWS: dict[str, tuple[str, ...]] = {
         "cafe_terrace --init style",
         "cafe_terrace --init-noise 0.3",
         "cafe_terrace --init noise",
-        "cafe_terrace --init noise --noise-amplitude 1",
+        "cafe_terrace --padding reflect",
     ),
     "smoothness": (
-        "cafe_terrace --padding reflect",
-        "cafe_terrace --init noise --average 20",
-        "cafe_terrace --init noise --tv-weight 0.4",
-        "cafe_terrace --init noise --tv-l1-weight 0.15",
+        f"cafe_terrace {SPECKLED}",
+        f"cafe_terrace {SPECKLED} --average 20",
+        f"cafe_terrace {SPECKLED} --tv-weight 0.4",
+        f"cafe_terrace {SPECKLED} --tv-l1-weight 0.15",
     ),
     "optimizer": (
         "cafe_terrace --no-precondition",
