@@ -24,6 +24,7 @@ COMMANDS = {
     "sweep": "many settings at once: a sheet, a page, a picture each",
     "reconstruct": "what each layer keeps of an image",
     "rerun": "a picture again, as it was or changed",
+    "plan": "what a device would do with a run, before it is rented",
     "weights": "list, fetch, convert, verify and normalize the network's parameters",
     "info": "versions, devices and weights found",
 }

@@ -40,6 +40,13 @@ def layer_sets(text: str) -> str | tuple[tuple[str, ...], ...]:
 def add_command(commands: Any) -> None:
     """Add `sweep` to the parser's commands."""
     parser = commands.add_parser("sweep", description=__doc__)
+    add_inputs_and_axes(parser)
+    add_run_flags(parser, "CONTENT-sweep")
+    parser.set_defaults(run=run_command)
+
+
+def add_inputs_and_axes(parser: argparse.ArgumentParser) -> None:
+    """Add what `grid_of` reads: the images, and the flags of the axes."""
     parser.add_argument("content", metavar="CONTENT", help="the photograph, an image file")
     parser.add_argument(
         "styles",
@@ -57,8 +64,6 @@ def add_command(commands: Any) -> None:
         help="all STYLEs in every picture (so do --style-blend, --layers-per-style, "
         "--blend-steps, --content-mask)",
     )
-    add_run_flags(parser, "CONTENT-sweep")
-    parser.set_defaults(run=run_command)
 
 
 def _add_axis_flags(group: argparse._ArgumentGroup) -> None:
@@ -82,13 +87,14 @@ def _values_along(name: str) -> Value:
 def run_command(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     """Do what the command line says; return whether it went to its end."""
     options.output = options.output or Path(f"{Path(options.content).stem}-sweep")
+    return paint_lanes(partial(grid_of, options), _command_for_one, options, arguments)
 
-    def make_grid(settings: Settings) -> Grid:
-        styles = tuple(Source("style", style) for style in list_files(options.styles))
-        sources = (Source("content", options.content), *styles)
-        return grid.make_grid(settings, sources, _axes(options, settings, sources))
 
-    return paint_lanes(make_grid, _command_for_one, options, arguments)
+def grid_of(options: argparse.Namespace, settings: Settings) -> Grid:
+    """The lanes that a command line asks for, around the settings that have no axis."""
+    styles = tuple(Source("style", style) for style in list_files(options.styles))
+    sources = (Source("content", options.content), *styles)
+    return grid.make_grid(settings, sources, _axes(options, settings, sources))
 
 
 def _axes(

@@ -146,7 +146,7 @@ def jitted_lanes(one: Program, devices: tuple[jax.Device, ...]) -> LanePrograms:
         return jax.jit(sharded, **shardings, **options)
 
     inputs = (carry, whole, spread, spread)
-    options = {"donate_argnums": 0, "compiler_options": compiler_options()}
+    options = {"donate_argnums": 0, "compiler_options": compiler_options(devices[0].platform)}
     return LanePrograms(
         jit(steps.start, 0, axes, (spread,), carry),
         jit(steps.step, (axes, None, 0, 0), (axes, 0), inputs, (carry, spread), **options),

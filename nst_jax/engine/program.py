@@ -79,15 +79,22 @@ class Program:
         return observe(self.network(layers), params, image[None], observers)
 
 
-def make_program(settings: "Settings", weights: Weights) -> Program:
+def make_program(settings: "Settings", weights: Weights, platform: str | None = None) -> Program:
     """Gather what is static.
+
+    Args:
+        settings: of a lane.
+        weights: of the network.
+        platform: where the steps will run, "cpu", "gpu" or "tpu"; None: this process's.
 
     Raises:
         SettingsError: the network lacks a layer that a loss reads.
     """
     for layer in settings.layers:
         canonical_layer(layer, weights.architecture)
-    return Program(weights.architecture, weights.mean, settings.static_part)
+    precision = vgg.precision_on(platform or jax.default_backend(), settings.precision)
+    static = dataclasses.replace(settings.static_part, precision=precision)
+    return Program(weights.architecture, weights.mean, static)
 
 
 class Best(NamedTuple):
@@ -136,17 +143,36 @@ class Carry(NamedTuple):
         return self.best.image if self.average is None else self.average.image
 
 
-def prepare_parameters(program: Program, params: Parameters) -> Parameters:
+def prepare_parameters(
+    program: Program, params: Parameters, platform: str | None = None
+) -> Parameters:
     """The parameters that a program's steps read, on the device, in the form fastest there.
 
     On a CPU kernels of many channels are transformed once for all steps, which takes four times
-    their memory.
+    their memory; for a GPU they are laid out as cuDNN reads them.
+
+    Args:
+        program: says which layers, and their type.
+        params: of the network.
+        platform: where the steps will run, "cpu", "gpu" or "tpu"; None: this process's.
     """
     layers = program.static.content_layers + program.static.style_layers
     needed = {layer: params[layer] for layer in convolutions_up_to(program.architecture, layers)}
-    if jax.default_backend() != "cpu" or program.network(layers).dtype == jnp.bfloat16:
-        return jax.device_put(needed)
-    return {layer: _transformed(tensors) for layer, tensors in needed.items()}
+    platform, dtype = platform or jax.default_backend(), program.network(layers).dtype
+    if platform == "cpu" and dtype == jnp.float32:
+        return {layer: _transformed(tensors) for layer, tensors in needed.items()}
+    layout = "OHWI" if platform == "gpu" else "HWIO"
+    return {layer: _laid_out(tensors, layout, dtype) for layer, tensors in needed.items()}
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _laid_out(
+    tensors: Mapping[str, jax.Array], layout: str, dtype: jnp.dtype
+) -> dict[str, jax.Array]:
+    kernel = tensors["kernel"].astype(dtype)
+    if layout == "OHWI":
+        return {"ohwi_kernel": kernel.transpose(3, 0, 1, 2), "bias": tensors["bias"]}
+    return {"kernel": kernel, "bias": tensors["bias"]}
 
 
 @jax.jit
@@ -310,10 +336,12 @@ def jitted(program: Program) -> Compiled:
         jax.jit(bind(content_features)),
         jax.jit(bind(style_grams)),
         jax.jit(bind(start)),
-        jax.jit(bind(step), donate_argnums=0, compiler_options=compiler_options()),
+        jax.jit(
+            bind(step), donate_argnums=0, compiler_options=compiler_options(jax.default_backend())
+        ),
     )
 
 
-def compiler_options() -> dict[str, str] | None:
-    """What XLA must be told where steps are compiled for this machine's devices."""
-    return winograd.COMPILER_OPTIONS if jax.default_backend() == "cpu" else None
+def compiler_options(platform: str) -> dict[str, str] | None:
+    """What XLA must be told where steps are compiled for devices of this platform."""
+    return winograd.COMPILER_OPTIONS if platform == "cpu" else None

@@ -14,24 +14,25 @@ BORDERS = {"reflect": "reflect", "replicate": "edge"}  # what NumPy calls them
 
 
 def _convolve(
-    inputs: jax.Array, kernel: jax.Array, precision: lax.Precision, pad: int
+    inputs: jax.Array, kernel: jax.Array, precision: lax.Precision, pad: int, layout: str
 ) -> jax.Array:
     return lax.conv_general_dilated(
         inputs,
         kernel,
         window_strides=(1, 1),
         padding=((pad, pad), (pad, pad)),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        dimension_numbers=("NHWC", layout, "NHWC"),
         precision=precision,
     )
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def conv3x3(
     inputs: jax.Array,
     kernel: jax.Array,
     precision: lax.Precision = lax.Precision.HIGHEST,
     pad: int = 1,
+    layout: str = "HWIO",
 ) -> jax.Array:
     """Convolve with 3×3 kernels, stride 1, zero padding.
 
@@ -45,25 +46,27 @@ def conv3x3(
         precision: of the products; HIGHEST is float32 everywhere, DEFAULT is TF32 on NVIDIA GPUs
             and bfloat16 on TPUs.
         pad: pixels of zeros on each side, 0 to 2; 0 for inputs that `pad_border` has padded.
+        layout: of the kernel's axes; "OHWI", (O, 3, 3, I), is what cuDNN reads.
 
     Returns:
         (N, H + 2·pad − 2, W + 2·pad − 2, O), of the inputs' type.
     """
-    return _convolve(inputs, kernel, precision, pad)
+    return _convolve(inputs, kernel, precision, pad, layout)
 
 
-def _conv3x3_forward(inputs, kernel, precision, pad):
-    return _convolve(inputs, kernel, precision, pad), (inputs, kernel)
+def _conv3x3_forward(inputs, kernel, precision, pad, layout):
+    return _convolve(inputs, kernel, precision, pad, layout), (inputs, kernel)
 
 
-def _conv3x3_backward(precision, pad, residuals, cotangent):
+def _conv3x3_backward(precision, pad, layout, residuals, cotangent):
     inputs, kernel = residuals
     # An input reaches each of its nine outputs through the weight on the other side of the center.
-    turned = kernel[::-1, ::-1].swapaxes(2, 3)
-    inputs_gradient = _convolve(cotangent, turned, precision, 2 - pad)
+    turned = jnp.flip(kernel, (layout.index("H"), layout.index("W")))
+    from_outputs = layout.translate(str.maketrans("IO", "OI"))
+    inputs_gradient = _convolve(cotangent, turned, precision, 2 - pad, from_outputs)
     # Only those who train the network need this one; elsewhere XLA removes it as dead code.
     (kernel_gradient,) = jax.linear_transpose(
-        lambda k: _convolve(inputs, k, precision, pad), kernel
+        lambda k: _convolve(inputs, k, precision, pad, layout), kernel
     )(cotangent)
     return inputs_gradient, kernel_gradient
 
@@ -77,7 +80,8 @@ def bias_relu(inputs: jax.Array, bias: jax.Array, kept: bool = False) -> jax.Arr
 
     Args:
         inputs: (N, H, W, C), any float type; computed in float32 at the least, since bfloat16
-            would round twice, and jaxlib 0.12.0 on CPU makes NaN of that fusion.
+            would round twice, and jaxlib 0.12.0 on CPU makes NaN of that fusion. On NVIDIA GPUs it
+            is part of cuDNN's convolution, which rounds once, if it is told in the inputs' type.
         bias: (C,), any float type.
         kept: whether the outputs are in memory until their gradient is taken. If not, it needs
             only one byte for each, which says whether it is positive.
@@ -86,7 +90,14 @@ def bias_relu(inputs: jax.Array, bias: jax.Array, kept: bool = False) -> jax.Arr
         (N, H, W, C), of the inputs' type.
     """
     wide = jnp.promote_types(inputs.dtype, jnp.float32)
-    biased = inputs.astype(wide) + bias.astype(wide).reshape(1, 1, 1, -1)
+    return lax.platform_dependent(
+        inputs, bias, cuda=partial(_cut, dtype=inputs.dtype), default=partial(_cut, dtype=wide)
+    )
+
+
+def _cut(inputs: jax.Array, bias: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """`bias_relu`, computed in this type."""
+    biased = inputs.astype(dtype) + bias.astype(dtype).reshape(1, 1, 1, -1)
     return jnp.maximum(biased, 0).astype(inputs.dtype)
 
 
@@ -108,6 +119,56 @@ def _bias_relu_backward(_, residuals, cotangent):
 bias_relu.defvjp(_bias_relu_forward, _bias_relu_backward)
 
 
+def bias_relu_pool(inputs: jax.Array, bias: jax.Array, pooling: str) -> jax.Array:
+    """Add a bias, cut off below zero, and pool; what is pooled need not be kept for the gradient.
+
+    That takes one byte for each window: a bit for each of the four that the gradient reaches.
+
+    Args:
+        inputs: (N, H, W, C), any float type.
+        bias: (C,), any float type.
+        pooling: "average" or "max".
+
+    Returns:
+        (N, H//2, W//2, C), of the inputs' type.
+    """
+    return _bias_relu_pool(inputs, bias, pooling, inputs.shape[1:3])
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _bias_relu_pool(inputs, bias, pooling, sides):
+    return POOLINGS[pooling](bias_relu(inputs, bias))
+
+
+def _bias_relu_pool_forward(inputs, bias, pooling, sides):
+    outputs = lax.optimization_barrier(bias_relu(inputs, bias))
+    pooled = POOLINGS[pooling](outputs)
+    reached = jnp.zeros(pooled.shape, jnp.uint8)
+    for place, corner in enumerate(_corners(outputs)):
+        largest = corner == pooled if pooling == "max" else True
+        reached |= jnp.where((corner > 0) & largest, jnp.uint8(1 << place), jnp.uint8(0))
+    pooled, reached = lax.optimization_barrier((pooled, reached))
+    return pooled, (reached, bias)
+
+
+def _bias_relu_pool_backward(pooling, sides, residuals, cotangent):
+    reached, bias = residuals
+    if pooling == "max":  # where values tie, the gradient is shared among them
+        share = cotangent / jnp.maximum(lax.population_count(reached), 1).astype(cotangent.dtype)
+    else:
+        share = cotangent * 0.25
+    place = jnp.arange(4, dtype=jnp.uint8).reshape(1, 1, 2, 1, 2, 1)
+    reached = (reached[:, :, None, :, None] >> place) & 1
+    windows = jnp.where(reached > 0, share[:, :, None, :, None], 0)
+    count, (height, width), channels = cotangent.shape[0], sides, cotangent.shape[-1]
+    even = windows.reshape(count, height // 2 * 2, width // 2 * 2, channels)
+    gradient = jnp.pad(even, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)))
+    return gradient, gradient.astype(bias.dtype).sum(axis=(0, 1, 2))
+
+
+_bias_relu_pool.defvjp(_bias_relu_pool_forward, _bias_relu_pool_backward)
+
+
 def pad_border(inputs: jax.Array, padding: str) -> jax.Array:
     """Put one pixel around each image, made from those at its border.
 
@@ -124,10 +185,9 @@ def pad_border(inputs: jax.Array, padding: str) -> jax.Array:
 
 def average_pool2x2(inputs: jax.Array) -> jax.Array:
     """Average over 2×2 windows with stride 2: (N, H, W, C) to (N, H//2, W//2, C)."""
-    windows = _windows2x2(inputs)
     # Not as a reduction: XLA:CPU (jaxlib 0.10.2) would first write out its zeros, a whole layer.
-    corners = [windows[:, :, i, :, j] for i in (0, 1) for j in (0, 1)]
-    return sum(corners[1:], start=corners[0]) * 0.25
+    first, *others = _corners(inputs)
+    return sum(others, start=first) * 0.25
 
 
 def max_pool2x2(inputs: jax.Array) -> jax.Array:
@@ -136,6 +196,15 @@ def max_pool2x2(inputs: jax.Array) -> jax.Array:
     Where values tie, the gradient is shared among them (PyTorch gives it to the first).
     """
     return _windows2x2(inputs).max(axis=(2, 4))
+
+
+POOLINGS = {"average": average_pool2x2, "max": max_pool2x2}
+
+
+def _corners(inputs: jax.Array) -> list[jax.Array]:
+    """The four of each window, row by row, each (N, H//2, W//2, C)."""
+    windows = _windows2x2(inputs)
+    return [windows[:, :, i, :, j] for i in (0, 1) for j in (0, 1)]
 
 
 def _windows2x2(inputs: jax.Array) -> jax.Array:

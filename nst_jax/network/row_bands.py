@@ -152,18 +152,22 @@ def _through_layers(
     observers: vgg.Observers,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """A band's pooled rows (N, rows, w, C) after these layers, and its shares of the Grams."""
-    shares, block = {}, 1
+    shares = {}
     pool = vgg.POOLINGS[network.pooling]
-    for layer in layers:
-        if block_of(layer) > block:
-            band, block = band.halved(pool(band.maps)), block + 1
-        convolution = vgg.make_convolution(network, layer, "none")
+    for layer, following in zip(layers, (*layers[1:], None), strict=True):
+        ends = following is None or block_of(following) > block_of(layer)
+        pooling = network.pooling if ends and layer not in observers else None
+        convolution = vgg.make_convolution(network, layer, "none", pooling=pooling)
         maps = convolution.apply({"params": params[layer]}, _pad(band, network.padding))
         assert isinstance(maps, jax.Array)  # else mutable variables, of which there are none
-        band = band._replace(maps=maps, halo=band.halo - 1)
+        band = band._replace(halo=band.halo - 1)
         if layer in observers:
-            shares[layer] = _share(band, *observers[layer][1:])
-    return pool(band.maps), shares
+            shares[layer] = _share(band._replace(maps=maps), *observers[layer][1:])
+        if ends:
+            band = band.halved(maps if pooling else pool(maps))
+        else:
+            band = band._replace(maps=maps)
+    return band.maps, shares
 
 
 def _pad(band: _Band, padding: str) -> jax.Array:

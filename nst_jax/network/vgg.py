@@ -1,6 +1,7 @@
 """VGG-16 and VGG-19 as feature extractors: one pure Flax module."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,37 +16,54 @@ from nst_jax.network.gram import observe
 # {layer: (function of its features (N, h, w, C) and of arguments, *these)}, as `observe` has it.
 Observers = Mapping[str, Sequence[Any]]
 
-POOLINGS = {"average": convolution.average_pool2x2, "max": convolution.max_pool2x2}
+POOLINGS = convolution.POOLINGS
 PADDINGS = ("zero", "reflect", "replicate")
-# Type of the activations, and precision of the products that make them.
+# Type of the activations, and precision of the products that make them. HIGH is TF32 on NVIDIA
+# GPUs and three products of bfloat16, which together are a little better, on TPUs.
 PRECISIONS = {
     "float32": (jnp.float32, lax.Precision.HIGHEST),
-    "tf32": (jnp.float32, lax.Precision.DEFAULT),
+    "tf32": (jnp.float32, lax.Precision.HIGH),
     "bfloat16": (jnp.bfloat16, lax.Precision.DEFAULT),
 }
+
+
+def precision_on(platform: str, precision: str) -> str:
+    """What the precision "auto" is on "cpu", "gpu" or "tpu"; another one is itself."""
+    if precision != "auto":
+        return precision
+    return "float32" if platform == "cpu" else "tf32"
 
 
 class Convolution(nn.Module):
     """3×3 convolution, bias and ReLU, with parameters `kernel` (3, 3, I, O) and `bias` (O,).
 
-    In place of `kernel` there may be `transformed_kernel` (36, I, O), as `winograd` has it. With
-    the padding "none" the outputs are smaller than the inputs by one pixel on each side.
+    In place of `kernel` there may be `transformed_kernel` (36, I, O), as `winograd` has it, or
+    `ohwi_kernel` (O, 3, 3, I), as cuDNN reads it. With the padding "none" the outputs are smaller
+    than the inputs by one pixel on each side.
+
+    Attributes:
+        kept: see `convolution.bias_relu`.
+        pooling: that follows, if nothing else reads the outputs.
     """
 
     filters: int
     dtype: jnp.dtype
     precision: lax.Precision
     padding: str = "zero"
-    kept: bool = False  # see `convolution.bias_relu`
+    kept: bool = False
+    pooling: str | None = None
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
-        """(N, H, W, I) to (N, H, W, O), both of type `dtype`."""
+        """(N, H, W, I) to (N, H, W, O) or, pooled, (N, H//2, W//2, O), of type `dtype`."""
+        convolve: Callable[..., jax.Array] = convolution.conv3x3
         if self.has_variable("params", "transformed_kernel"):
             convolve = winograd.conv3x3
             kernel: jax.Array = self.get_variable("params", "transformed_kernel")
+        elif self.has_variable("params", "ohwi_kernel"):
+            convolve = partial(convolution.conv3x3, layout="OHWI")
+            kernel = self.get_variable("params", "ohwi_kernel")
         else:
-            convolve = convolution.conv3x3
             shape = (3, 3, inputs.shape[-1], self.filters)
             kernel = self.param("kernel", nn.initializers.he_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.filters,))
@@ -53,6 +71,8 @@ class Convolution(nn.Module):
         if self.padding in convolution.BORDERS:
             inputs = convolution.pad_border(inputs, self.padding)
         outputs = convolve(inputs, kernel.astype(self.dtype), self.precision, pad)
+        if self.pooling:
+            return convolution.bias_relu_pool(outputs, bias, self.pooling)
         return convolution.bias_relu(outputs, bias, self.kept)
 
 
@@ -104,21 +124,25 @@ class VGG(nn.Module):
         observers = observers or {}
         wanted = (*self.layers, *observers)
         features, observed = {}, {}
-        outputs, block = images, first_block
+        outputs = images
         if first_block == 1:
             check_images(images, wanted)
             outputs = subtract_mean(self, images)
-        for layer in convolutions_up_to(self.architecture, wanted):
+        layers = convolutions_up_to(self.architecture, wanted)
+        for layer, following in zip(layers, (*layers[1:], layers[-1]), strict=True):
             if block_of(layer) < first_block:
                 continue
-            if block_of(layer) > block:
-                outputs, block = POOLINGS[self.pooling](outputs), block_of(layer)
-            kept = layer in wanted
-            outputs = make_convolution(self, layer, self.padding, kept=kept, name=layer)(outputs)
+            kept, pooling = layer in wanted, None
+            if block_of(following) > block_of(layer):
+                pooling = self.pooling
+            options = {"kept": kept, "pooling": None if kept else pooling, "name": layer}
+            outputs = make_convolution(self, layer, self.padding, **options)(outputs)
             if layer in observers:
                 function, *arguments = observers[layer]
                 outputs, observed[layer] = observe(function, outputs, *arguments)
             features[layer] = outputs
+            if kept and pooling:
+                outputs = POOLINGS[pooling](outputs)
         return {layer: features[layer] for layer in self.layers}, observed
 
 

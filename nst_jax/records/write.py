@@ -21,6 +21,7 @@ from nst_jax.files import sha256_of, write_bytes
 from nst_jax.images import io
 from nst_jax.images.encoders import PLAIN, SaveOptions
 from nst_jax.losses.terms import Losses
+from nst_jax.network.vgg import precision_on
 from nst_jax.settings.settings import INITS, SETTINGS, Settings
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
@@ -159,6 +160,7 @@ def resolved_settings(settings: Settings) -> dict[str, Any]:
     resolved["content_layer_weights"] = tuple(settings.content_terms.values())
     resolved["style_layer_weights"] = tuple(settings.style_terms.values())
     resolved["smooth_chroma"] = settings.chroma_smoothing
+    resolved["precision"] = precision_on(jax.default_backend(), settings.precision)
     resolved["learning_rate"] = settings.step_size
     resolved["style_size"] = settings.style_size or settings.size
     return resolved

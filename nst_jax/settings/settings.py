@@ -256,11 +256,12 @@ class Settings:
         since="0.2",
     )
     precision: str = network.static(
-        "float32",
-        choice("float32", "tf32", "bfloat16"),
+        "auto",
+        choice("auto", "float32", "tf32", "bfloat16"),
         "of the network",
-        notes="losses are float32 always; tf32 rounds products as the hardware likes best (to TF32 "
-        "on NVIDIA, bfloat16 on TPU, not at all on CPU), bfloat16 the activations, too",
+        notes="losses are float32 always; tf32 rounds what is multiplied (to TF32 on NVIDIA, to "
+        "two bfloat16 on TPU, not at all on CPU), bfloat16 the activations, too; auto is tf32 on "
+        "GPUs and TPUs, float32 on CPUs",
     )
     scales: int = optimization.static(
         1,

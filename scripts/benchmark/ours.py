@@ -54,7 +54,7 @@ def place(problem: Problem) -> Placed:
 def gradient_of(program: Program) -> jax.stages.Wrapped:
     """(image, params, targets, weights) → ((loss, terms), gradient)."""
     function = partial(jax.value_and_grad(objective, argnums=1, has_aux=True), program)
-    return jax.jit(function, compiler_options=compiler_options())
+    return jax.jit(function, compiler_options=compiler_options(jax.default_backend()))
 
 
 def evaluation(problem: Problem) -> Callable[[], Any]:

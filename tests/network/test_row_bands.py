@@ -136,7 +136,7 @@ def test_memory(normalized, monkeypatch):
             outputs = function(network, normalized.params, images, STYLE, {})
             return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(outputs))
 
-        compiled = jax.jit(jax.grad(total), compiler_options=compiler_options()).lower(images)
+        compiled = jax.jit(jax.grad(total), compiler_options=compiler_options("cpu")).lower(images)
         return compiled.compile().memory_analysis().temp_size_in_bytes
 
     assert temporaries(in_bands) < temporaries(whole) / 3

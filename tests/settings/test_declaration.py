@@ -46,7 +46,7 @@ def test_a_program_without_smooth_chroma_is_that_of_older_records():
     [
         ("pooling", POOLINGS),
         ("padding", PADDINGS),
-        ("precision", PRECISIONS),
+        ("precision", {"auto", *PRECISIONS}),
         ("convention", CONVENTIONS),
         ("optimizer", LEARNING_RATES),
     ],

@@ -151,8 +151,8 @@ def test_paths_become_text():
             "'author'; wanted one of paper, authors, equations, paper-0.2; did you mean authors?",
         ),
         ("optimizer", "l-bfgs", "'l-bfgs'; wanted one of lbfgs, adam; did you mean lbfgs?"),
-        ("precision", "bf16", "'bf16'; wanted one of float32, tf32, bfloat16"),
-        ("precision", None, "None; wanted one of float32, tf32, bfloat16"),
+        ("precision", "bf16", "'bf16'; wanted one of auto, float32, tf32, bfloat16"),
+        ("precision", None, "None; wanted one of auto, float32, tf32, bfloat16"),
         ("optimizer", ["adam"], "['adam']; wanted one of lbfgs, adam"),
     ],
 )

@@ -1,0 +1,280 @@
+"""What a compiled program does, read from its text: kernels, the bytes they move, their products.
+
+XLA prints an optimized program as computations of instructions, one a line:
+
+    %fusion.3 = f32[50,589824]{1,0} fusion(%slot, %steps, %s), kind=kLoop, calls=%fused.3
+
+Every fusion, library call, copy, collective that stands in the entry computation, or in a loop
+that it calls, is a kernel (or a few, inside a library). A kernel moves its result and each of its
+operands once, but for what it only reads or writes a part of: of an operand that is nothing but
+sliced the slices count, and of an update in place what is put there. These are the rules of XLA's
+own HloCostAnalysis, which XLA:GPU does not offer for a compiled program.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from typing import NamedTuple
+
+BYTES = {
+    "pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "s32": 4, "u32": 4, "s64": 8, "u64": 8,
+    "f8e4m3fn": 1, "f8e5m2": 1, "bf16": 2, "f16": 2, "f32": 4, "f64": 8, "c64": 8, "c128": 16,
+}  # fmt: skip
+# Names for what is in memory already, and for control: nothing moves.
+FREE = frozenset((
+    "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "opt-barrier",
+    "optimization-barrier", "after-all", "partition-id", "replica-id",
+))  # fmt: skip
+LOOPS = frozenset(("while", "call", "conditional"))
+SLICES = frozenset(("slice", "dynamic-slice", "gather"))
+UPDATES = {"dynamic-update-slice": 1, "scatter": 2}  # which operand is put there
+SAME_DATA = frozenset(("bitcast", "reshape", "copy", "convert", "transpose"))
+COLLECTIVES = (
+    "all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all",
+)  # fmt: skip
+
+_ARRAY = re.compile(r"(\w+)\[([\d,]*)\]")
+_NAME = re.compile(r"%([\w.\-]+)")
+_HEAD = re.compile(r"^(ENTRY )?%([\w.\-]+) \(.*\{$")
+_LINE = re.compile(r"^\s+(ROOT )?%([\w.\-]+) = (.*)$")
+
+
+class Instruction(NamedTuple):
+    """One line of a computation.
+
+    Attributes:
+        shape: as printed; a tuple's in parentheses.
+        operands: their names.
+        attributes: the rest of the line.
+    """
+
+    name: str
+    shape: str
+    opcode: str
+    operands: tuple[str, ...]
+    attributes: str
+    is_root: bool
+
+    @property
+    def bytes(self) -> int:
+        """Of the result, or of all results together."""
+        return sum(math.prod(dims) * BYTES.get(kind, 0) for kind, dims in arrays_of(self.shape))
+
+    def attribute(self, name: str) -> str | None:
+        """What stands after `name=`: a word, or what is between braces or quotes."""
+        found = re.search(rf'\b{name}=(?:\{{([^}}]*)\}}|"([^"]*)"|%?([\w.\->]+))', self.attributes)
+        return next(group for group in found.groups() if group is not None) if found else None
+
+
+class Kernel(NamedTuple):
+    """What runs as one.
+
+    Attributes:
+        name: XLA's.
+        source: the operation of the traced program that it comes from.
+        bytes: that it moves, once.
+        flops: of its matrix products and convolutions, once; not of element-wise arithmetic.
+        precision: that these are taken in: "float32", "tf32", "bfloat16"; "" where there are none.
+        runs: how often it runs in one call of the program.
+        is_collective: whether it speaks to other devices.
+    """
+
+    name: str
+    source: str
+    bytes: int
+    flops: float
+    precision: str
+    runs: int
+    is_collective: bool
+
+
+class ProgramText:
+    """The text of a compiled program, parsed."""
+
+    def __init__(self, text: str):
+        """Parse what `jax.stages.Compiled.as_text` returns."""
+        self.computations: dict[str, dict[str, Instruction]] = {}
+        self.entry = ""
+        current: dict[str, Instruction] = {}
+        for line in text.splitlines():
+            if head := _HEAD.match(line):
+                current = self.computations.setdefault(head[2], {})
+                self.entry = head[2] if head[1] else self.entry
+            elif found := _LINE.match(line):
+                instruction = _parse(found[2], found[3], bool(found[1]))
+                current[instruction.name] = instruction
+
+    @cached_property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """Of one call of the program, in the order they are scheduled."""
+        return tuple(self._kernels_of(self.entry, 1))
+
+    def _kernels_of(self, computation: str, count: int) -> Iterator[Kernel]:
+        table = self.computations[computation]
+        for one in table.values():
+            if one.opcode in FREE or one.opcode.endswith("-done"):
+                continue
+            if one.opcode in LOOPS:
+                trips = _trips(one)
+                for called in self._called(one):
+                    yield from self._kernels_of(called, count * trips)
+                continue
+            flops, precision = self._products(one, table)
+            source = one.attribute("op_name") or ""
+            collective = one.opcode.removesuffix("-start") in COLLECTIVES
+            moved = self._traffic(one, table)
+            yield Kernel(one.name, source, moved, flops, precision, count, collective)
+
+    def _called(self, one: Instruction) -> list[str]:
+        """The computations that an instruction runs; of a loop its body."""
+        names = [one.attribute(key) for key in ("body", "to_apply", "calls")]
+        branches = _NAME.findall(one.attribute("branch_computations") or "")
+        return [name for name in (*names, *branches) if name in self.computations]
+
+    def _traffic(self, one: Instruction, table: dict[str, Instruction]) -> int:
+        """Bytes of the result and of each operand, once."""
+        inside = self.computations.get(one.attribute("calls") or "", {})
+        if one.opcode != "fusion" or not inside:
+            alone = {name: table[name] for name in one.operands if name in table}
+            return _moved_alone(one, alone)
+        inputs = sorted(
+            (each for each in inside.values() if each.opcode == "parameter"),
+            key=lambda each: int(each.attribute("parameter") or 0),
+        )
+        # Two operands may be one array.
+        read: dict[str, int] = {}
+        for name, parameter in zip(one.operands, inputs, strict=False):
+            whole = table[name].bytes if name in table else parameter.bytes
+            read[name] = max(read.get(name, 0), min(whole, _bytes_read(parameter, inside)))
+        return sum(read.values()) + _bytes_written(inside)
+
+    def _products(self, one: Instruction, table: dict[str, Instruction]) -> tuple[float, str]:
+        """FLOPs of the products in an instruction, and their precision."""
+        if one.opcode == "fusion":
+            inside = self.computations.get(one.attribute("calls") or "", {})
+            each = [self._products(inner, inside) for inner in inside.values()]
+            return sum(flops for flops, _ in each), next((p for _, p in each if p), "")
+        if one.opcode == "dot":
+            left = arrays_of(table[one.operands[0]].shape)[0]
+            contracted = (one.attribute("lhs_contracting_dims") or "").split(",")
+            length = math.prod(left[1][int(axis)] for axis in contracted if axis)
+            return 2.0 * length * _count(one.shape), _precision(one, left[0])
+        if one.opcode == "convolution" or "$conv" in one.attributes:
+            kind, kernel = arrays_of(table[one.operands[1]].shape)[0]
+            labels = one.attribute("dim_labels") or ""
+            batch_first = labels.partition("->")[2]
+            result = arrays_of(one.shape)[0][1]
+            positions = math.prod(
+                side for side, label in zip(result, batch_first, strict=False) if label != "f"
+            )
+            return 2.0 * math.prod(kernel) * positions, _precision(one, kind)
+        return 0.0, ""
+
+
+def arrays_of(shape: str) -> list[tuple[str, tuple[int, ...]]]:
+    """(type, dimensions) of each array of a printed shape."""
+    return [
+        (kind, tuple(int(side) for side in sides.split(",") if side))
+        for kind, sides in _ARRAY.findall(shape)
+    ]
+
+
+def _count(shape: str) -> int:
+    return sum(math.prod(dims) for _, dims in arrays_of(shape))
+
+
+def _parse(name: str, rest: str, is_root: bool) -> Instruction:
+    shape, rest = _split_shape(rest)
+    opcode, _, rest = rest.partition("(")
+    inner, attributes = _split_parentheses(rest)
+    if opcode == "parameter":
+        attributes = f"parameter={inner}{attributes}"
+    operands = tuple(_NAME.findall(inner)) if opcode != "constant" else ()
+    return Instruction(name, shape, opcode, operands, attributes, is_root)
+
+
+def _split_shape(text: str) -> tuple[str, str]:
+    if not text.startswith("("):
+        shape, _, rest = text.partition(" ")
+        return shape, rest
+    inner, rest = _split_parentheses(text[1:])
+    return f"({inner})", rest.lstrip()
+
+
+def _split_parentheses(text: str) -> tuple[str, str]:
+    """What stands before the closing parenthesis of one that was open, and what after it."""
+    depth = 1
+    for place, letter in enumerate(text):
+        depth += (letter == "(") - (letter == ")")
+        if not depth:
+            return text[:place], text[place + 1 :]
+    return text, ""
+
+
+def _trips(one: Instruction) -> int:
+    found = re.search(r'known_trip_count":\{"n":"(\d+)"', one.attributes)
+    return int(found[1]) if found else 1
+
+
+def _users(name: str, inside: dict[str, Instruction]) -> Iterator[Instruction]:
+    """What reads an array, through other names of the same data."""
+    for one in inside.values():
+        if name in one.operands:
+            if one.opcode in ("bitcast", "reshape") and not one.is_root:
+                yield from _users(one.name, inside)
+            else:
+                yield one
+
+
+def _bytes_read(parameter: Instruction, inside: dict[str, Instruction]) -> int:
+    names = _same_data(parameter.name, inside)
+    total = 0
+    for user in _users(parameter.name, inside):
+        if user.opcode in SLICES and user.operands[0] in names:
+            total += user.bytes
+        elif user.opcode in UPDATES and user.operands[0] in names:
+            total += 0  # stays where it is
+        else:
+            return parameter.bytes
+    return total
+
+
+def _same_data(name: str, inside: dict[str, Instruction]) -> set[str]:
+    names = {name}
+    for one in inside.values():
+        if one.opcode in ("bitcast", "reshape") and one.operands and one.operands[0] in names:
+            names.add(one.name)
+    return names
+
+
+def _bytes_written(inside: dict[str, Instruction]) -> int:
+    root = next(one for one in inside.values() if one.is_root)
+    roots = [inside[name] for name in root.operands] if root.opcode == "tuple" else [root]
+    return sum(_bytes_put(one, inside) for one in roots)
+
+
+def _bytes_put(one: Instruction, inside: dict[str, Instruction]) -> int:
+    while one.opcode in ("bitcast", "reshape") and one.operands[0] in inside:
+        one = inside[one.operands[0]]
+    if one.opcode in UPDATES:
+        return inside[one.operands[UPDATES[one.opcode]]].bytes
+    return one.bytes
+
+
+def _moved_alone(one: Instruction, operands: dict[str, Instruction]) -> int:
+    if one.opcode in SLICES:
+        return 2 * one.bytes
+    if one.opcode in UPDATES:
+        return 2 * operands[one.operands[UPDATES[one.opcode]]].bytes
+    return one.bytes + sum(each.bytes for each in operands.values())
+
+
+def _precision(one: Instruction, kind: str) -> str:
+    if kind != "f32":
+        return {"bf16": "bfloat16", "f16": "float16", "f64": "float64"}.get(kind, kind)
+    algorithm = one.attribute("algorithm") or ""
+    if "f32_f32" in algorithm:
+        return "float32"
+    given = one.attribute("operand_precision") or "default"
+    return "float32" if "highest" in given else "tf32"
