@@ -1,7 +1,6 @@
 """Settings and fixtures of the whole suite."""
 
 import os
-import shutil
 
 import jax
 import jaxlib
@@ -19,8 +18,6 @@ from nst_jax.weights.storage import load_weights
 
 # Strict: two ranks that broadcast by accident are an error.
 jax.config.update("jax_numpy_rank_promotion", "raise")
-
-MAX_CACHE_BYTES = 2**30  # a suite's programs take a tenth of that
 
 
 def pytest_configure(config):
@@ -48,8 +45,6 @@ def share_compilations(config):
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:  # a worker's, from the process that started it
         return
     folder = config.cache.mkdir("compilations")
-    if sum(entry.stat().st_size for entry in folder.rglob("*")) > MAX_CACHE_BYTES:
-        shutil.rmtree(folder)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(keep_compilations(folder))
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
     os.environ["PYTHONWARNINGS"] = "ignore:Error reading persistent compilation cache"

@@ -5,17 +5,19 @@ output carries what was asked for (the paths written, one a line), standard erro
 """
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from rich_argparse import RichHelpFormatter
 
 import nst_jax
 from nst_jax.cli.messages import accept_any_text, say
-from nst_jax.errors import FailedLanesError, NSTError, PeerLostError
+from nst_jax.errors import FailedLanesError, NSTError, PeerLostError, SettingsError
 
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 # The modules of the commands. Only that of the command typed is imported: JAX takes a second.
@@ -70,10 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     accept_any_text()
     try:
         options = make_parser(arguments).parse_args(arguments)
-        if folder := getattr(options, "compilation_cache", None):
-            from nst_jax.engine.compilation_cache import keep_compilations
-
-            keep_compilations(folder)
+        if hasattr(options, "compilation_cache"):
+            _keep_compilations(options.compilation_cache)
         completed = options.run(options, arguments)
     except SystemExit as stop:  # argparse has said what is wrong, or has shown its help
         return int(stop.code or 0)
@@ -96,6 +96,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"nst-jax: {_explain(error)}")
         return FAILED
     return DONE if completed else INTERRUPTED
+
+
+def _keep_compilations(asked: str | None) -> None:
+    """Keep compiled programs in the folder asked for, or in the user's, if it can be made."""
+    from nst_jax.engine.compilation_cache import default_folder, keep_compilations
+
+    if asked:
+        if asked != "none":
+            keep_compilations(Path(asked))
+    elif not os.environ.get("JAX_COMPILATION_CACHE_DIR"):  # else JAX has been told
+        with contextlib.suppress(SettingsError):
+            keep_compilations(default_folder())
 
 
 def _explain(error: MemoryError | RuntimeError) -> str:

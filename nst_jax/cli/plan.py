@@ -1,4 +1,7 @@
-"""`nst-jax plan CONTENT STYLE … --on h100,v5e`: what a device would do, before it is rented."""
+"""`nst-jax plan CONTENT STYLE … --on h100,v5e`: what a device would do, before it is rented.
+
+All flags are those of `stylize` and, where there is an axis, of `sweep`.
+"""
 
 import argparse
 import json
@@ -12,8 +15,8 @@ from nst_jax.cli.settings_flags import add_settings_flags, read_settings
 from nst_jax.engine.device_memory import as_text
 from nst_jax.engine.problem import Problem, prepare_problem
 from nst_jax.planning.device_kinds import DEVICE_KINDS, HERE, DeviceKind, device_kinds
+from nst_jax.planning.device_plan import Plan, make_plan
 from nst_jax.planning.here import plan_here
-from nst_jax.planning.plan import Plan, make_plan
 from nst_jax.weights.locate import find_weights
 from nst_jax.weights.storage import load_weights
 
@@ -38,7 +41,9 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     wanted = read_settings(options)
     settings, weights, network = choose_network(wanted, load_weights(find_weights(wanted.weights)))
     say(network)
-    grid = sweep.grid_of(options, settings)
+    single = not sweep.asks_for_axes(options)  # as `stylize`, which mixes several styles
+    options.mix = options.mix or single
+    grid = sweep.grid_of(options, settings, default_ratios=not single)
     contents, styles = zip(*map(grid.files_of, grid.lanes), strict=True)
     problem = prepare_problem(contents, styles, [lane.settings for lane in grid.lanes], weights)
     plans = {name: _plan(problem, name, options.lanes) for name in names}

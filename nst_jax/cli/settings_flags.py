@@ -21,7 +21,7 @@ def add_settings_flags(parser: argparse.ArgumentParser, with_defaults: bool = Tr
             if setting.group == title:
                 _add_flag(group, setting, with_defaults)
     add = partial(add_value, parser)
-    add("--compilation-cache", Path, "DIR", "keep compiled programs there, for the next time")
+    add("--compilation-cache", str, "DIR", "of compiled programs; none: keep none [the user's]")
     parser.add_argument(
         "--preset", choices=PRESETS, help="paper: as Gatys et al. 2015; other flags on top"
     )

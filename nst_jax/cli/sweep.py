@@ -90,15 +90,30 @@ def run_command(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     return paint_lanes(partial(grid_of, options), _command_for_one, options, arguments)
 
 
-def grid_of(options: argparse.Namespace, settings: Settings) -> Grid:
-    """The lanes that a command line asks for, around the settings that have no axis."""
+def asks_for_axes(options: argparse.Namespace) -> bool:
+    """Whether any flag of an axis was typed."""
+    flags = (*(axis.flag for axis in AXES.values()), "--style-ratios", "--style-layer-sets")
+    return any(_asked(options, flag) is not None for flag in (*flags, "--blend-steps"))
+
+
+def grid_of(options: argparse.Namespace, settings: Settings, default_ratios: bool = True) -> Grid:
+    """The lanes that a command line asks for, around the settings that have no axis.
+
+    Args:
+        options: of the command line.
+        settings: of all lanes, but for their axes.
+        default_ratios: whether several ratios are painted where nothing else is asked for.
+    """
     styles = tuple(Source("style", style) for style in list_files(options.styles))
     sources = (Source("content", options.content), *styles)
-    return grid.make_grid(settings, sources, _axes(options, settings, sources))
+    return grid.make_grid(settings, sources, _axes(options, settings, sources, default_ratios))
 
 
 def _axes(
-    options: argparse.Namespace, settings: Settings, sources: tuple[Source, ...]
+    options: argparse.Namespace,
+    settings: Settings,
+    sources: tuple[Source, ...],
+    default_ratios: bool,
 ) -> list[Axis]:
     _refuse_both(options)
     check_transfer(settings)
@@ -109,7 +124,7 @@ def _axes(
         raise SettingsError("--color-maps is of --colors match; add that, or leave it out")
     given = {name: _asked(options, axis.flag) for name, axis in AXES.items()}
     alone = len(axes) == 1 and len(axes[0].points) == 1 and options.style_ratios is None
-    if alone and all(values is None for values in given.values()):
+    if default_ratios and alone and all(values is None for values in given.values()):
         factors = FACTORS_FROM_NOISE if settings.starts_from_noise else FACTORS_FROM_IMAGE
         given["ratio"] = [factor * settings.content_weight for factor in factors]
     axes += [grid.setting_axis(name, each) for name, each in given.items() if each is not None]

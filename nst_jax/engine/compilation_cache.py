@@ -3,7 +3,7 @@
 JAX keeps them under a key of the program, its own version and the device. That is not enough for
 CPUs: code for a newer one ends an older one's process with an illegal instruction, and entries of
 another jaxlib have crashed on loading (jax issue 38445). So each kind of machine and each pair of
-versions gets a folder of its own.
+versions gets a folder of its own, bounded by JAX, which throws out what was used longest ago.
 """
 
 import hashlib
@@ -12,11 +12,19 @@ from pathlib import Path
 
 import jax
 import jaxlib
+import platformdirs
 
 from nst_jax.errors import SettingsError
 
 CPUINFO = "/proc/cpuinfo"
 MIN_SECONDS = 0.2  # shorter compilations are not worth a file
+MAX_BYTES = 2**29  # of one folder; a step takes 1 to 10 MB
+SUFFIX, USED = "-cache", "-atime"  # JAX's, of an entry and of when it was used
+
+
+def default_folder() -> Path:
+    """Where the command keeps what it compiles: the user's cache folder."""
+    return platformdirs.user_cache_path("nst_jax", appauthor=False) / "compilations"
 
 
 def keep_compilations(folder: Path) -> Path:
@@ -33,9 +41,18 @@ def keep_compilations(folder: Path) -> Path:
         own.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(f"compilation cache {folder}: {error.strerror}") from error
+    _remove_halves(own)
     jax.config.update("jax_compilation_cache_dir", str(own))
+    jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_SECONDS)
     return own
+
+
+def _remove_halves(folder: Path) -> None:
+    """Remove entries that a killed process left: JAX would neither read nor replace them."""
+    for entry in folder.glob(f"*{SUFFIX}"):
+        if not entry.with_name(entry.name.removesuffix(SUFFIX) + USED).exists():
+            entry.unlink(missing_ok=True)
 
 
 def _machine() -> str:

@@ -7,7 +7,6 @@ account after the other.
 """
 
 import contextlib
-import importlib.util
 import os
 import pickle
 import subprocess
@@ -15,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from functools import partial
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from nst_jax.errors import SettingsError
@@ -70,7 +70,7 @@ def check_installed(kind: DeviceKind) -> None:
     module, extra, _ = NEEDS[kind.platform]
     found = None
     with contextlib.suppress(ModuleNotFoundError):  # of the parent package
-        found = importlib.util.find_spec(module)
+        found = find_spec(module)
     if found is None:
         raise SettingsError(
             f"XLA's compiler for {kind.title} is not installed: pip install 'nst-jax[{extra}]'"

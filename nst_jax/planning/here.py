@@ -13,7 +13,7 @@ from nst_jax.engine.results import SweepProgress
 from nst_jax.engine.runner import Runner
 from nst_jax.errors import SettingsError
 from nst_jax.planning.account import Account
-from nst_jax.planning.plan import Plan
+from nst_jax.planning.device_plan import Plan
 
 TIMED_STEPS = 3  # after one that is not counted
 

@@ -244,6 +244,20 @@ def test_ctrl_c_while_importing(folder, tmp_path_factory):
     assert listing() == before
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "asked", [(), ("--compilation-cache", "none"), ("--compilation-cache", "c")]
+)
+def test_compiled_programs_are_kept_in_the_users_folder(folder, tmp_path_factory, asked):
+    caches = tmp_path_factory.mktemp("caches")
+    environment = {"XDG_CACHE_HOME": str(caches), "JAX_COMPILATION_CACHE_DIR": ""}
+    process = launch(*STYLIZE, "--steps", 0, "-o", "out.png", *asked, **environment)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (0, "out.png\n"), err
+    assert any(caches.rglob("*-cache")) == (not asked)
+    assert any(folder.rglob("*-cache")) == ("c" in asked)
+
+
 def test_settings_are_the_same_twice(folder):
     """The command is its own documentation: what the record says it was gives the same image."""
     nst(*STYLIZE, "-o", "first.png", "--steps", "2", "--init", "noise", "--seed", "7")

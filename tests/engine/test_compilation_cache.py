@@ -46,7 +46,11 @@ def test_the_second_process_compiles_nothing(tmp_path):
 @pytest.fixture
 def config():
     """JAX's configuration, put back."""
-    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    names = (
+        "jax_compilation_cache_dir",
+        "jax_compilation_cache_max_size",
+        "jax_persistent_cache_min_compile_time_secs",
+    )
     before = {name: getattr(jax.config, name) for name in names}
     yield
     for name, value in before.items():
@@ -67,6 +71,19 @@ def test_other_machines_and_versions_have_other_folders(config, monkeypatch, tmp
     cpuinfo.unlink()
     folders.add(compilation_cache.keep_compilations(tmp_path / "cache"))
     assert len(folders) == 4 and all(folder.is_dir() for folder in folders)
+
+
+def test_what_a_killed_process_left_is_removed(config, tmp_path):
+    own = compilation_cache.keep_compilations(tmp_path)
+    for name in ("whole-cache", "whole-atime", "half-cache"):
+        (own / name).write_bytes(b"0")
+    compilation_cache.keep_compilations(tmp_path)
+    assert sorted(entry.name for entry in own.iterdir()) == ["whole-atime", "whole-cache"]
+
+
+def test_the_users_folder_can_be_moved(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert compilation_cache.default_folder().is_relative_to(tmp_path)
 
 
 def test_a_file_in_the_way(config, tmp_path):

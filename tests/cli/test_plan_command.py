@@ -1,0 +1,52 @@
+"""`nst-jax plan`: what it answers, and what it refuses."""
+
+import json
+
+import pytest
+from command import QUICK, nst
+
+from nst_jax.images import io
+
+PLAN = ("plan", "photo.png", "painting.png", *QUICK)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, random):
+    monkeypatch.chdir(tmp_path)
+    for name in ("photo.png", "painting.png"):
+        io.save_image(random.random((24, 32, 3)), name)
+    return tmp_path
+
+
+def test_here(folder):
+    outcome = nst(*PLAN, "--steps", 9)
+    assert outcome.code == 0, outcome.err
+    head, row, *_ = outcome.out.splitlines()
+    assert head.split()[:2] == ["device", "fits"] and row.split()[:2] == ["here", "yes"]
+    assert "1 of 1" in row
+
+
+def test_lanes_of_a_sweep_as_json(folder):
+    outcome = nst(*PLAN, "--ratios", "1e-5,1e-4,1e-3", "--lanes", 2, "--json")
+    assert outcome.code == 0, outcome.err
+    here = json.loads(outcome.out)["here"]
+    assert (here["lanes"], here["rounds"]) == (2, 2)
+    assert here["account"]["memory"] > 1e7
+    assert here["least_seconds"] == pytest.approx(
+        here["account"]["least_seconds"] * here["rounds"] * here["steps"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("on", "word"),
+    [("h1OO", "did you mean h100?"), (",", "there are"), ("here,toaster", "toaster")],
+)
+def test_a_wrong_device(folder, on, word):
+    outcome = nst(*PLAN, "--on", on)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert len(outcome.err.splitlines()) == 1 and word in outcome.err
+
+
+def test_a_wrong_path(folder):
+    outcome = nst("plan", "nothing.png", "painting.png", *QUICK)
+    assert outcome.code == 2 and "nothing.png" in outcome.err.splitlines()[-1]
