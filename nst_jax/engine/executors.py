@@ -17,11 +17,11 @@ from jax.sharding import PartitionSpec as P
 from nst_jax.engine import device_memory
 from nst_jax.engine import program as steps
 from nst_jax.engine.program import Carry, Program, compiler_options, jitted, lane_axes, map_lanes
-from nst_jax.losses.terms import Losses, LossWeights, Targets
+from nst_jax.losses.terms import LossWeights, PackedLosses, Targets
 from nst_jax.weights.parameters import Parameters
 
 # Carry → (carry, losses of the images that came in); may return before it has finished.
-Step = Callable[[Carry], tuple[Carry, Losses]]
+Step = Callable[[Carry], tuple[Carry, PackedLosses]]
 # What the step of one lane compares with, and the weights of its terms.
 Arguments = tuple[Targets, LossWeights]
 

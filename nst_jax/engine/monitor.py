@@ -13,7 +13,7 @@ from nst_jax.engine.options import RunOptions
 from nst_jax.engine.pyramid import numbered, scale_at, work_done
 from nst_jax.engine.results import History, SweepProgress, losses_of_lane, why_not_finite
 from nst_jax.errors import SettingsError
-from nst_jax.losses.terms import Losses
+from nst_jax.losses.terms import Losses, PackedLosses
 
 if TYPE_CHECKING:
     from nst_jax.engine.problem import Problem
@@ -70,20 +70,22 @@ class Monitor:
         self._last: tuple[int, Losses] | None = None
 
     def report(
-        self, step: int, losses: Losses, images: Callable[[], np.ndarray] | None = None
+        self, step: int, packed: PackedLosses, images: Callable[[], np.ndarray] | None = None
     ) -> bool:
         """Take the losses of a step, waiting for it; return whether to go on.
 
         Args:
             step: its number.
-            losses: of the lanes, arrays () or (lanes,); those beyond this round's only fill it up.
+            packed: losses of the lanes, each () or (lanes,); those beyond this round's only
+                fill it up.
             images: gives the lanes' outcomes (lanes, H, W, 3), where the callback is to see them.
 
         Raises:
             SettingsError: the loss of an initial image is not finite, and must be.
         """
         count, options = len(self._lanes), self._options
-        losses = jax.tree.map(lambda each: each.reshape(-1)[:count], jax.device_get(losses))
+        known = jax.device_get(packed).unpack()
+        losses = jax.tree.map(lambda each: each.reshape(-1)[:count], known)
         if options.must_be_finite and step in self._firsts and not math.isfinite(losses.total[0]):
             raise SettingsError(why_not_finite(losses_of_lane(losses, 0)))
         self._last = (step, losses)

@@ -16,7 +16,15 @@ import optax
 from jax import lax
 
 from nst_jax.architecture import FILTERS, canonical_layer, convolutions_up_to
-from nst_jax.losses.terms import Features, Losses, LossWeights, Targets, gram_observers, total_loss
+from nst_jax.losses.terms import (
+    Features,
+    Losses,
+    LossWeights,
+    PackedLosses,
+    Targets,
+    gram_observers,
+    total_loss,
+)
 from nst_jax.network import row_bands, vgg, winograd
 from nst_jax.network.gram import gram_matrix, guided_gram_matrix
 from nst_jax.network.vgg import PRECISIONS, VGG
@@ -98,13 +106,13 @@ def make_program(settings: "Settings", weights: Weights, platform: str | None = 
 
 
 class Best(NamedTuple):
-    """The image of least loss so far, (H, W, 3), and its losses, scalars.
+    """The image of least loss so far, (H, W, 3), and its losses.
 
     With normalized gradients, which are not those of the loss, it is the newest that is finite.
     """
 
     image: jax.Array
-    losses: Losses
+    losses: PackedLosses
 
 
 class Average(NamedTuple):
@@ -229,12 +237,13 @@ def start(program: Program, image: jax.Array) -> Carry:
     state = program.make_optimizer().init(image)
     none, whole = jnp.zeros((), jnp.int32), jnp.ones((), image.dtype)
     average = Average(image, jnp.zeros((), image.dtype)) if static.average else None
-    return Carry(image, state, Best(image, losses), none, whole, none, average)
+    best = Best(image, PackedLosses.pack(losses))
+    return Carry(image, state, best, none, whole, none, average)
 
 
 def step(
     program: Program, carry: Carry, params: Parameters, targets: Targets, weights: LossWeights
-) -> tuple[Carry, Losses]:
+) -> tuple[Carry, PackedLosses]:
     """Evaluate the loss and its gradient once, and update the image.
 
     The image goes back to the best one, and steps get shorter, where the loss or its gradient is
@@ -245,7 +254,8 @@ def step(
     """
     optimizer = program.make_optimizer(weights.chroma_smoothing)
     gradient_of = jax.value_and_grad(objective, argnums=1, has_aux=True)
-    (_, losses), gradient = gradient_of(program, carry.image, params, targets, weights)
+    (_, terms), gradient = gradient_of(program, carry.image, params, targets, weights)
+    losses = PackedLosses.pack(terms)
     finite = jnp.isfinite(losses.total) & jnp.all(jnp.isfinite(gradient))
     normalizing, best_loss = program.static.normalize_gradients, carry.best.losses.total
     lost = ~finite | (losses.total > EXPLOSION * best_loss)

@@ -21,14 +21,14 @@ from nst_jax.engine.problem import Problem
 from nst_jax.engine.program import Carry, prepare_parameters, start, take_lanes
 from nst_jax.engine.pyramid import Scale, enlarge, numbered
 from nst_jax.engine.results import Result, losses_of_lane
-from nst_jax.losses.terms import Losses
+from nst_jax.losses.terms import Losses, PackedLosses
 
 # The device computes one step while the host reads the losses of the one before.
 STEPS_IN_FLIGHT = 2
 
 # Takes a step's number, its losses and, where an image is to be shown, the carry after it;
 # returns whether to go on.
-Report = Callable[[int, Losses, Carry | None], bool]
+Report = Callable[[int, PackedLosses, Carry | None], bool]
 
 
 class Round(NamedTuple):
@@ -206,7 +206,7 @@ class Runner:
         following = self._resumed.step if self._resumed else 0
         carry: Any = None
 
-        def report(number: int, losses: Losses, shown: Carry | None) -> bool:
+        def report(number: int, losses: PackedLosses, shown: Carry | None) -> bool:
             images = None if shown is None else partial(executor.outcome, shown)
             return monitor.report(number, losses, images)
 
@@ -252,7 +252,7 @@ class Runner:
         if carry.average is not None:
             mean = jax.device_get(carry.average.image)  # a buffer cannot be donated twice
             _, losses = step(carry._replace(image=mean))
-        return images, jax.tree.map(lambda each: each.reshape(-1), jax.device_get(losses))
+        return images, jax.tree.map(lambda each: each.reshape(-1), jax.device_get(losses).unpack())
 
 
 def iterate(
@@ -270,7 +270,7 @@ def iterate(
     Returns:
         The last carry, and the number of the step after the last one taken.
     """
-    in_flight: deque[tuple[int, Losses]] = deque()
+    in_flight: deque[tuple[int, PackedLosses]] = deque()
     going, number = True, numbers.start
     while going and number < numbers.stop:
         carry, losses = step(carry)

@@ -124,6 +124,45 @@ class Losses(NamedTuple):
     tv_l1: jax.Array | float = 0.0
 
 
+@jax.tree_util.register_pytree_node_class
+class PackedLosses:
+    """`Losses` as one array: a device chooses between two of them, and sends them, as one thing.
+
+    Attributes:
+        values: (…, K), the leaves of the losses, the total first.
+        structure: of the tree that they are the leaves of.
+    """
+
+    def __init__(self, values: jax.Array, structure: jax.tree_util.PyTreeDef):
+        """Take what `pack` makes."""
+        self.values, self.structure = values, structure
+
+    @classmethod
+    def pack(cls, losses: Losses) -> "PackedLosses":
+        """Pack losses whose leaves have one shape (…) and type."""
+        leaves, structure = jax.tree.flatten(losses)
+        return cls(jnp.stack(leaves, axis=-1), structure)
+
+    @property
+    def total(self) -> jax.Array:
+        """(…), what is optimized."""
+        return self.values[..., 0]
+
+    def unpack(self) -> Losses:
+        """The losses, each (…)."""
+        leaves = [self.values[..., place] for place in range(self.values.shape[-1])]
+        return jax.tree.unflatten(self.structure, leaves)
+
+    def tree_flatten(self) -> tuple[tuple[jax.Array], jax.tree_util.PyTreeDef]:
+        """For JAX: one leaf."""
+        return (self.values,), self.structure
+
+    @classmethod
+    def tree_unflatten(cls, structure: Any, leaves: Any) -> "PackedLosses":
+        """For JAX: put together again, whatever the leaf is."""
+        return cls(leaves[0], structure)
+
+
 def _widen(array: jax.Array) -> jax.Array:
     """The type that is summed in."""
     return array.astype(jnp.promote_types(array.dtype, jnp.float32))

@@ -227,7 +227,7 @@ def _coefficients(
     a = solve_triangular(r, sg)  # reads nothing below the diagonal
     right = jnp.diagonal(r) * a + state.scale * (_dot(yy, a) - yg)
     b = solve_triangular(r, right, trans="T")
-    undo = jnp.argsort(order)
+    undo = (jnp.arange(valid.size) - state.slot) % valid.size
     return state.scale * a[undo], b[undo]
 
 
