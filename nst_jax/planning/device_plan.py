@@ -22,8 +22,7 @@ from nst_jax.planning.compile_elsewhere import Compiler, Job
 from nst_jax.planning.device_kinds import DeviceKind
 from nst_jax.settings.settings import SETTINGS
 
-# Of a device's memory; the rest is for the driver, and for what XLA allocates as it goes. A GPU
-# must be told: JAX takes 75 % of one unless XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise.
+# Of a device's memory, what the command lets JAX have (`nst_jax.__main__`).
 USABLE = device_memory.USABLE
 # Settings that need less memory, in the order of what they cost the picture: nothing, rounding.
 SPARING: tuple[dict[str, Any], ...] = (

@@ -5,7 +5,9 @@ import json
 import pytest
 from command import QUICK, nst
 
+from nst_jax.__main__ import GPU_MEMORY_SHARE
 from nst_jax.images import io
+from nst_jax.planning.device_plan import USABLE
 
 PLAN = ("plan", "photo.png", "painting.png", *QUICK)
 
@@ -50,3 +52,7 @@ def test_a_wrong_device(folder, on, word):
 def test_a_wrong_path(folder):
     outcome = nst("plan", "nothing.png", "painting.png", *QUICK)
     assert outcome.code == 2 and "nothing.png" in outcome.err.splitlines()[-1]
+
+
+def test_a_gpu_gives_the_command_what_a_plan_counts_on():
+    assert float(GPU_MEMORY_SHARE) == USABLE

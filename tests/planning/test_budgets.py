@@ -78,7 +78,9 @@ def test_kernels(accounts, precision):
 
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
 def test_the_network_computes_in_the_precision_asked_for(accounts, precision):
-    flops = accounts[precision, "bfloat16" if precision == "bfloat16" else "float32", 50, False].flops
+    flops = accounts[
+        precision, "bfloat16" if precision == "bfloat16" else "float32", 50, False
+    ].flops
     assert set(flops) == {"float32", precision}
     if precision != "float32":  # Gram matrices and the optimizer stay in float32
         assert flops[precision] > 5 * flops["float32"]
