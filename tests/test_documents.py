@@ -23,6 +23,7 @@ BEGINNINGS = (
     "sweep a.jpg b.jpg",
     "reconstruct content a.jpg",
     "rerun a.json",
+    "plan a.jpg b.jpg",
     "weights normalize NAME --images FOLDER",
     "weights convert FILE",
 )
@@ -63,7 +64,7 @@ def parses(command):
 def known_flags():
     """All flags of all commands."""
     helps = ""
-    for command in (*(begin.split()[0] for begin in BEGINNINGS[:4]), "weights normalize"):
+    for command in (*(begin.split()[0] for begin in BEGINNINGS[:5]), "weights normalize"):
         said = io.StringIO()
         with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
             make_parser(command.split()).parse_args([*command.split(), "--help"])
