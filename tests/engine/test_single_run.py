@@ -30,7 +30,7 @@ from nst_jax.engine.targets import compute_targets
 from nst_jax.images import io
 from nst_jax.images.color_transfer import match_luminance
 from nst_jax.images.resize import cover
-from nst_jax.losses.terms import Losses, LossWeights
+from nst_jax.losses.terms import LossWeights, PackedLosses
 
 pytestmark = pytest.mark.usefixtures("equal_shares")
 
@@ -279,7 +279,7 @@ def test_the_image_goes_back_after_three_losses_above_the_best(
 
     def scripted(program, image, loss, targets, weights):
         total = loss + jnp.sum(image - jax.lax.stop_gradient(image))
-        losses = start(program, image).best.losses
+        losses = start(program, image).best.losses.unpack()
         return total, jax.tree.map(lambda _: total, losses)
 
     monkeypatch.setattr(steps, "objective", scripted)
@@ -369,7 +369,7 @@ def test_start_has_an_infinite_best(problem, photograph):
     program, _ = problem
     carry = start(program, jnp.asarray(photograph))
     assert isinstance(carry, Carry) and isinstance(carry.best, Best)
-    assert isinstance(carry.best.losses, Losses)
+    assert isinstance(carry.best.losses, PackedLosses)
     assert float(carry.best.losses.total) == np.inf
 
 
