@@ -112,7 +112,7 @@ def test_settings_that_name_files(folder):
     Path("start.png").rename("moved/start.png")
     recorded = read_recorded(write(record, "moved/out.json"))
     found = with_files_found(recorded.settings, recorded, as_given=())
-    assert found == Settings(init="moved/start.png")
+    assert found == Settings(init="moved/start.png", precision="float32")
     inputs = inputs_of(init="moved/start.png")
     assert is_unchanged(found, inputs, recorded)
     assert not is_unchanged(found, inputs_of(init="other.png"), recorded)
