@@ -167,7 +167,7 @@ def prepare_parameters(
     layers = program.static.content_layers + program.static.style_layers
     needed = {layer: params[layer] for layer in convolutions_up_to(program.architecture, layers)}
     platform, dtype = platform or jax.default_backend(), program.network(layers).dtype
-    if platform == "cpu" and dtype == jnp.float32:
+    if platform == "cpu" and dtype != jnp.bfloat16:
         return {layer: _transformed(tensors) for layer, tensors in needed.items()}
     layout = "OHWI" if platform == "gpu" else "HWIO"
     return {layer: _laid_out(tensors, layout, dtype) for layer, tensors in needed.items()}
