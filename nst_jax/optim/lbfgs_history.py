@@ -59,6 +59,8 @@ def _read(pairs: jax.Array, dtype: jnp.dtype) -> jax.Array:
 
 
 def _times_at_once(pairs: jax.Array, vectors: jax.Array) -> jax.Array:
+    # Or XLA would, for a small image, put both histories into one array before it multiplies them.
+    pairs, vectors = lax.optimization_barrier((pairs, vectors))
     wide = _read(pairs, vectors.dtype)
     return jnp.einsum("mn,kn->km", wide, vectors, precision=lax.Precision.HIGHEST)
 

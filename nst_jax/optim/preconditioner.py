@@ -73,7 +73,7 @@ def _transform(image: jax.Array, inverse: bool = False) -> jax.Array:
 
 def _transform_by_products(image: jax.Array, inverse: bool = False) -> jax.Array:
     """What `_transform` computes, as two matrix products."""
-    for axis in (0, 1):
+    for axis in (1, 0) if inverse else (0, 1):  # what came last goes first: it is in place
         matrix = cosines(image.shape[axis], image.dtype)
         # Transposed beforehand: XLA would do it inside the product, and with several lanes find no
         # tiles for that (jaxlib 0.10.2, for NVIDIA GPUs).

@@ -101,8 +101,8 @@ class Compiler:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self._process.kill()
-        self._process.wait()
+        with self._process:  # which closes its pipes
+            self._process.kill()
 
     def account(self, job: Job) -> Account | str:
         """What XLA says of a job, or why it cannot be compiled, in one line."""
