@@ -15,11 +15,12 @@ from nst_jax.engine.pyramid import enlarge
 from nst_jax.engine.results import SweepCallback, SweepProgress
 from nst_jax.images import io
 from nst_jax.images.encoders import SaveOptions
+from nst_jax.network.kernel_forms import has_matrix_units
 from nst_jax.settings.settings import Settings
 from nst_jax.weights.parameters import Weights, cannot_normalize
 
 # Measured: on a CPU with AMX (Intel Xeon, family 6, model 167) 1.5 times, on one without it longer.
-SLOW_BFLOAT16 = "bfloat16 takes longer than float32 on CPUs; it saves memory"
+SLOW_BFLOAT16 = "bfloat16 takes longer than float32 on this CPU; it saves memory"
 
 
 def choose_network(wanted: Settings, weights: Weights) -> tuple[Settings, Weights, str]:
@@ -41,7 +42,8 @@ def choose_network(wanted: Settings, weights: Weights) -> tuple[Settings, Weight
         state = "not normalized"
     name = f"weights {weights.name} ({weights.source})"
     line = f"network: {weights.architecture}, {name}, {state}"
-    if settings.precision == "bfloat16" and jax.default_backend() == "cpu":
+    on_cpu = jax.default_backend() == "cpu"
+    if settings.precision == "bfloat16" and on_cpu and not has_matrix_units():
         line += f"; {SLOW_BFLOAT16}"
     return settings, chosen, line
 

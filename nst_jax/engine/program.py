@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from jax import lax
 
-from nst_jax.architecture import FILTERS, canonical_layer, convolutions_up_to
+from nst_jax.architecture import block_of, canonical_layer, convolutions_up_to
 from nst_jax.losses.terms import (
     Features,
     Losses,
@@ -27,6 +27,7 @@ from nst_jax.losses.terms import (
 )
 from nst_jax.network import row_bands, vgg, winograd
 from nst_jax.network.gram import gram_matrix, guided_gram_matrix
+from nst_jax.network.kernel_forms import choose_form, in_form
 from nst_jax.network.vgg import PRECISIONS, VGG
 from nst_jax.optim.optimizer import Optimizer, make_optimizer
 from nst_jax.weights.parameters import Parameters, Weights
@@ -152,43 +153,28 @@ class Carry(NamedTuple):
 
 
 def prepare_parameters(
-    program: Program, params: Parameters, platform: str | None = None
+    program: Program, params: Parameters, shape: Sequence[int], platform: str | None = None
 ) -> Parameters:
     """The parameters that a program's steps read, on the device, in the form fastest there.
 
-    On a CPU kernels of many channels are transformed once for all steps, which takes four times
-    their memory; for a GPU they are laid out as cuDNN reads them.
+    They are right for images of any size. On a CPU some take four times their memory.
 
     Args:
         program: says which layers, and their type.
         params: of the network.
+        shape: (H, W, 3) of the images, at full size.
         platform: where the steps will run, "cpu", "gpu" or "tpu"; None: this process's.
     """
     layers = program.static.content_layers + program.static.style_layers
-    needed = {layer: params[layer] for layer in convolutions_up_to(program.architecture, layers)}
     platform, dtype = platform or jax.default_backend(), program.network(layers).dtype
-    if platform == "cpu" and dtype != jnp.bfloat16:
-        return {layer: _transformed(tensors) for layer, tensors in needed.items()}
-    layout = "OHWI" if platform == "gpu" else "HWIO"
-    return {layer: _laid_out(tensors, layout, dtype) for layer, tensors in needed.items()}
 
+    def prepared(layer: str) -> dict[str, Any]:
+        halvings = block_of(layer) - 1
+        positions = (shape[0] >> halvings) * (shape[1] >> halvings)
+        form = choose_form(platform, dtype, params[layer]["kernel"].shape, positions)
+        return in_form(params[layer], form, dtype)
 
-@partial(jax.jit, static_argnums=(1, 2))
-def _laid_out(
-    tensors: Mapping[str, jax.Array], layout: str, dtype: jnp.dtype
-) -> dict[str, jax.Array]:
-    kernel = tensors["kernel"].astype(dtype)
-    if layout == "OHWI":
-        return {"ohwi_kernel": kernel.transpose(3, 0, 1, 2), "bias": tensors["bias"]}
-    return {"kernel": kernel, "bias": tensors["bias"]}
-
-
-@jax.jit
-def _transformed(tensors: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-    kernel, bias = tensors["kernel"], tensors["bias"]
-    if kernel.shape[2] < FILTERS[0]:  # the image's own channels
-        return {"kernel": kernel, "bias": bias}
-    return {"transformed_kernel": winograd.transform_kernel(kernel), "bias": bias}
+    return {layer: prepared(layer) for layer in convolutions_up_to(program.architecture, layers)}
 
 
 def content_features(program: Program, params: Parameters, image: jax.Array) -> Features:

@@ -70,7 +70,7 @@ class Runner:
         """
         self._problem, self._options = problem, options or RunOptions()
         self._resumed, self._done = resumed, 0
-        self._params = prepare_parameters(problem.program, problem.weights.params)
+        self._params = prepare_parameters(problem.program, problem.weights.params, problem.shape)
         self._devices = tuple(jax.local_devices())
         self._compiled: dict[tuple[int, Scale], jax.stages.Compiled] = {}
         self._compile_seconds = 0.0

@@ -74,6 +74,59 @@ def _conv3x3_backward(precision, pad, layout, residuals, cotangent):
 conv3x3.defvjp(_conv3x3_forward, _conv3x3_backward)
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def products3x3(
+    inputs: jax.Array,
+    kernel: tuple[jax.Array, ...],
+    precision: lax.Precision = lax.Precision.HIGHEST,
+    pad: int = 1,
+) -> jax.Array:
+    """Convolve with 3×3 kernels, stride 1, zero padding, by a matrix product for each place.
+
+    Differentiable with respect to the inputs only; who trains kernels takes `conv3x3`.
+
+    Args:
+        inputs: (N, H, W, I), any float type.
+        kernel: nine matrices (I, O) of the inputs' type, the places of the plain one row by row;
+            nine arrays, since XLA:CPU would copy each out of a larger one.
+        precision: of the products, which are summed in float32 at the least.
+        pad: pixels of zeros on each side, 0 to 2.
+
+    Returns:
+        (N, H + 2·pad − 2, W + 2·pad − 2, O), of the inputs' type.
+    """
+    return _products(inputs, kernel, precision, pad, turned=False)
+
+
+def _products(inputs, kernel, precision, pad, turned):
+    """The convolution, or, `turned`, that with the kernel turned by 180° from O to I channels."""
+    padded = jnp.pad(inputs, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    height, width = (side - 2 for side in padded.shape[1:3])
+    wide = jnp.promote_types(inputs.dtype, jnp.float32)
+    contract = ((3,), (1 if turned else 0,)), ((), ())
+    sums: jax.Array | float = 0.0
+    for place in range(9):
+        top, left = divmod(place, 3)
+        matrix = kernel[8 - place if turned else place]
+        # As an array: XLA:CPU would look up each number inside the product.
+        seen = lax.optimization_barrier(padded[:, top : top + height, left : left + width])
+        sums += lax.dot_general(seen, matrix, contract, precision, preferred_element_type=wide)
+    return jnp.asarray(sums, inputs.dtype)
+
+
+def _products3x3_forward(inputs, kernel, precision, pad):
+    return products3x3(inputs, kernel, precision, pad), kernel
+
+
+def _products3x3_backward(precision, pad, kernel, cotangent):
+    gradient = _products(cotangent, kernel, precision, 2 - pad, turned=True)
+    # NaN, and not a zero that would be believed. Where it is not used XLA removes it.
+    return gradient, tuple(jnp.full_like(matrix, jnp.nan) for matrix in kernel)
+
+
+products3x3.defvjp(_products3x3_forward, _products3x3_backward)
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def bias_relu(inputs: jax.Array, bias: jax.Array, kept: bool = False) -> jax.Array:
     """Add a bias and cut off below zero.

@@ -1,6 +1,6 @@
 """VGG-16 and VGG-19 as feature extractors: one pure Flax module."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,8 +10,9 @@ from flax import linen as nn
 from jax import lax
 
 from nst_jax.architecture import block_of, convolutions_up_to, kernel_shapes, smallest_side
-from nst_jax.network import convolution, winograd
+from nst_jax.network import convolution
 from nst_jax.network.gram import observe
+from nst_jax.network.kernel_forms import CONVOLUTIONS
 
 # {layer: (function of its features (N, h, w, C) and of arguments, *these)}, as `observe` has it.
 Observers = Mapping[str, Sequence[Any]]
@@ -37,9 +38,8 @@ def precision_on(platform: str, precision: str) -> str:
 class Convolution(nn.Module):
     """3×3 convolution, bias and ReLU, with parameters `kernel` (3, 3, I, O) and `bias` (O,).
 
-    In place of `kernel` there may be `transformed_kernel` (36, I, O), as `winograd` has it, or
-    `ohwi_kernel` (O, 3, 3, I), as cuDNN reads it. With the padding "none" the outputs are smaller
-    than the inputs by one pixel on each side.
+    In place of `kernel` there may be another form of it, which `kernel_forms` has. With the padding
+    "none" the outputs are smaller than the inputs by one pixel on each side.
 
     Attributes:
         kept: see `convolution.bias_relu`.
@@ -56,21 +56,18 @@ class Convolution(nn.Module):
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """(N, H, W, I) to (N, H, W, O) or, pooled, (N, H//2, W//2, O), of type `dtype`."""
-        convolve: Callable[..., jax.Array] = convolution.conv3x3
-        if self.has_variable("params", "transformed_kernel"):
-            convolve = winograd.conv3x3
-            kernel: jax.Array = self.get_variable("params", "transformed_kernel")
-        elif self.has_variable("params", "ohwi_kernel"):
-            convolve = partial(convolution.conv3x3, layout="OHWI")
-            kernel = self.get_variable("params", "ohwi_kernel")
-        else:
+        form = next(filter(partial(self.has_variable, "params"), CONVOLUTIONS), "kernel")
+        if form == "kernel":
             shape = (3, 3, inputs.shape[-1], self.filters)
-            kernel = self.param("kernel", nn.initializers.he_normal(), shape)
+            kernel: Any = self.param(form, nn.initializers.he_normal(), shape)
+        else:
+            kernel = self.get_variable("params", form)
         bias = self.param("bias", nn.initializers.zeros, (self.filters,))
         pad = 1 if self.padding == "zero" else 0
         if self.padding in convolution.BORDERS:
             inputs = convolution.pad_border(inputs, self.padding)
-        outputs = convolve(inputs, kernel.astype(self.dtype), self.precision, pad)
+        kernel = jax.tree.map(lambda array: array.astype(self.dtype), kernel)
+        outputs = CONVOLUTIONS[form](inputs, kernel, self.precision, pad)
         if self.pooling:
             return convolution.bias_relu_pool(outputs, bias, self.pooling)
         return convolution.bias_relu(outputs, bias, self.kept)

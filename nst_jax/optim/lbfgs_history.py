@@ -40,7 +40,8 @@ def widen(stored: jax.Array, dtype: jnp.dtype) -> jax.Array:
 @jax.jit  # nothing changes inside another program; outside of one, loops are compiled once
 def times(pairs: jax.Array, vectors: jax.Array) -> jax.Array:
     """Stored pairs (m, n) times each of (k, n), in one pass over the pairs: (k, m)."""
-    return lax.platform_dependent(pairs, vectors, cpu=_times_by_rows, default=_times_at_once)
+    on_cpu = _times_by_sums if pairs.dtype == vectors.dtype else _times_by_rows
+    return lax.platform_dependent(pairs, vectors, cpu=on_cpu, default=_times_at_once)
 
 
 @jax.jit
@@ -63,6 +64,11 @@ def _times_at_once(pairs: jax.Array, vectors: jax.Array) -> jax.Array:
     pairs, vectors = lax.optimization_barrier((pairs, vectors))
     wide = _read(pairs, vectors.dtype)
     return jnp.einsum("mn,kn->km", wide, vectors, precision=lax.Precision.HIGHEST)
+
+
+def _times_by_sums(pairs: jax.Array, vectors: jax.Array) -> jax.Array:
+    pairs, vectors = lax.optimization_barrier((pairs, vectors))
+    return jnp.sum(pairs[None] * vectors[:, None], axis=-1)
 
 
 def _times_by_rows(pairs: jax.Array, vectors: jax.Array) -> jax.Array:

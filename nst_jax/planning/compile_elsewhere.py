@@ -155,7 +155,7 @@ def compile_step(job: Job, kind: DeviceKind, device: Any) -> Any:
     from nst_jax.engine import executors
     from nst_jax.engine import program as steps
 
-    prepare = partial(steps.prepare_parameters, job.program, platform=kind.backend)
+    prepare = partial(steps.prepare_parameters, job.program, shape=job.shape, platform=kind.backend)
     params = jax.eval_shape(prepare, job.params)
     image = jax.ShapeDtypeStruct((*job.shape, 3), jnp.float32)
     if job.lanes:

@@ -45,7 +45,7 @@ class Placed(NamedTuple):
 def place(problem: Problem) -> Placed:
     """Put a problem on the device, and compute its targets."""
     program = make_program(problem.settings, problem.weights)
-    params = prepare_parameters(program, problem.weights.params)
+    params = prepare_parameters(program, problem.weights.params, problem.content.shape)
     targets = compute_targets(program, problem.weights.params, problem.content, problem.style)
     arguments = params, targets, LossWeights.from_settings(problem.settings)
     return Placed(program, jnp.asarray(problem.content), jax.device_put(arguments))
@@ -98,7 +98,7 @@ def sweep_memory(problem: Problem, lanes: Sequence[Settings]) -> tuple[int, int]
     steps = problem.settings.steps
     lanes = [dataclasses.replace(settings, steps=steps) for settings in lanes]
     prepared = prepare_problem(problem.content, problem.style, lanes, problem.weights)
-    params = prepare_parameters(prepared.program, prepared.weights.params)
+    params = prepare_parameters(prepared.program, prepared.weights.params, prepared.shape)
     params_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
     del params
     for _ in range(2):  # the first run compiles, which takes memory of its own

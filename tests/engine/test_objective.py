@@ -9,10 +9,11 @@ import reference
 from layouts import OXFORD_MEAN, random_network
 
 from nst_jax import Settings, stylize
-from nst_jax.engine.program import make_program, objective, prepare_parameters, style_grams
+from nst_jax.engine.program import make_program, objective, style_grams
 from nst_jax.engine.targets import compute_targets
 from nst_jax.losses import guidance
 from nst_jax.losses.terms import LossWeights, Targets
+from nst_jax.network.kernel_forms import in_form
 from nst_jax.network.vgg import PRECISIONS
 from nst_jax.optim.lbfgs import scale_by_lbfgs
 from nst_jax.weights.parameters import Weights
@@ -258,7 +259,9 @@ def test_a_small_region_reaches_no_farther_than_the_receptive_field(normalized):
     assert np.all(gradient[:, 40 + found[0].field :] == 0)
 
 
-@pytest.mark.parametrize(("padding", "form"), [("reflect", "transformed"), ("replicate", "plain")])
+@pytest.mark.parametrize(
+    ("padding", "form"), [("reflect", "transformed_kernel"), ("replicate", "split_kernel")]
+)
 def test_gradient_with_padding(in_float64, networks, padding, form, random):
     """By central differences, by either way of convolving, with a term for absolute differences."""
     weights, network, mean, _ = networks["vgg16 normalized"]
@@ -269,8 +272,7 @@ def test_gradient_with_padding(in_float64, networks, padding, form, random):
     settings = Settings(ratio=1e-3, padding=padding, tv_l1_weight=0.3)
     program, exact, loss_weights = exact_problem(settings, weights, network)
     targets = compute_targets(program, exact, content, style)
-    params = exact if form == "plain" else prepare_parameters(program, exact)
-    assert ("transformed_kernel" in params["conv5_1"]) == (form == "transformed")
+    params = {layer: in_form(tensors, form, jnp.float64) for layer, tensors in exact.items()}
     _, gradient = evaluate(program, image, params, targets, loss_weights)
     corner = np.zeros_like(image)
     corner[0, -1, 1] = 1.0

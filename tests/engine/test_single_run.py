@@ -200,7 +200,7 @@ def test_a_layer_that_the_network_lacks_is_refused(run):
 def problem(normalized, photograph, painting):
     """A program and the arguments of its step."""
     program = make_program(QUICK, normalized)
-    params = prepare_parameters(program, normalized.params)
+    params = prepare_parameters(program, normalized.params, photograph.shape)
     targets = compute_targets(program, normalized.params, photograph, painting)
     return program, (params, targets, LossWeights.from_settings(QUICK))
 

@@ -8,8 +8,8 @@ import reference
 import torch_features
 
 from nst_jax.architecture import convolutions_up_to, layer_names
-from nst_jax.engine import program
 from nst_jax.network import vgg
+from nst_jax.network.kernel_forms import in_form
 
 # Relative to a layer's greatest value: two float32 programs that sum in different orders.
 FEATURES = 1e-4
@@ -65,20 +65,19 @@ def test_each_image_of_a_batch_is_on_its_own(embedded, random):
 @pytest.mark.parametrize(
     ("padding", "size", "form"),  # conv3_1 has (2, 2) and (1, 1)
     [
-        ("reflect", (9, 10), "transformed"),
-        ("reflect", (4, 5), "plain"),
-        ("replicate", (9, 10), "plain"),
-        ("replicate", (4, 5), "transformed"),
+        ("reflect", (9, 10), "transformed_kernel"),
+        ("reflect", (4, 5), "kernel"),
+        ("replicate", (9, 10), "split_kernel"),
+        ("replicate", (4, 5), "transformed_kernel"),
     ],
 )
 def test_padding(embedded, random, padding, size, form):
-    """Against NumPy's, by both ways of convolving; one image alone and as a lane."""
+    """Against NumPy's, by three ways of convolving; one image alone and as a lane."""
     images = random.random((2, *size, 3), np.float32)
     layers = ("conv1_1", "conv2_2", "conv3_1")
     network = vgg.VGG("vgg16", layers, embedded.mean, padding=padding)
     params = {name: embedded.params[name] for name in convolutions_up_to("vgg16", layers)}
-    if form == "transformed":
-        params = {name: program._transformed(tensors) for name, tensors in params.items()}
+    params = {name: in_form(tensors, form, jnp.float32) for name, tensors in params.items()}
     together = extract(network, params, images)
 
     def one(params, image):  # not constants of the program, which XLA would fold
