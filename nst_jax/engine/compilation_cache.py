@@ -17,7 +17,7 @@ import platformdirs
 from nst_jax.errors import SettingsError
 
 CPUINFO = "/proc/cpuinfo"
-MIN_SECONDS = 0.2  # shorter compilations are not worth a file
+MIN_SECONDS = 0.02  # reading a file takes a tenth of it
 MAX_BYTES = 2**29  # of one folder; a step takes 1 to 10 MB
 SUFFIX, USED = "-cache", "-atime"  # JAX's, of an entry and of when it was used
 

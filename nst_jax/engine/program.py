@@ -168,13 +168,20 @@ def prepare_parameters(
     layers = program.static.content_layers + program.static.style_layers
     platform, dtype = platform or jax.default_backend(), program.network(layers).dtype
 
-    def prepared(layer: str) -> dict[str, Any]:
+    def form_of(layer: str) -> str:
         halvings = block_of(layer) - 1
         positions = (shape[0] >> halvings) * (shape[1] >> halvings)
-        form = choose_form(platform, dtype, params[layer]["kernel"].shape, positions)
-        return in_form(params[layer], form, dtype)
+        return choose_form(platform, dtype, params[layer]["kernel"].shape, positions)
 
-    return {layer: prepared(layer) for layer in convolutions_up_to(program.architecture, layers)}
+    needed = {layer: params[layer] for layer in convolutions_up_to(program.architecture, layers)}
+    return _in_forms(needed, tuple((layer, form_of(layer)) for layer in needed), dtype)
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _in_forms(
+    params: Parameters, forms: tuple[tuple[str, str], ...], dtype: jnp.dtype
+) -> dict[str, Any]:
+    return {layer: in_form(params[layer], form, dtype) for layer, form in forms}
 
 
 def content_features(program: Program, params: Parameters, image: jax.Array) -> Features:

@@ -1,6 +1,7 @@
 """What the generated image is compared with: features of the content image, Gram matrices."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -69,13 +70,14 @@ def style_targets(
         return _guided_targets(program, params, style, regions, is_free)
     if not layers:
         return Targets({}, {})
-    targets: dict[str, jax.Array] = {}
+    targets: dict[str, Any] = {}
     for number, pictures in enumerate(style):
         parts = {layer: each[number] / len(pictures) for layer, each in shares.items()}
         if not any(parts.values()):
             continue
         for picture in pictures:
-            grams = jitted(program).style_grams(params, picture)
+            # Sums of some small matrices: compiling them would take longer than they do.
+            grams = jax.device_get(jitted(program).style_grams(params, picture))
             for layer, part in parts.items():
                 targets[layer] = targets.get(layer, 0.0) + part * grams[layer]
     return Targets({}, targets)

@@ -6,7 +6,6 @@ region has a color. Everything here is pure; `engine.regions` reads the files.
 """
 
 import numpy as np
-from scipy.ndimage import binary_erosion
 
 from nst_jax.errors import ImageError
 from nst_jax.images.resize import interpolate
@@ -59,6 +58,8 @@ def find_colors(picture: np.ndarray) -> np.ndarray:
     Raises:
         ImageError: there is none, or there are more than `MAX_REGIONS`.
     """
+    from scipy import ndimage  # a tenth of a second that only masks want
+
     step = -(-max(picture.shape) // SEARCHED)
     pixels = _as_bytes(picture[::step, ::step])
     packed = pixels @ (1 << 16, 1 << 8, 1)
@@ -69,7 +70,7 @@ def find_colors(picture: np.ndarray) -> np.ndarray:
         color = pixels[packed == values[counts.argmax()]][0]
         near = left & (np.abs(pixels - color).max(axis=-1) <= COLOR_NOISE)
         left &= ~near
-        if binary_erosion(near, np.ones((SOLID, SOLID))).any():
+        if ndimage.binary_erosion(near, np.ones((SOLID, SOLID))).any():
             found.append((int(np.argmax(near)), color))
     if not 1 <= len(found) <= MAX_REGIONS:
         many = f"more than {MAX_REGIONS} colors" if found else "no color that fills an area"

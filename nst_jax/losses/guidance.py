@@ -20,7 +20,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage
 
 from nst_jax.architecture import block_of, convolutions_up_to
 
@@ -128,6 +127,8 @@ def _walk(
     masks: np.ndarray, architecture: str, layers: Sequence[str], keep_small: bool
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Each convolution up to the deepest of these layers, with its maps (R, h, w)."""
+    from scipy import ndimage  # a tenth of a second that only masks want
+
     maps, block = np.asarray(masks), 1
 
     def where_left(eroded: np.ndarray, instead: np.ndarray) -> np.ndarray:

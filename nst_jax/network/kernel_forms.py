@@ -82,7 +82,7 @@ def has_matrix_units() -> bool:
         return False
 
 
-@partial(jax.jit, static_argnums=(1, 2))
-def in_form(tensors: Mapping[str, jax.Array], form: str, dtype: jnp.dtype) -> dict[str, Any]:
+def in_form(tensors: Mapping[str, Any], form: str, dtype: jnp.dtype) -> dict[str, Any]:
     """Parameters of a layer, of which the plain kernel is given, with it in a form and type."""
-    return {form: TRANSFORMS[form](tensors["kernel"].astype(dtype)), "bias": tensors["bias"]}
+    kernel = jnp.asarray(tensors["kernel"], dtype)
+    return {form: TRANSFORMS[form](kernel), "bias": jnp.asarray(tensors["bias"])}
