@@ -19,7 +19,7 @@ def main() -> int:
     cli.make_parser(sys.argv[1:])  # imports the rest
     signal.signal(signal.SIGINT, previous)
     code = cli.main()
-    if code == cli.INTERRUPTED:  # pressed once more, it would spoil the exit
+    if code > 128:  # Ctrl-C pressed once more would spoil the exit
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code
 

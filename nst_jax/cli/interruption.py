@@ -1,4 +1,7 @@
-"""Ctrl-C: once ends a run after its step and saves, twice ends at once."""
+"""Ctrl-C, SIGTERM, SIGHUP: once ends a run after its step and saves, twice ends at once.
+
+SIGTERM is how Slurm, systemd and clouds end a job, SIGHUP how a terminal that closes does.
+"""
 
 import contextlib
 import math
@@ -7,20 +10,31 @@ import time
 
 from nst_jax.cli.messages import say
 
+SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
 # Seconds; some launchers pass on the signal that the terminal has sent already.
 SAME_PRESS = 0.5
 
+_last = signal.SIGINT
+
+
+def exit_code() -> int:
+    """Of a command that a signal has ended, as shells have it: 130, 143 or 129."""
+    return 128 + _last
+
 
 class Interruption:
-    """Ctrl-C ends a run after the step; pressed twice, or before the first step, it ends at once.
+    """A signal ends a run after the step; a second one, or one before the first step, at once.
 
     An exception in the middle of a step would lose the image: its memory belongs to the step.
-    Where Ctrl-C was ignored before, as it is in a script's background jobs, it still is.
+    What was ignored before, as Ctrl-C is in a script's background jobs and SIGHUP under `nohup`,
+    still is.
 
     Attributes:
-        requested: whether Ctrl-C was pressed.
-        stoppable: to be set once there is an image worth saving.
-        saving: to be set while it is saved; Ctrl-C does nothing any more.
+        requested: whether a signal has come.
+        stoppable: whether there is an image worth saving; `reach_step` sets it.
+        saving: to be set while it is saved; signals do nothing any more.
     """
 
     def __init__(self):
@@ -28,22 +42,41 @@ class Interruption:
         self._pressed = -math.inf
 
     def __enter__(self) -> "Interruption":
-        self._previous = signal.getsignal(signal.SIGINT)
-        if self._previous != signal.SIG_IGN:
-            signal.signal(signal.SIGINT, self._handle)
+        global _last
+        _last = signal.SIGINT
+        self._previous = {number: signal.getsignal(number) for number in SIGNALS}
+        for number, previous in self._previous.items():
+            if previous != signal.SIG_IGN:
+                signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._previous)
+        for number, previous in self._previous.items():
+            signal.signal(number, previous)
 
-    def _handle(self, *_: object) -> None:
+    def reach_step(self) -> None:
+        """Say that a step has ended: there is an image worth saving.
+
+        Raises:
+            KeyboardInterrupt: a signal had come before, and its exception was lost, as it is where
+                Python is in a callback of its own, such as the garbage collector's.
+        """
+        if self.requested and not self.stoppable:
+            raise KeyboardInterrupt
+        self.stoppable = True
+
+    def _handle(self, number: int, _: object) -> None:
+        global _last
         if self.saving or time.monotonic() - self._pressed < SAME_PRESS:
             return
-        if self.requested or not self.stoppable:
+        _last = signal.Signals(number)
+        again, self.requested = self.requested, True
+        if again or not self.stoppable:
             raise KeyboardInterrupt
-        self.requested, self._pressed = True, time.monotonic()
+        self._pressed = time.monotonic()
         with contextlib.suppress(RuntimeError):  # the signal came in the middle of another line
+            asked = "" if number == signal.SIGINT else f"{_last.name}: "
             say(
-                "stopping after this step, and saving the best image so far; "
-                "Ctrl-C again stops at once and saves nothing"
+                f"{asked}stopping after this step, and saving the best image so far; "
+                f"{asked.rstrip(': ') or 'Ctrl-C'} again stops at once and saves nothing"
             )

@@ -16,10 +16,11 @@ from typing import NoReturn
 from rich_argparse import RichHelpFormatter
 
 import nst_jax
+from nst_jax.cli.interruption import exit_code
 from nst_jax.cli.messages import accept_any_text, say
 from nst_jax.errors import FailedLanesError, NSTError, PeerLostError, SettingsError
 
-DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, USER_ERROR = 0, 1, 2
 # The modules of the commands. Only that of the command typed is imported: JAX takes a second.
 COMMANDS = {
     "stylize": "paint a photograph in the manner of a painting",
@@ -95,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (MemoryError, RuntimeError) as error:
         say(f"nst-jax: {_explain(error)}")
         return FAILED
-    return DONE if completed else INTERRUPTED
+    return DONE if completed else exit_code()
 
 
 def _keep_compilations(asked: str | None) -> None:

@@ -1,10 +1,11 @@
 """What the command says: answers on standard output, all else on standard error."""
 
+import errno
 import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 NAMED = 5  # pictures that one line names
 
@@ -33,10 +34,41 @@ def _print(line: object, stream: TextIO) -> None:
     try:
         print(line, file=stream, flush=True)
     except OSError as error:
-        # What is left in the buffer would fail again when Python exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        if not isinstance(error, BrokenPipeError):  # of `| head`: the files are what matters
+        _let_go(stream)
+        # The files are what matters: nobody need listen. Answers that a full disk takes are lost.
+        if stream is sys.stdout and error.errno not in (errno.EPIPE, errno.EIO):
             raise
+
+
+def _let_go(stream: TextIO) -> None:
+    """Send what is written from now on nowhere: what is left in the buffer would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class Expendable:
+    """A stream for what nobody need read: once it cannot be written, it is let go."""
+
+    def __init__(self, stream: TextIO):
+        """Take the stream that is written."""
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write the text, if it can be written."""
+        try:
+            return self._stream.write(text)
+        except OSError:
+            _let_go(self._stream)
+            return len(text)
+
+    def flush(self) -> None:
+        """Write what is in the buffer, if it can be written."""
+        try:
+            self._stream.flush()
+        except OSError:
+            _let_go(self._stream)
 
 
 def accept_any_text() -> None:

@@ -3,12 +3,12 @@
 import datetime
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 
-from nst_jax.cli.messages import say
+from nst_jax.cli.messages import Expendable, say
 
 if TYPE_CHECKING:
     from nst_jax.engine.results import SweepProgress
@@ -22,12 +22,13 @@ def make_bar(*columns: ProgressColumn) -> Progress:
     Rich would send what is printed meanwhile to the bar's stream: right where both streams are the
     terminal, wrong where the answers go to a file or a pipe.
     """
-    console = Console(stderr=True)
+    stream: Any = None if sys.stderr is None else Expendable(sys.stderr)
+    console = Console(stderr=True, file=stream)
     return Progress(
         *columns,
         console=console,
         disable=not console.is_terminal,
-        redirect_stdout=sys.stdout.isatty(),
+        redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
     )
 
 

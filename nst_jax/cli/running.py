@@ -66,7 +66,7 @@ def make_callback(
     """
 
     def callback(progress: SweepProgress) -> None:
-        interruption.stoppable = True
+        interruption.reach_step()
         if distributed.is_first():
             bar.show(progress)
         if progress.images is not None and 0 < progress.step < progress.steps:

@@ -183,16 +183,19 @@ def test_a_mistake_in_a_process(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("presses", [1, 2])
-def test_ctrl_c_saves_the_best_image(folder, presses):
+@pytest.mark.parametrize(
+    ("name", "code", "presses"),
+    [("SIGINT", 130, 1), ("SIGINT", 130, 2), ("SIGTERM", 143, 1), ("SIGHUP", 129, 1)],
+)
+def test_a_signal_saves_the_best_image(folder, name, code, presses):
     process = launch(*STYLIZE, "-o", "out.png", "--steps", "1000000", "--report-every", "1")
     said = lines_until(process, "step 0")
     for _ in range(presses):  # as fast as a launcher that passes the terminal's signal on
-        process.send_signal(signal.SIGINT)
+        process.send_signal(getattr(signal, name))
     out, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, out) == (130, "out.png\n"), err
+    assert (process.returncode, out) == (code, "out.png\n"), err
     assert said[1] == "compiling\n" and "Traceback" not in err
-    assert err.splitlines()[0].startswith("stopping after this step")
+    assert "stopping after this step" in err.splitlines()[0]
     record = json.loads((folder / "out.json").read_text())
     assert record["completed"] is False
     assert record["result"]["loss"] <= min(entry["loss"] for entry in record["history"])

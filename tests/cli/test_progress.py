@@ -1,5 +1,6 @@
 """What goes to which stream, on terminals and off them; and what Ctrl-C does."""
 
+import contextlib
 import errno
 import io
 import os
@@ -45,6 +46,38 @@ def test_nobody_listens(monkeypatch, name, function):
         monkeypatch.setattr(sys, name, stream)
         function("one"), function("two")
         monkeypatch.undo()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_under_standard_error_is_none(monkeypatch):
+    with open("/dev/full", "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        say("one"), say("two")
+        with make_bar() as bar:
+            bar.console.file.write("three")
+            bar.console.file.flush()
+        monkeypatch.undo()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals are POSIX's")
+@pytest.mark.parametrize(("name", "function"), [("stdout", answer), ("stderr", say)])
+def test_the_terminal_is_gone(monkeypatch, name, function):
+    """As after a window was closed: writing fails with EIO."""
+    terminal, line = os.openpty()
+    os.close(terminal)
+    with os.fdopen(line, "w") as stream:
+        monkeypatch.setattr(sys, name, stream)
+        function("one"), function("two")
+        with ProgressBar(1):  # which Rich draws until it finds out
+            pass
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_a_stream_that_was_never_open(monkeypatch, name):
+    monkeypatch.setattr(sys, name, None)
+    with ProgressBar(1):
+        say("one"), answer("two")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
@@ -182,8 +215,33 @@ def interruption():
     signal.signal(signal.SIGINT, before)
 
 
-def press():
-    signal.raise_signal(signal.SIGINT)
+def press(number=signal.SIGINT):
+    signal.raise_signal(number)
+
+
+ENDINGS = [(signal.SIGTERM, 143), (getattr(signal, "SIGHUP", None), 129)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+@pytest.mark.parametrize(("number", "code"), ENDINGS)
+def test_the_system_ends_a_run_as_ctrl_c_does(interruption, capsys, number, code):
+    before = signal.getsignal(number)
+    with interruption:
+        interruption.reach_step()
+        press(number)
+    assert interruption.requested and interruption_module.exit_code() == code
+    assert signal.getsignal(number) == before
+    assert capsys.readouterr().err.startswith(f"{number.name}: stopping after this step")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+def test_nohup(interruption):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with interruption:
+        interruption.reach_step()
+        press(signal.SIGHUP)
+    signal.signal(signal.SIGHUP, before)
+    assert not interruption.requested
 
 
 def test_ctrl_c_before_the_first_step(interruption):
@@ -192,9 +250,17 @@ def test_ctrl_c_before_the_first_step(interruption):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_ctrl_c_that_was_lost_on_the_way(interruption):
+    """Python ignores exceptions in a finalizer or a callback of the garbage collector."""
+    with pytest.raises(KeyboardInterrupt), interruption:
+        with contextlib.suppress(KeyboardInterrupt):
+            press()
+        interruption.reach_step()
+
+
 def test_ctrl_c_ends_after_the_step(interruption, capsys):
     with interruption:
-        interruption.stoppable = True
+        interruption.reach_step()
         press(), press()  # a launcher may pass on the terminal's
     assert interruption.requested
     out, err = capsys.readouterr()
@@ -203,7 +269,7 @@ def test_ctrl_c_ends_after_the_step(interruption, capsys):
 
 def test_ctrl_c_again_ends_at_once(interruption, monkeypatch):
     with pytest.raises(KeyboardInterrupt), interruption:
-        interruption.stoppable = True
+        interruption.reach_step()
         press()
         monkeypatch.setattr(interruption_module, "SAME_PRESS", 0.0)
         press()
@@ -211,7 +277,8 @@ def test_ctrl_c_again_ends_at_once(interruption, monkeypatch):
 
 def test_ctrl_c_does_not_disturb_saving(interruption, capsys):
     with interruption:
-        interruption.stoppable = interruption.saving = True
+        interruption.reach_step()
+        interruption.saving = True
         press(), press()
     assert not interruption.requested and capsys.readouterr() == ("", "")
 
@@ -224,7 +291,7 @@ def test_ctrl_c_in_the_middle_of_a_line(interruption, monkeypatch):
 
     monkeypatch.setattr(interruption_module, "say", fail)
     with interruption:
-        interruption.stoppable = True
+        interruption.reach_step()
         press()
     assert interruption.requested
 
