@@ -21,5 +21,9 @@ class FailedLanesError(Exception):
     """Lanes of a sweep have come to nothing; all else is written. Exit code 1."""
 
 
+class MisplacedError(Exception):
+    """A result could not be written where it was to stand; it may stand elsewhere. Exit code 1."""
+
+
 class PeerLostError(Exception):
     """Another process of this run has died or cannot be reached. Exit code 1."""

@@ -18,7 +18,7 @@ from rich_argparse import RichHelpFormatter
 import nst_jax
 from nst_jax.cli.interruption import exit_code
 from nst_jax.cli.messages import accept_any_text, say
-from nst_jax.errors import FailedLanesError, NSTError, PeerLostError, SettingsError
+from nst_jax.errors import FailedLanesError, MisplacedError, NSTError, PeerLostError, SettingsError
 
 DONE, FAILED, USER_ERROR = 0, 1, 2
 # The modules of the commands. Only that of the command typed is imported: JAX takes a second.
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("nst-jax: interrupted before there was a result")
         completed = False
-    except FailedLanesError as error:
+    except (FailedLanesError, MisplacedError) as error:
         say(f"nst-jax: {error}")
         return FAILED
     except PeerLostError as error:

@@ -2,8 +2,10 @@
 
 import argparse
 import dataclasses
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
+from itertools import chain, count
 from pathlib import Path
 
 from nst_jax.cli.interruption import Interruption
@@ -16,6 +18,7 @@ from nst_jax.engine.problem import prepare_problem
 from nst_jax.engine.pyramid import scale_at
 from nst_jax.engine.results import Result
 from nst_jax.engine.runner import Runner
+from nst_jax.errors import ImageError, MisplacedError
 from nst_jax.images import io
 from nst_jax.images.encoders import SaveOptions
 from nst_jax.records.write import (
@@ -103,6 +106,9 @@ def paint_picture(
 
     Returns:
         The result, and whether Ctrl-C left the run alone.
+
+    Raises:
+        MisplacedError: it could not be written where it was to stand.
     """
     settings, weights, network = choose_network(picture.settings, weights)
     styles, many = (picture.styles,) * copies, (settings,) * copies
@@ -127,13 +133,45 @@ def paint_picture(
             result = next(Runner(problem, run_options).run()).results[0]
         interruption.saving = True
         record = make_record(result, picture.command, inputs, saving)
-        io.save_image(result.image, picture.path, image_text(record), saving)
-        save_record(record, picture.record)
+
         say(_describe_result(result))
         if result.improved is False:
             say_nothing_gained([str(picture.path)])
-        answer(picture.path)
+        save = partial(io.save_image, result.image, text=image_text(record), options=saving)
+        place = _write_somewhere(save, picture.path)
+        answer(place)
+        beside = place.with_suffix(picture.record.suffix)
+        record_place = _write_somewhere(partial(save_record, record), beside)
+    if (place, record_place) != (picture.path, picture.record):
+        raise MisplacedError(f"{picture.path}: picture and record are {place} and {record_place}")
     return result, result.completed or not interruption.requested
+
+
+def _write_somewhere(write: Callable[[Path], None], path: Path) -> Path:
+    """Write a file where it is to stand, or in the working or the temporary folder; say why.
+
+    The run may have taken hours, and its place be full or gone by now.
+
+    Raises:
+        ImageError: there is nothing to be written.
+        MisplacedError: it cannot be written anywhere.
+    """
+    others = Path.cwd(), Path(tempfile.gettempdir())
+    for place in (path, *(_free_place(folder / path.name) for folder in others)):
+        try:
+            write(place)
+            return place
+        except ImageError as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
+            say(f"nst-jax: {error}")
+    raise MisplacedError(f"{path}: not written, nor in {others[0]} or {others[1]}")
+
+
+def _free_place(path: Path) -> Path:
+    """The path, or the next one with a number where nothing stands."""
+    places = chain([path], (path.with_stem(f"{path.stem}-{n}") for n in count(2)))
+    return next(place for place in places if not place.exists())
 
 
 def _describe_result(result: Result) -> str:

@@ -7,12 +7,13 @@ from pathlib import Path
 import jax
 
 from nst_jax.cli.interruption import Interruption
-from nst_jax.cli.messages import answer
+from nst_jax.cli.messages import answer, say
 from nst_jax.cli.progress import ProgressBar
 from nst_jax.engine import distributed
 from nst_jax.engine.problem import choose_weights
 from nst_jax.engine.pyramid import enlarge
 from nst_jax.engine.results import SweepCallback, SweepProgress
+from nst_jax.errors import ImageError
 from nst_jax.images import io
 from nst_jax.images.encoders import SaveOptions
 from nst_jax.network.kernel_forms import has_matrix_units
@@ -73,8 +74,12 @@ def make_callback(
             for lane, image in zip(progress.lanes, progress.images, strict=True):
                 if lane in pictures:
                     path = intermediate_path(pictures[lane], progress.step)
-                    io.save_image(enlarge(image, shape), path, options=saving)
-                    answer(path)
+                    try:
+                        io.save_image(enlarge(image, shape), path, options=saving)
+                    except ImageError as error:  # the picture at the end is what matters
+                        say(f"nst-jax: {error}; going on without it")
+                    else:
+                        answer(path)
         if interruption.requested:
             raise StopIteration
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import struct
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -573,16 +574,47 @@ def test_no_room_for_the_image(folder, monkeypatch):
         full_disk()
 
     monkeypatch.setitem(encoders.ENCODERS, ".png", write_a_little)
-    words = ("out.png: cannot be written", "No space left on device", "free space")
-    refused((*SHORT, "-o", "out.png"), words, chatter=True)
-    refused((*SHORT, "-o", "out.png", "--save-every", 1), ("out-00001.png",), chatter=True)
+    before = listing()
+    code, out, err = nst(*SHORT, "-o", "out.png", "--save-every", 1)
+    lines = err.splitlines()
+    assert (code, out) == (1, "")
+    on_the_way = [line for line in lines if "going on without it" in line]
+    assert len(on_the_way) == 1 and "out-00001.png: cannot be written" in on_the_way[0]
+    for word in ("out.png: cannot be written", "No space left on device", "free space"):
+        assert word in lines[-4]
+    assert lines[-1].startswith("nst-jax: out.png: not written, nor in ")
+    assert listing() == before
+
+
+@pytest.mark.parametrize("place", ["working", "temporary"])
+def test_a_full_place_sends_the_results_to_the_next(folder, monkeypatch, place):
+    """And what stands there already is not replaced."""
+    Path("full").mkdir(), Path("temporary").mkdir()
+    full = [Path("full")] if place == "working" else [Path("full"), folder]
+    make = tempfile.mkstemp
+
+    def make_where_there_is_room(*arguments, dir, **options):
+        return full_disk() if Path(dir) in full else make(*arguments, dir=dir, **options)
+
+    other = Path(draw("out.png")).read_bytes()
+    monkeypatch.setattr(tempfile, "mkstemp", make_where_there_is_room)
+    monkeypatch.setattr(tempfile, "tempdir", str(folder / "temporary"))
+    monkeypatch.setattr(io, "check_writable", lambda *_: None)  # it was, at the start
+    code, out, err = nst(*SHORT, "-o", "full/out.png")
+    found = folder / ("out-2.png" if place == "working" else "temporary/out.png")
+    record = found.with_suffix(".json")
+    assert (code, out) == (1, f"{found}\n")
+    last = f"nst-jax: full/out.png: picture and record are {found} and {record}"
+    assert err.splitlines()[-1] == last
+    assert read(found).shape == (24, 32, 3) and read_record(record)["completed"]
+    assert Path("out.png").read_bytes() == other and not listing("full")
 
 
 def test_no_room_for_the_record(folder, monkeypatch):
     monkeypatch.setattr(Path, "write_bytes", full_disk)
     before = listing()
     code, out, err = nst(*SHORT, "-o", "out.png")
-    assert (code, out) == (2, "")
-    assert "out.json: cannot be written (No space left on device)" in err.splitlines()[-1]
+    assert (code, out) == (1, "out.png\n")
+    assert "out.json: cannot be written (No space left on device)" in err.splitlines()[-4]
     assert {path for path, *_ in listing()} - {path for path, *_ in before} == {"out.png"}
     assert read("out.png").shape == (24, 32, 3)
