@@ -19,6 +19,7 @@ from nst_jax.engine.pyramid import scale_at
 from nst_jax.engine.results import Result
 from nst_jax.engine.runner import Runner
 from nst_jax.errors import ImageError, MisplacedError
+from nst_jax.files import reserved
 from nst_jax.images import io
 from nst_jax.images.encoders import SaveOptions
 from nst_jax.records.write import (
@@ -117,7 +118,9 @@ def paint_picture(
     inputs = picture.inputs  # as they are now: the run may be long
     for line in (*remarks, network, *problem.describe()):
         say(line)
-    with Interruption() as interruption:
+    with reserved(picture.path) as alone, Interruption() as interruption:
+        if not alone:
+            raise ImageError(f"{picture.path}: another run is making it; choose another name")
         with ProgressBar(1) as bar:
             shape = problem.scales[-1].shape
             run_options = RunOptions(
@@ -138,26 +141,27 @@ def paint_picture(
         if result.improved is False:
             say_nothing_gained([str(picture.path)])
         save = partial(io.save_image, result.image, text=image_text(record), options=saving)
-        place = _write_somewhere(save, picture.path)
+        place = _write_somewhere(save, picture.path, options.overwrite)
         answer(place)
         beside = place.with_suffix(picture.record.suffix)
-        record_place = _write_somewhere(partial(save_record, record), beside)
+        record_place = _write_somewhere(partial(save_record, record), beside, options.overwrite)
     if (place, record_place) != (picture.path, picture.record):
         raise MisplacedError(f"{picture.path}: picture and record are {place} and {record_place}")
     return result, result.completed or not interruption.requested
 
 
-def _write_somewhere(write: Callable[[Path], None], path: Path) -> Path:
+def _write_somewhere(write: Callable[[Path], None], path: Path, overwrite: bool) -> Path:
     """Write a file where it is to stand, or in the working or the temporary folder; say why.
 
-    The run may have taken hours, and its place be full or gone by now.
+    The run may have taken hours, and its place be full, gone or, without `overwrite`, taken by now.
 
     Raises:
         ImageError: there is nothing to be written.
         MisplacedError: it cannot be written anywhere.
     """
     others = Path.cwd(), Path(tempfile.gettempdir())
-    for place in (path, *(_free_place(folder / path.name) for folder in others)):
+    asked = path if overwrite else _free_place(path)
+    for place in (asked, *(_free_place(folder / path.name) for folder in others)):
         try:
             write(place)
             return place

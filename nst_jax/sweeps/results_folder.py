@@ -19,7 +19,7 @@ from nst_jax.engine.program import Program
 from nst_jax.engine.pyramid import Scale
 from nst_jax.engine.results import Result, why_not_finite
 from nst_jax.errors import ImageError, SettingsError
-from nst_jax.files import write_bytes
+from nst_jax.files import reserved, write_bytes
 from nst_jax.images import io
 from nst_jax.images.encoders import PLAIN, SaveOptions
 from nst_jax.records.write import (
@@ -128,10 +128,10 @@ class SweepFolder:
 
     @contextlib.contextmanager
     def created(self) -> Iterator[None]:
-        """Make the folder; remove it again if it is still empty in the end.
+        """Make the folder, for this process alone; remove it if it is still empty in the end.
 
         Raises:
-            ImageError: it cannot be made or written.
+            ImageError: it cannot be made or written, or another process has it.
         """
         existed = self.path.is_dir()
         try:
@@ -142,7 +142,12 @@ class SweepFolder:
             ) from error
         try:
             io.check_writable(self.path / SHEET, overwrite=True)
-            yield
+            with reserved(self.path) as alone:
+                if not alone:
+                    raise ImageError(
+                        f"{self.path}: another sweep is making it; choose another folder"
+                    )
+                yield
         finally:
             if not existed:
                 with contextlib.suppress(OSError):  # it is not empty

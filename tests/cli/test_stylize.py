@@ -16,7 +16,8 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from nst_jax import Settings
-from nst_jax.cli import stylize
+from nst_jax.cli import picture, stylize
+from nst_jax.files import reserved
 from nst_jax.images import encoders, io, resize
 from nst_jax.weights.locate import embedded_path
 
@@ -608,6 +609,32 @@ def test_a_full_place_sends_the_results_to_the_next(folder, monkeypatch, place):
     assert err.splitlines()[-1] == last
     assert read(found).shape == (24, 32, 3) and read_record(record)["completed"]
     assert Path("out.png").read_bytes() == other and not listing("full")
+
+
+def test_a_picture_that_appears_meanwhile_is_not_replaced(folder, monkeypatch):
+    make = picture.make_record
+
+    def make_late(*arguments):
+        draw("out.png")
+        return make(*arguments)
+
+    monkeypatch.setattr(picture, "make_record", make_late)
+    code, out, err = nst(*SHORT, "-o", "out.png")
+    assert (code, out) == (1, "out-2.png\n")
+    last = "nst-jax: out.png: picture and record are out-2.png and out-2.json"
+    assert err.splitlines()[-1] == last
+    assert read("out.png").shape == (48, 64, 3) and read("out-2.png").shape == (24, 32, 3)
+    assert nst(*SHORT, "-o", "out.png", "--overwrite").code == 0
+    assert read("out.png").shape == (24, 32, 3)
+
+
+def test_two_runs_of_one_name(folder):
+    with reserved(Path("out.png")) as alone:
+        assert alone
+        code, out, err = nst(*SHORT, "-o", "out.png")
+        assert (code, out) == (2, "") and "out.png: another run is making it" in err
+    assert nst(*SHORT, "-o", "out.png").code == 0
+    assert not list(folder.glob(".*"))
 
 
 def test_no_room_for_the_record(folder, monkeypatch):

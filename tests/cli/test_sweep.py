@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 
 from nst_jax.cli import lanes as cli_lanes
 from nst_jax.errors import ImageError
+from nst_jax.files import reserved
 from nst_jax.images import io
 
 FIRST = 1e-5  # relative: the same sums, in another order
@@ -472,6 +473,13 @@ def test_too_little_memory():
     """The numbers, and the remedy; nothing is left behind, not even the folder."""
     words = ("one lane needs", "MB of memory, and 0.1 MB may be used", "the network")
     refused((*TWO, "--memory", "0.1MB"), words, chatter=True)
+
+
+def test_two_sweeps_of_one_folder():
+    with reserved(Path("out")):
+        code, out, err = nst(*TWO)
+        assert (code, out) == (2, "") and "out: another sweep is making it" in err
+    assert nst(*TWO).code == 0
 
 
 def test_results_never_replace_an_input():
