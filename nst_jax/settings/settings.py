@@ -260,7 +260,7 @@ class Settings:
         choice("auto", "float32", "tf32", "bfloat16"),
         "of the network",
         notes="losses are float32 always; tf32 rounds what is multiplied (to TF32 on NVIDIA, to "
-        "two bfloat16 on TPU, not at all on CPU), bfloat16 the activations, too; auto is tf32 on "
+        "bfloat16 on TPU, not at all on CPU), bfloat16 the activations, too; auto is tf32 on "
         "GPUs and TPUs, float32 on CPUs",
     )
     scales: int = optimization.static(

@@ -3,11 +3,12 @@ r"""Time nst_jax against PyTorch: the same objective, images and weights, both s
     python -m scripts.benchmark                    # everything; over an hour on two cores
     python -m scripts.benchmark --quick            # every case, tiny: is all in order?
     python -m scripts.benchmark --only lbfgs memory --sizes 512
-    python -m scripts.benchmark --report docs/benchmark/results.json
+    python -m scripts.benchmark --report docs/benchmark/amd-epyc/results.json
 
-writes results.json, results.md (the documentation's table), speed.png and speed.svg into one
-folder. Each case is written as soon as it is measured; several runs on one machine fill one file,
-and Ctrl-C keeps what is there (`--missing` goes on). Each side computes in a process of its own, on
+writes results.json, results.md (the table), speed.png and speed.svg into one folder, by itself that
+of this processor in docs/benchmark, where machines.md has all of them side by side. Each case is
+written as soon as it is measured; several runs on one machine fill one file, and Ctrl-C keeps what
+is there (`--missing` goes on). Each side computes in a process of its own, on
 the same cores with as many threads, one at a time: A B A B …. Needs the extra `benchmark`; without
 PyTorch only our side is measured, without matplotlib there is no plot. Let nothing else run
 meanwhile. What glibc is told by MALLOC_… in the environment holds for both sides.
@@ -33,9 +34,11 @@ from scripts.benchmark import machine
 from scripts.benchmark.cases import PAUSES, Bench, Conditions, facts_of, measure_all
 from scripts.benchmark.plan import CASES, NETWORKS, PRECISIONS, Plan, make_plan
 from scripts.benchmark.plot import write_plot
-from scripts.benchmark.report import markdown
+from scripts.benchmark.report import markdown, side_by_side
 from scripts.benchmark.results import ResultsError, errors, key_of, open_results, read_results
 from scripts.benchmark.side import sides_here
+
+MACHINES = DOCS / "benchmark"
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -43,8 +46,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = make_parser(__doc__, "python -m scripts.benchmark")
     parser.add_argument("--report", type=Path, metavar="RESULTS.json", help="measure nothing; "
                         "make results.md and the plot again from this file")  # fmt: skip
-    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="folder of the results "
-                        "(docs/benchmark; with --quick: benchmark-quick)")  # fmt: skip
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="of the results "
+                        "(the processor's in docs/benchmark; benchmark-quick)")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="tiny sizes, three minutes in all")
     parser.add_argument("--only", nargs="+", choices=CASES, default=CASES, metavar="CASE",
                         help="some of these")  # fmt: skip
@@ -89,10 +92,13 @@ def not_yet(plan: Plan, results: dict) -> Plan:
 
 
 def write_report(results: dict[str, Any], folder: Path) -> None:
-    """Write results.md and the plot."""
+    """Write results.md and the plot; and, of the documentation's, all machines side by side."""
     (folder / "results.md").write_text(markdown(results), encoding="utf-8")
     say(str(folder / "results.md"))
     write_plot(results, folder)
+    if folder.resolve().parent == MACHINES:
+        machines = [read_results(path) for path in sorted(MACHINES.glob("*/results.json"))]
+        (MACHINES / "machines.md").write_text(side_by_side(machines), encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -101,10 +107,12 @@ def main(arguments: list[str] | None = None) -> int:
     if options.report:
         write_report(read_results(options.report), options.report.parent)
         return 0
-    folder = options.output or (Path("benchmark-quick") if options.quick else DOCS / "benchmark")
     cores = machine.pin(options.threads)
+    setup = machine.setup(options.device, len(cores))
+    own = Path("benchmark-quick") if options.quick else MACHINES / machine.folder_name(setup)
+    folder = options.output or own
     try:
-        results = open_results(folder / "results.json", machine.setup(options.device, len(cores)))
+        results = open_results(folder / "results.json", setup)
     except ResultsError as error:
         say(str(error))
         return 2

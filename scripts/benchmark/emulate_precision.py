@@ -8,8 +8,8 @@ stays float32: the losses after 200 and 500 steps, over those of float32, from t
 from noise, three pairs of the samples. Some two hours on two cores.
 
 tf32        10 bits: `--precision tf32` on an NVIDIA GPU
-bfloat16    7 bits: one product of bfloat16, a TPU's default
-bfloat16x3  15 bits: three such products (`lax.Precision.HIGH`), `--precision tf32` on a TPU
+bfloat16    7 bits: one product of bfloat16, `--precision tf32` on a TPU
+bfloat16x3  15 bits: three such products, `lax.Precision.HIGH` on a TPU
 """
 
 import contextlib
@@ -77,14 +77,16 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--size", type=int, default=160, help="long side, px")
     parser.add_argument("--steps", type=int, nargs="+", default=STEPS, help="after which")
+    parser.add_argument("--paintings", nargs="+", choices=PAINTINGS, default=PAINTINGS)
+    parser.add_argument("--inits", nargs="+", choices=INITS, default=INITS)
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", default=Path("precision"))
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     steps = tuple(sorted(options.steps))
     print("| painting, start, steps | " + " | ".join(MANTISSAS) + " |")
     print("|---" * (len(MANTISSAS) + 1) + "|")
-    for painting in PAINTINGS:
-        for init in INITS:
+    for painting in options.paintings:
+        for init in options.inits:
             rows: list[list[float]] = []
             for name, mantissa in MANTISSAS.items():
                 say(f"{painting}, {init}, {name}")

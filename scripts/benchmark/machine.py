@@ -6,6 +6,7 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def setup(device: str, threads: int) -> dict[str, Any]:
     return {
         "machine": {
             "cpu": _cpu("model name") or platform.processor() or platform.machine(),
-            "vector_units": next((VECTOR_UNITS[f] for f in VECTOR_UNITS if f in flags), "unknown"),
+            "vector_units": _vector_units(flags),
             "cores": os.cpu_count(),
             "memory_gb": _memory_gb(),
             "system": f"{platform.system()} {platform.machine()}",
@@ -65,6 +66,20 @@ def setup(device: str, threads: int) -> dict[str, Any]:
         "allocator": tuned or "default",
         "versions": versions,
     }
+
+
+def _vector_units(flags: list[str]) -> str:
+    """The widest that the processor has, and whether it multiplies matrices beside."""
+    widest = next((VECTOR_UNITS[flag] for flag in VECTOR_UNITS if flag in flags), "unknown")
+    return f"{widest}, AMX" if "amx_tile" in flags else widest
+
+
+def folder_name(setup: dict[str, Any]) -> str:
+    """A name for the results of this processor or GPU: "intel-xeon-avx-512-amx"."""
+    facts = setup["machine"]
+    words = facts["gpu"] or f"{facts['cpu']} {facts.get('vector_units', '')}"
+    plain = re.sub(r"\((R|TM)\)|Processor|CPU|@ \S+", " ", words, flags=re.IGNORECASE)
+    return "-".join(re.findall(r"[a-z0-9]+", plain.lower()))
 
 
 def describe(setup: dict[str, Any]) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 It is made from results.json alone, as the plot is, so that both can be checked against it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from nst_jax import Settings
@@ -47,6 +47,35 @@ def markdown(results: dict[str, Any]) -> str:
         *note_lines(cases),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def side_by_side(machines: Sequence[dict[str, Any]]) -> str:
+    """What several machines needed: ours, PyTorch's, and the quotient of the two."""
+    columns = [
+        {what: values for case in in_order(one) for what, values in rows_of(case)}
+        for one in machines
+    ]
+    titles = [describe(one)[0] for one in machines]
+    lines = [
+        "Each cell: nst_jax / PyTorch: the quotient. What was measured on one machine only is in",
+        "its own table.",
+        "",
+        *(f"- {introduction(one)}" for one in machines),
+        "",
+        f"| what | {' | '.join(titles)} |",
+        "|---" * (len(titles) + 1) + "|",
+    ]
+    for what in columns[0]:
+        if all({OURS, PYTORCH} <= column.get(what, {}).keys() for column in columns):
+            cells = [_quotient(column[what]) for column in columns]
+            lines.append(f"| {what} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _quotient(values: dict[str, tuple[str, float]]) -> str:
+    """Both sides without their spread, and the quotient."""
+    texts = [values[side][0].split(" (")[0] for side in (OURS, PYTORCH)]
+    return f"{' / '.join(texts)}: {values[OURS][1] / values[PYTORCH][1]:.2f} ×"
 
 
 def introduction(results: dict[str, Any]) -> str:

@@ -1,15 +1,19 @@
 """The benchmark's table and plot; those of the repository are of the repository's results."""
 
+import copy
+
 import pytest
 from benchmark_results import CASES
 from PIL import Image
 from reference import ROOT
 
 from scripts.benchmark import __main__ as benchmark
-from scripts.benchmark.report import markdown
+from scripts.benchmark.machine import folder_name
+from scripts.benchmark.report import markdown, side_by_side
 from scripts.benchmark.results import fingerprint, read_results, write_results
 
-COMMITTED = ROOT / "docs" / "benchmark" / "results.json"
+MACHINES = ROOT / "docs" / "benchmark"
+COMMITTED = sorted(MACHINES.glob("*/results.json"))
 
 
 def test_markdown(results):
@@ -55,9 +59,45 @@ def test_report_makes_table_and_plot_again(tmp_path, results):
     assert (tmp_path / "speed.svg").read_bytes() == first
 
 
-def test_the_committed_table_and_plot_are_those_of_the_committed_results():
-    results = read_results(COMMITTED)
-    assert COMMITTED.with_name("results.md").read_text(encoding="utf-8") == markdown(results)
-    assert fingerprint(results) in COMMITTED.with_name("speed.svg").read_text(encoding="utf-8")
-    with Image.open(COMMITTED.with_name("speed.png")) as picture:
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.parent.name)
+def test_the_committed_table_and_plot_are_those_of_the_committed_results(path):
+    results = read_results(path)
+    assert path.with_name("results.md").read_text(encoding="utf-8") == markdown(results)
+    assert folder_name(results) == path.parent.name
+    assert fingerprint(results) in path.with_name("speed.svg").read_text(encoding="utf-8")
+    with Image.open(path.with_name("speed.png")) as picture:
         assert picture.text["Description"] == fingerprint(results)
+
+
+def test_the_committed_machines_stand_side_by_side():
+    text = (MACHINES / "machines.md").read_text(encoding="utf-8")
+    assert text == side_by_side([read_results(path) for path in COMMITTED])
+    assert text.count("\n- ") == len(COMMITTED) >= 2
+
+
+def test_machines_side_by_side(results):
+    other = copy.deepcopy(results)
+    other["machine"]["cpu"] = "Calculator"
+    del other["cases"]["evaluation vgg16 256px float32"]
+    lines = side_by_side([results, other]).splitlines()
+    assert "| what | 2 cores of Abacus | 2 cores of Calculator |" in lines
+    both = "300 ms / 400 ms: 0.75 ×"
+    assert f"| loss and gradient, VGG-16, 128×64 px | {both} | {both} |" in lines
+    assert not any("loss and gradient, VGG-16, 256×128" in line for line in lines)
+    assert not any("history 1," in line for line in lines)  # PyTorch has none
+
+
+@pytest.mark.parametrize(
+    ("facts", "name"),
+    [
+        ({"cpu": "AMD EPYC", "gpu": None}, "amd-epyc"),
+        (
+            {"cpu": "Intel(R) Xeon(R) Processor", "vector_units": "AVX-512, AMX", "gpu": None},
+            "intel-xeon-avx-512-amx",
+        ),
+        ({"cpu": "Intel(R) Core(TM) i7 CPU @ 2.80GHz", "gpu": None}, "intel-core-i7"),
+        ({"cpu": "AMD EPYC", "gpu": "NVIDIA H100 80GB HBM3"}, "nvidia-h100-80gb-hbm3"),
+    ],
+)
+def test_folder_of_a_machine(facts, name):
+    assert folder_name({"machine": facts}) == name
