@@ -15,7 +15,7 @@ import nst_jax
 from nst_jax.cli.main import make_parser
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "weights/README.md"])
-RESULTS = ROOT / "docs" / "benchmark" / "results.md"
+RESULTS = sorted(ROOT.glob("docs/benchmark/*/results.md"))  # a machine each
 FOLDERS = r"nst_jax|tests|scripts|docs|weights|\.ci"
 # What a quotation that begins with a flag may belong to.
 BEGINNINGS = (
@@ -142,7 +142,7 @@ def test_the_readme_is_short():
 
 @pytest.mark.parametrize("name", ["README.md", "docs/benchmark.md"])
 def test_figures_are_those_of_the_results(name):
-    results = RESULTS.read_text("utf-8")
+    results = "\n".join(path.read_text("utf-8") for path in RESULTS)
     table = (ROOT / name).read_text("utf-8").split("nst_jax / PyTorch |\n")[1].split("\n\n")[0]
     quoted = [
         f"{number} {end[-1]}"

@@ -1,5 +1,6 @@
 """A plan for this machine's own device: memory by XLA's account, the time of a step measured."""
 
+import contextlib
 import resource
 import sys
 from collections.abc import Callable
@@ -23,8 +24,8 @@ def plan_here(
 ) -> Plan:
     """Compile a problem's step as a run would, and take a few.
 
-    Memory is what the step needs and, where devices have none of their own, what this process
-    holds already.
+    Memory is what the step needs by XLA's account and, where devices have none of their own, what
+    this process came to hold with it; compiling, which a run does once, takes more for a moment.
     """
     device = jax.devices()[0]
     say(f"here: compiling for {device.device_kind}, and taking {TIMED_STEPS + 1} steps")
@@ -35,25 +36,32 @@ def plan_here(
         if len(seconds) > TIMED_STEPS + 1:
             raise StopIteration
 
-    held = _resident_bytes() if device.memory_stats() is None else 0
     options = RunOptions(callback, report_every=1, lanes_at_once=lanes_at_once, resumable=False)
     try:
         runner = Runner(problem, options)
     except SettingsError as error:
         return Plan(None, 0, 0, 0, str(error), {})
     rounds, lanes = runner.rounds(), runner.executor.lanes
-    memory = runner.needed_bytes + held
+    memory = runner.needed_bytes
+    _forget_peak()
     next(runner.run())
+    if device.memory_stats() is None:
+        memory = max(memory, _peak_bytes())
     step = (seconds[-1] - seconds[1]) / (len(seconds) - 2)
     account = Account(memory, 0, 0, 0, 0.0, {}, step)
     return Plan(account, lanes, len(rounds), problem.settings[0].steps + 1, "", {})
 
 
-def _resident_bytes() -> int:
-    """What this process holds now, or, where that cannot be told, at most."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak * (1 if sys.platform == "darwin" else 1024)
-    return pages * resource.getpagesize()
+def _forget_peak() -> None:
+    """Let Linux count this process's peak memory anew."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_bytes() -> int:
+    """The most that this process has held, where it can since the peak was forgotten."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024)
