@@ -397,7 +397,7 @@ def test_only_convolutions_may_be_rough(problem, normalized, photograph, precisi
     products = [line for line in lowered if "dot_general" in line]
     convolutions = [line for line in lowered if "stablehlo.convolution" in line]
     assert products and all("precision = [HIGHEST, HIGHEST]" in line for line in products)
-    wanted = {"float32": "HIGHEST", "tf32": "HIGH", "bfloat16": "DEFAULT"}[precision]
+    wanted = "HIGHEST" if precision == "float32" else "DEFAULT"
     assert all(f"#stablehlo<precision {wanted}>" in line for line in convolutions)
 
 
