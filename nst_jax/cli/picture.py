@@ -136,7 +136,6 @@ def paint_picture(
             result = next(Runner(problem, run_options).run()).results[0]
         interruption.saving = True
         record = make_record(result, picture.command, inputs, saving)
-
         say(_describe_result(result))
         if result.improved is False:
             say_nothing_gained([str(picture.path)])

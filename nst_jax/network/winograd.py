@@ -178,13 +178,12 @@ def _convolve_strip(
     places = fence(places.reshape(PATCH**2, count * down * along, -1))
     # 3. Over the inputs' channels; turned, the outputs' channels come in.
     batch = (0,), (0,)
-    if not turned:
-        products = fence(lax.dot_general(places, kernel, (((2,), (1,)), batch), precision))
-    elif places.shape[1] > FEW_TILES:
-        products = fence(lax.dot_general(places, kernel, (((2,), (2,)), batch), precision))
-    else:
+    if turned and places.shape[1] <= FEW_TILES:
         products = fence(lax.dot_general(kernel, places, (((2,), (2,)), batch), precision))
         products = fence(products.swapaxes(1, 2))
+    else:
+        contract = ((2,), (2 if turned else 1,)), batch
+        products = fence(lax.dot_general(places, kernel, contract, precision))
     products = products.reshape(PATCH, PATCH, count, down, along, -1)
     # 4. Rows of the tiles first, then columns.
     columns = fence(_combine(list(products), out))

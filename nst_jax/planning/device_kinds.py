@@ -99,8 +99,8 @@ def _tpu(
     name: str, title: str, memory: float, bandwidth: float, bfloat16: float, topology: str,
     source: str,
 ) -> DeviceKind:  # fmt: skip
-    # Products of float32 at the highest precision are six of bfloat16.
-    peaks = {"bfloat16": bfloat16, "float32": bfloat16 / 6}
+    # What `--precision tf32` multiplies is one product of bfloat16 there; of float32, six.
+    peaks = {"bfloat16": bfloat16, "tf32": bfloat16, "float32": bfloat16 / 6}
     return DeviceKind(name, title, "tpu", memory, bandwidth, peaks, 0.0, topology, source)
 
 

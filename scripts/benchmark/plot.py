@@ -34,10 +34,14 @@ def write_plot(results: dict[str, Any], folder: Path) -> None:
     matplotlib.rcParams["svg.hashsalt"] = "nst_jax"
     from matplotlib import pyplot
 
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    _times(left, cases)
-    _curves(right, [case for case in cases if case["case"] == "reach"])
-    for axes in (left, right):
+    runs = [case for case in cases if case["case"] == "reach"]
+    panels = 2 if runs else 1
+    size = (5.5 * panels, 4.2)
+    figure, axes_of = pyplot.subplots(1, panels, figsize=size, layout="constrained", squeeze=False)
+    _times(axes_of[0, 0], cases)
+    if runs:
+        _curves(axes_of[0, 1], runs)
+    for axes in axes_of.flat:
         axes.grid(alpha=0.3, which="both", linewidth=0.5)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=7)

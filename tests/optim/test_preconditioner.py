@@ -1,6 +1,7 @@
 """The preconditioner against SciPy in float64, and what it is to the optimisers."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,13 @@ from reference import SAMPLES
 from nst_jax import Settings, load_image, stylize
 from nst_jax.optim.lbfgs import scale_by_lbfgs
 from nst_jax.optim.optimizer import make_optimizer
-from nst_jax.optim.preconditioner import CORNER, FLOOR, precondition
+from nst_jax.optim.preconditioner import (
+    CORNER,
+    FLOOR,
+    _filtered,
+    _transform_by_products,
+    precondition,
+)
 from scripts.figures.judge import speckle
 
 # float32 cosine transforms of some thousand numbers; in float64, the same.
@@ -110,6 +117,21 @@ def test_symmetric_and_positive(random):
     values = np.linalg.eigvalsh(matrix)
     assert 1 < values.min() < 1.1 and values.max() == pytest.approx(1 / FLOOR)
     assert flat == pytest.approx(1 / FLOOR, rel=DOUBLE)
+
+
+@pytest.mark.parametrize("smoothing", [None, 5.0])
+@pytest.mark.parametrize("size", [(8, 6), (9, 14), (1, 5)])
+def test_products_transform_as_fourier_does(random, size, smoothing):
+    """What GPUs and TPUs take, on this device; also for lanes."""
+    with jax.enable_x64(True):
+        gradients = jnp.asarray(random.standard_normal((2, *size, 3)))
+        options = {"power": 1.0, "chroma_smoothing": smoothing}
+        by_products = partial(_filtered, **options, transform=_transform_by_products)
+        found = jax.jit(jax.vmap(by_products))(gradients)
+        alone = jax.jit(by_products)(gradients[0])
+        wanted = jax.vmap(partial(_filtered, **options))(gradients)
+    assert np.asarray(found) == pytest.approx(np.asarray(wanted), abs=100 * DOUBLE)
+    assert np.asarray(alone) == pytest.approx(np.asarray(wanted[0]), abs=100 * DOUBLE)
 
 
 def loss(image):
