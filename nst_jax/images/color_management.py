@@ -5,8 +5,10 @@ Every function takes an image that is loaded. Errors carry no path: `io.load_ima
 
 import io
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -49,6 +51,12 @@ def simplify(image: Image.Image) -> Image.Image:
     mode = "L" if image.mode in GRAY_MODES else "RGB"
     if image.has_transparency_data:
         mode += "A"
+    if (
+        image.format == "BMP"
+        and mode.endswith("A")
+        and image.getchannel("A").getextrema() == (0, 0)
+    ):
+        mode = "RGB"  # many programs leave the fourth byte 0, and mean nothing by it
     return image if image.mode == mode else image.convert(mode)
 
 
@@ -60,59 +68,111 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> np.ndarray:
         profile: the file's ICC profile; a broken one, or one for another color space, is ignored.
 
     Returns:
-        (H, W, 3) float32 in [0, 1].
+        (H, W, 3) float32 in [0, 1]; with an alpha channel (H, W, 4), that last.
     """
     if image.mode not in ("LA", "RGBA"):
         return _unit(_to_rgb(image, profile))
     colors = _unit(_to_rgb(image.convert(image.mode[:-1]), profile))
-    return _on_white(colors, _unit(image.getchannel("A"))[..., None])
+    return lay_on_white(colors, _unit(image.getchannel("A"))[..., None])
 
 
-def read_deep(image: ImageFile, profile: bytes | None) -> np.ndarray | None:
+def lay_on_white(colors: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Colors (H, W, C) on white where alpha (H, W, 1) is below 1; (H, W, C + 1), alpha last."""
+    return np.concatenate([colors * alpha + (1 - alpha), alpha], axis=-1)
+
+
+def take_off_white(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """The colors (H, W, 3) in [0, 1] that, so opaque and on white, look like the image.
+
+    Where alpha (H, W) is 0, any would: white.
+    """
+    alpha = alpha[..., None]
+    return np.where(alpha > 0, 1 - (1 - image) / np.where(alpha > 0, alpha, 1), 1).clip(0, 1)
+
+
+def reopener(image: Image.Image) -> Callable[[], ImageFile] | None:
+    """What opens a PNG or TIFF anew once it is loaded; None of any other image."""
+    if image.format not in ("PNG", "TIFF"):
+        return None
+    assert isinstance(image, ImageFile)
+    source: Any = image.filename or image.fp
+    kind = image.format
+
+    def reopen() -> ImageFile:
+        if not image.filename:
+            source.seek(0)
+        return Image.open(source, formats=[kind])
+
+    return reopen
+
+
+def read_deep(
+    image: Image.Image, profile: bytes | None, reopen: Callable[[], ImageFile] | None
+) -> np.ndarray | None:
     """Read an image of more than 8 bits at its full depth, on white where it is transparent.
 
     Colors with a profile that changes them are no such image: littleCMS gets 8 bits from Pillow.
 
     Args:
-        image: from a file, of any mode.
+        image: loaded, of any mode.
         profile: the file's ICC profile.
+        reopen: opens its file anew, from `reopener`.
 
     Returns:
-        (H, W, 1) or (H, W, 3) float32 in [0, 1]; None if the image has 8 bits at most.
+        (H, W, 1) or (H, W, 3) float32 in [0, 1], where there is alpha with that last; None if the
+        image has 8 bits at most.
 
     Raises:
         ImageError: values are out of range or not finite.
     """
     if image.mode in DEEP_MODES:
-        return _deep_gray(image, profile)[..., None]
-    low = _lower_bytes(image, profile)
-    if low is None:
-        return None
-    colors = np.array(image, np.float32)
-    colors *= 256
-    colors += np.asarray(low)
-    colors /= 65535
-    return colors if image.mode == "RGB" else _on_white(colors[..., :3], colors[..., 3:])
+        values = _deep_gray(image)[..., None]
+    else:
+        found = reopen and _deep_color(image, reopen)
+        if found is None or (found.shape[-1] > 2 and not _is_srgb(profile)):
+            return None
+        values = found
+    key, alpha = image.info.get("transparency"), None
+    if values.shape[-1] in (2, 4):
+        values, alpha = values[..., :-1], values[..., -1:]
+    elif key is not None:
+        alpha = np.any(values != np.float32(key) / 65535, axis=-1, keepdims=True).astype(np.float32)
+    if values.shape[-1] == 1 and profile is not None:
+        values = _through_curve(values, profile)
+    return values if alpha is None else lay_on_white(values, alpha)
 
 
-def _lower_bytes(image: ImageFile, profile: bytes | None) -> Image.Image | None:
-    """The lower bytes of an image in 16-bit sRGB, with alpha or without; None if it is none.
+def _deep_color(image: Image.Image, reopen: Callable[[], ImageFile]) -> np.ndarray | None:
+    """Color, or gray with alpha, of 16 bits: (H, W, 2 to 4) float32 in [0, 1]; None if it is none.
 
     Of every two bytes Pillow decodes the upper one, so the file is decoded once more as if it were
     in the other byte order. (tifffile alone reads no LZW.)
     """
-    if image.format not in ("PNG", "TIFF") or "transparency" in image.info:
+    with reopen() as file:
+        modes = {tile.args[0] if isinstance(tile.args, tuple) else tile.args for tile in file.tile}
+    mode = str(modes.pop()) if len(modes) == 1 else ""
+    if mode == "LA;16B":  # both bytes of both channels, as if they were four
+        return _decode(reopen, "RGBA").view(">u2") / np.float32(65535)
+    straight = mode.replace("RGBa", "RGBA")  # which Pillow would divide by alpha in 8 bits
+    if straight not in OTHER_ORDER:
         return None
-    with Image.open(image.filename, formats=[image.format]) as again:
-        for number, tile in enumerate(again.tile):
-            mode, *rest = tile.args if isinstance(tile.args, tuple) else (tile.args,)
-            if mode not in OTHER_ORDER:
-                return None
-            again.tile[number] = tile._replace(args=(OTHER_ORDER[mode], *rest))
-        if not _is_srgb(profile):
-            return None
-        again.load()
-        return again
+    values = np.array(image if mode == straight else _decode(reopen, straight), np.float32)
+    values *= 256
+    values += _decode(reopen, OTHER_ORDER[straight])
+    values /= 65535
+    if mode != straight:
+        values[..., :3] /= np.maximum(values[..., 3:], 1 / 65535)
+    return values
+
+
+def _decode(reopen: Callable[[], ImageFile], mode: str) -> np.ndarray:
+    """Decode a file as if its pixels were of another of Pillow's raw modes, bytes (H, W, C)."""
+    with reopen() as file:
+        for number, tile in enumerate(file.tile):
+            rest = tile.args[1:] if isinstance(tile.args, tuple) else ()
+            file.tile[number] = tile._replace(args=(mode, *rest))
+        file.load()
+        return np.asarray(file)
 
 
 def _is_srgb(profile: bytes | None) -> bool:
@@ -121,12 +181,10 @@ def _is_srgb(profile: bytes | None) -> bool:
     return bool(np.abs(to_srgb(Image.fromarray(colors), profile) * 255 - colors).max() < 1.5)
 
 
-def _deep_gray(image: Image.Image, profile: bytes | None) -> np.ndarray:
-    """Read a gray image of one of `DEEP_MODES`: (H, W) float32.
+def _deep_gray(image: Image.Image) -> np.ndarray:
+    """Read a gray image of one of `DEEP_MODES`: (H, W) float32 in [0, 1].
 
-    Floats count as sRGB values in [0, 1], 32-bit integers as 16-bit ones. With a profile the
-    values follow its curve, known at 256 points and interpolated between them. White is where a
-    PNG names the value transparent.
+    Floats count as values in [0, 1], 32-bit integers as 16-bit ones.
     """
     gray, tags = np.asarray(image).astype(np.float32), getattr(image, "tag_v2", {})
     white = 1.0 if image.mode == "F" else 65535.0
@@ -138,15 +196,17 @@ def _deep_gray(image: Image.Image, profile: bytes | None) -> np.ndarray:
             f"has gray values from {low:g} to {high:g} where 0 to {white:g} is wanted; "
             "rescale it, or save it with 8 or 16 bits"
         )
-    transparent = gray == image.info.get("transparency", -1)
     gray /= white
-    if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:  # Pillow inverts only 8 bits
-        gray = 1 - gray
-    if profile is not None:
-        ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
-        gray = np.interp(gray, np.linspace(0, 1, 256), to_srgb(ramp, profile)[0, :, 1])
-    gray[transparent] = 1
-    return gray.astype(np.float32, copy=False)
+    return (
+        1 - gray if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else gray
+    )  # Pillow inverts only 8 bits
+
+
+def _through_curve(gray: np.ndarray, profile: bytes) -> np.ndarray:
+    """Gray in [0, 1] in sRGB, by its profile's curve: known at 256 points, and interpolated."""
+    ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
+    curve = to_srgb(ramp, profile)[0, :, 1]
+    return np.interp(gray, np.linspace(0, 1, 256), curve).astype(np.float32)
 
 
 def _to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
@@ -181,11 +241,6 @@ def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
     )
     assert converted is not None  # None is for inPlace=True only
     return converted
-
-
-def _on_white(colors: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Lay (H, W, 3) on white where (H, W, 1) is below 1."""
-    return colors * alpha + (1 - alpha)
 
 
 def _unit(image: Image.Image) -> np.ndarray:

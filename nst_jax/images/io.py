@@ -5,60 +5,69 @@ sRGB; PNG's gAMA and cHRM chunks are ignored, as image editors do.
 """
 
 import os
-import re
-import stat
 import tempfile
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from PIL.ImageFile import ImageFile
 
 from nst_jax.errors import ImageError
 from nst_jax.files import replacing
 from nst_jax.images import color_management
 from nst_jax.images.encoders import PLAIN, SaveOptions, encoder_of, quantize
 from nst_jax.images.exif import copy_exif
-from nst_jax.images.resize import check_sides, fit_size, resize, too_large, upright
-
-# Pictures only: some of Pillow's other plugins run programs (EPS), accept nearly anything, or read
-# files that are cut short (JPEG2000).
-READ_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "BMP", "GIF", "PPM")
+from nst_jax.images.opening import ImageSource, PathLike, explain, opened, readable_formats
+from nst_jax.images.resize import MAX_PIXELS, check_sides, fit_size, resize, upright
 
 # A JPEG may be decoded at 1/2, 1/4 or 1/8 if that leaves at least this many times the wanted size;
 # at 3 or more it cannot be told from a full decode (Pillow's documentation of `reducing_gap`).
 DRAFT_GAP = 3
 
-PathLike = str | os.PathLike[str]
 
-
-def load_image(path: PathLike, size: int | None = None) -> np.ndarray:
+def load_image(source: ImageSource, size: int | None = None) -> np.ndarray:
     """Read an image: the first frame, upright, in sRGB, on white where it is transparent.
 
     Args:
-        path: a file of one of `READ_FORMATS`.
+        source: the path of a file of one of `opening.READ_FORMATS`, such a file's bytes, the file
+            opened with "rb" (which is read to its end), or an image of Pillow's.
         size: the long side wanted, in pixels (Lanczos, up or down); None keeps the file's size.
 
     Returns:
         (H, W, 3) float32 in [0, 1].
 
     Raises:
-        ImageError: the file is missing, no image, damaged, cut short, too large or too small.
+        ImageError: the file is missing, no image, damaged, cut short, too large or too small, or
+            transparent throughout.
     """
-    with _opened(path) as image:
-        return _read(image, size)
+    return load_with_alpha(source, size)[0]
 
 
-def load_text(path: PathLike) -> dict[str, str]:
+def load_with_alpha(
+    source: ImageSource, size: int | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read an image as `load_image` does, and how opaque it is.
+
+    Returns:
+        (H, W, 3) float32 in [0, 1], on white; and (H, W) float32 in [0, 1], 0 where nothing is to
+        be seen, or None where all is opaque.
+    """
+    with opened(source) as image:
+        pixels = _read(image, size)
+    colors, alpha = np.ascontiguousarray(pixels[..., :3]), pixels[..., 3:]
+    if not alpha.size or alpha.min() == 1:
+        return colors, None
+    # Where resizing has overshot: no color so opaque is darker on white.
+    return np.maximum(colors, 1 - alpha), np.ascontiguousarray(alpha[..., 0])
+
+
+def load_text(source: ImageSource) -> dict[str, str]:
     """Read back what `save_image` wrote into an image as text; empty where it wrote none.
 
     Raises:
         ImageError: the file is missing, no image, or damaged.
     """
-    with _opened(path) as image:
+    with opened(source) as image:
+        check_sides(image.height, image.width, None)
         image.load()
         info = dict(image.info)
     if isinstance(comment := info.get("comment"), bytes):
@@ -69,7 +78,7 @@ def load_text(path: PathLike) -> dict[str, str]:
 
 def long_side(path: PathLike) -> int:
     """The long side of an image that `load_image` can read, in pixels, from its header."""
-    with _opened(path) as image:
+    with opened(path) as image:
         return max(image.size)
 
 
@@ -79,22 +88,23 @@ def images_in(folder: PathLike) -> list[Path]:
     Raises:
         ImageError: there are none, or the folder cannot be read.
     """
-    known = [s for s, name in Image.registered_extensions().items() if name in READ_FORMATS]
+    formats = readable_formats()
+    known = [s for s, name in Image.registered_extensions().items() if name in formats]
     try:
         files = [path for path in sorted(Path(folder).iterdir()) if path.is_file()]
     except OSError as error:
-        raise ImageError(f"{folder}: {_explain(error)}") from error
+        raise ImageError(f"{folder}: {explain(error)}") from error
     found = [f for f in files if f.suffix.lower() in known and not f.name.startswith(".")]
     if not found:
         raise ImageError(f"{folder}: is a folder without images; give an image file")
     return found
 
 
-def read_exif(path: PathLike) -> bytes | None:
+def read_exif(source: ImageSource) -> bytes | None:
     """What can be copied of a photograph's EXIF data; None where there is nothing.
 
     Args:
-        path: a file that `load_image` can read.
+        source: that `load_image` can read.
 
     Returns:
         all that tells of the scene, the camera, the exposure, the author and the place; not the
@@ -103,9 +113,10 @@ def read_exif(path: PathLike) -> bytes | None:
     Raises:
         ImageError: the file is missing, or no image.
     """
-    with _opened(path) as image:
+    with opened(source) as image:
         if image.format == "TIFF":
-            return copy_exif(Path(path).read_bytes())
+            image.fp.seek(0)  # type: ignore[attr-defined]
+            return copy_exif(image.fp.read())  # type: ignore[attr-defined]
         if image.format == "PNG":  # its EXIF data may follow the pixels
             image.load()
         return copy_exif(image.info.get("exif", b""))
@@ -174,72 +185,45 @@ def save_image(
         raise ImageError(_unwritable(path, error)) from error
 
 
-@contextmanager
-def _opened(path: PathLike) -> Iterator[ImageFile]:
-    """Open an image file; whatever goes wrong until it is closed is an ImageError."""
-    try:
-        with warnings.catch_warnings(action="ignore"):  # we decide what is an error, Pillow warns
-            _check_file(Path(path))
-            Image.init()  # this Pillow may be built without some: they would be a KeyError
-            with Image.open(path, formats=[n for n in READ_FORMATS if n in Image.OPEN]) as image:
-                yield image
-    except Exception as error:  # on damaged files Pillow's decoders raise nearly anything
-        raise ImageError(f"{path}: {_explain(error)}") from error
-
-
-def _check_file(path: Path) -> None:
-    """Refuse what is no file with bytes in it, before opening (which may wait on a pipe)."""
-    status = path.stat()
-    if stat.S_ISDIR(status.st_mode):
-        raise ImageError("is a folder; give an image file")
-    if not stat.S_ISREG(status.st_mode):
-        raise ImageError("is not a regular file; save the image to a file first")
-    if status.st_size == 0:
-        raise ImageError("is empty; copy or download it again")
-
-
-def _explain(error: Exception) -> str:
-    """Say what is wrong with a file that was to be read, and the remedy, in one line."""
-    match error:
-        case ImageError():
-            return str(error)
-        case FileNotFoundError() | NotADirectoryError():
-            return "there is no such file; check the path"
-        case Image.UnidentifiedImageError():
-            return "is no image in a known format, or is damaged; give a JPEG, PNG, WebP or TIFF"
-        case Image.DecompressionBombError():
-            return too_large("has", int(re.findall(r"\d+", str(error))[0]))  # height times width
-        case OSError(errno=int()):
-            return f"cannot be read ({error.strerror}); check its permissions and the disk"
-        case MemoryError():
-            return "does not fit into memory; scale it down first"
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return f"is damaged or incomplete ({reason}); copy or download it again"
-
-
-def _read(image: ImageFile, size: int | None) -> np.ndarray:
-    """Check the header, decode, resize to a long side of `size`, turn upright: (H, W, 3) in sRGB.
+def _read(image: Image.Image, size: int | None) -> np.ndarray:
+    """Decode, resize to a long side of `size`, turn upright: (H, W, 3 or 4) in sRGB on white.
 
     Images of 8 bits are resized in 8 bits: four times smaller and faster than floats.
     """
-    check_sides(image.height, image.width, size)
     (width, height), draft = image.size, None
     if size is not None:
-        draft = image.draft(None, fit_size(height, width, DRAFT_GAP * size)[::-1])
+        gap = DRAFT_GAP if width * height <= MAX_PIXELS else 1
+        draft = image.draft(None, fit_size(height, width, gap * size)[::-1])
+    check_sides(height, width, size, decoded=_pixels_decoded(image, width * height))
+    again = color_management.reopener(image)
     image.load()  # which turns a TIFF upright
     if draft is None:
         width, height = image.size
     box = draft[1] if draft else (0, 0, width, height)  # which the image fills in the decoded one
     shape = (height, width) if size is None else fit_size(height, width, size)
     profile = image.info.get("icc_profile")
-    if (deep := color_management.read_deep(image, profile)) is not None:
-        pixels = resize(deep, shape).repeat(3 // deep.shape[-1], axis=-1)
+    if (deep := color_management.read_deep(image, profile, again)) is not None:
+        pixels = resize(deep, shape)
+        if pixels.shape[-1] < 3:  # gray, with alpha or without
+            pixels = pixels[..., [0, 0, 0, 1][: 2 + pixels.shape[-1]]]
     else:
         simple = color_management.simplify(image)
         if (box, shape) != ((0, 0, *simple.size), simple.size[::-1]):
             simple = simple.resize(shape[::-1], Image.Resampling.LANCZOS, box=box)
         pixels = color_management.to_srgb(simple, profile)
+    if pixels.shape[-1] == 4 and not pixels[..., 3].any():
+        raise ImageError("is transparent throughout; show a layer, or remove its transparency")
     return upright(pixels, image)
+
+
+def _pixels_decoded(image: Image.Image, pixels: int) -> int:
+    """How many pixels of memory decoding takes, of an image with so many in its header.
+
+    Of a progressive JPEG libjpeg keeps all coefficients, at whatever size it is decoded: two bytes
+    for each sample, half of what the pixels take until they are resized.
+    """
+    decoded = image.width * image.height
+    return max(decoded, pixels // 2) if image.info.get("progressive") else decoded
 
 
 def _unwritable(path: Path, error: OSError) -> str:

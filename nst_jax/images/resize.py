@@ -69,16 +69,27 @@ def cover(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 def too_large(verb: str, pixels: int) -> str:
     """The complaint about an image, or the size it is to have, of so many pixels."""
     limit = MAX_PIXELS // 1_000_000
-    return f"{verb} {pixels / 1e6:.1f} megapixels, over the limit of {limit}; scale it down"
+    return (
+        f"{verb} {pixels / 1e6:.1f} megapixels, over the limit of {limit}; scale it down (a JPEG "
+        f"may be as large as it is, if a smaller size is asked for)"
+    )
 
 
-def check_sides(height: int, width: int, size: int | None) -> None:
-    """Refuse, by the header alone, what is too large or too small as it is or at `size`."""
-    shapes = {"has": (height, width)}
+def check_sides(height: int, width: int, size: int | None, decoded: int | None = None) -> None:
+    """Refuse what is too large or too small as it is or at a long side of `size`.
+
+    Args:
+        height: in pixels, from the header.
+        width: in pixels, from the header.
+        size: wanted, in pixels; None keeps the file's.
+        decoded: how many pixels are decoded of it; None: all.
+    """
+    shapes = {"has": (height, width, height * width if decoded is None else decoded)}
     if size is not None:
-        shapes[f"at size {size} would have"] = fit_size(height, width, size)
-    for verb, (rows, columns) in shapes.items():
-        if rows * columns > MAX_PIXELS:
+        rows, columns = fit_size(height, width, size)
+        shapes[f"at size {size} would have"] = (rows, columns, rows * columns)
+    for verb, (rows, columns, pixels) in shapes.items():
+        if pixels > MAX_PIXELS:
             raise ImageError(too_large(verb, rows * columns))
         if min(rows, columns) < MIN_SIDE:
             raise ImageError(
@@ -88,7 +99,7 @@ def check_sides(height: int, width: int, size: int | None) -> None:
 
 
 def upright(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
-    """Turn and mirror (H, W, 3) as the EXIF data of the file's image ask.
+    """Turn and mirror (H, W, C) as the EXIF data of the file's image ask.
 
     What is unknown or broken asks for nothing. `ImageOps.exif_transpose` takes no floats in color.
     """

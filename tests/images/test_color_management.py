@@ -19,7 +19,6 @@ from nst_jax.images.io import load_image
 
 EXACT = 1e-6  # float32 rounding of n / 255
 ONE_STEP = 1.01 / 255  # one rounding to 8 bits
-TWO_STEPS = 2.02 / 255  # Pillow cuts deep gray with alpha to 8 bits
 ICC_TOLERANCE = 1.51 / 255  # lcms computes 8-bit images in 1.14 fixed point and rounds once
 LAB_TOLERANCE = 1.0  # of L, a, b in 8 bits: a and b in steps of 1, L of 100 / 255
 JPEG_TOLERANCE = 3 / 255  # flat colors at quality 100
@@ -305,13 +304,13 @@ def test_deep_color_tiff_with_lzw(tmp_path):
 
 @pytest.mark.parametrize("layout", ["associated", "mono"])
 def test_other_deep_tiffs_are_read_as_pillow_can(tmp_path, layout):
-    """In 8 bits, or not at all."""
+    """Gray with alpha of 16 bits is not."""
     values = deep_colors(4 if layout == "associated" else 2).astype(np.uint16)
     if layout == "associated":
         values[..., :3] = values[..., :3] * (values[..., 3:] / 65535)
         tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", extrasamples=["assocalpha"])
         expected = values[..., :3] / 65535 + 1 - values[..., 3:] / 65535
-        check(load_image(tmp_path / "a.tif"), expected, 4 * TWO_STEPS)
+        check(load_image(tmp_path / "a.tif"), expected, 2 / 65535)
     else:
         tifffile.imwrite(
             tmp_path / "a.tif", values, photometric="minisblack", planarconfig="contig"
@@ -332,10 +331,11 @@ def test_deep_color_is_resized_in_floats_and_upright(tmp_path, orientation, size
 
 
 def test_deep_color_with_a_transparent_color(tmp_path):
-    """Which is rare, and read in 8 bits."""
     values = deep_colors(3)
-    chunk = (b"tRNS", struct.pack(">3H", 1, 2, 3))
-    check(read(tmp_path, deep_png(values, 2, chunk)), values / 65535, TWO_STEPS)
+    chunk = (b"tRNS", struct.pack(">3H", *values[2, 3]))
+    expected = values / 65535
+    expected[2, 3] = 1
+    check(read(tmp_path, deep_png(values, 2, chunk)), expected)
 
 
 def icc_chunk(data):
@@ -367,7 +367,10 @@ def test_deep_color_cut_short(tmp_path, kind):
 def test_deep_gray_png_with_alpha(tmp_path):
     values = np.random.default_rng(0).integers(0, 65536, (17, 33, 2))
     expected = on_white(gray3(values[..., 0] / 65535), values[..., 1] / 65535)
-    check(read(tmp_path, deep_png(values, 4)), expected, TWO_STEPS)
+    check(read(tmp_path, deep_png(values, 4)), expected)
+    matrix_free = icc_chunk(gray_profile(1.8))
+    seen = on_white(gray3(encode_srgb((values[..., 0] / 65535) ** 1.8)), values[..., 1] / 65535)
+    check(read(tmp_path, deep_png(values, 4, matrix_free)), seen, 2 * ICC_TOLERANCE)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.pgm"])
