@@ -18,6 +18,7 @@ from rich_argparse import RichHelpFormatter
 import nst_jax
 from nst_jax.cli.interruption import exit_code
 from nst_jax.cli.messages import accept_any_text, say
+from nst_jax.cli.other_programs import refusal
 from nst_jax.errors import FailedLanesError, MisplacedError, NSTError, PeerLostError, SettingsError
 
 DONE, FAILED, USER_ERROR = 0, 1, 2
@@ -57,6 +58,13 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, **options):
         super().__init__(**options, formatter_class=_Help, add_help=False)
         self.add_argument("-h", "--help", action="help", help="show this, defaults in [ ]")
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
+        """Refuse other programs' flags, of which argparse would take some for abbreviations."""
+        by_a_subparser = self._subparsers and args and not args[0].startswith("-")
+        if not by_a_subparser and (reason := refusal(args or (), self._option_string_actions)):
+            self.error(reason)
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         say(f"{self.prog}: {message} (see {self.prog} --help)")
