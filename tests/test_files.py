@@ -1,11 +1,13 @@
 """Files appear whole or not at all."""
 
+import contextlib
 import os
 import stat
 
 import pytest
 
-from nst_jax.files import replacing, write_bytes
+from nst_jax.errors import NSTError
+from nst_jax.files import made_folder, replacing, write_bytes
 
 
 class Broken(BaseException):  # noqa: N818
@@ -82,3 +84,21 @@ def test_permissions_are_the_users(tmp_path, mask, mode):
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == mode
+
+
+@pytest.mark.parametrize("ending", [None, OSError(28, "full")])
+def test_folders_that_stay_empty_are_removed(tmp_path, ending):
+    with contextlib.suppress(OSError), made_folder(tmp_path / "a" / "b" / "c") as is_new:
+        assert is_new and (tmp_path / "a" / "b" / "c").is_dir()
+        (tmp_path / "a" / "kept").touch()
+        if ending:
+            raise ending
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "a", tmp_path / "a" / "kept"]
+    with made_folder(tmp_path / "a") as is_new:
+        assert not is_new
+
+
+def test_a_folder_that_cannot_be_made(old):
+    with pytest.raises(NSTError, match="a.png.b: cannot be made .*; choose another folder"):
+        with made_folder(old / "b"):
+            pass

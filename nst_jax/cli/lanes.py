@@ -8,11 +8,12 @@ import re
 import shlex
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import jax
 
 from nst_jax.cli.interruption import Interruption
-from nst_jax.cli.messages import answer, say, say_nothing_gained
+from nst_jax.cli.messages import answer, say, say_new_folder, say_nothing_gained
 from nst_jax.cli.output_flags import add_output_flags, output_flags_of, save_options, with_exif
 from nst_jax.cli.progress import ProgressBar
 from nst_jax.cli.running import choose_network, make_callback
@@ -91,12 +92,12 @@ def paint_lanes(
     alone = {lane.name: [*command_for_one(grid, lane), *flags] for lane in grid.lanes}
     again = {name: shlex.join(["nst-jax", *command]) for name, command in alone.items()}
     command = shlex.join(["nst-jax", *arguments])
-    folder = SweepFolder(options.output, grid, weights, command, again, saving)
+    folder = SweepFolder(Path(options.output), grid, weights, command, again, saving)
     lanes = distributed.decided_by_first(lambda: folder.resume(options.overwrite))
     if len(lanes) < len(grid.lanes):
         say(f"{folder.path}: {len(grid.lanes) - len(lanes)} of {len(grid.lanes)} are finished")
     created = folder.created() if distributed.is_first() else contextlib.nullcontext()
-    with created, Interruption() as interruption:
+    with created as in_new, Interruption() as interruption:
         completed = not lanes or _run(folder, lanes, weights, run_options, interruption)
         interruption.saving = True
         failures = folder.failures()
@@ -107,6 +108,8 @@ def paint_lanes(
         if distributed.is_first():
             for path in folder.write_reports():
                 answer(path)
+            if in_new:
+                say_new_folder(folder.path)
     if completed and failures:
         raise FailedLanesError(f"lanes without a picture: {len(failures)} of {len(grid.lanes)}")
     return completed

@@ -5,6 +5,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
 NAMED = 5  # pictures that one line names
@@ -23,6 +24,11 @@ def say_nothing_gained(pictures: Sequence[str]) -> None:
         f"nst-jax: nothing gained: the loss of {names}{others} is no lower than at the start; try "
         f"a smaller --learning-rate, more --steps, or another --init or --ratio"
     )
+
+
+def say_new_folder(folder: Path) -> None:
+    """Say that results lie in a folder that did not exist, as after a mistyped name."""
+    say(f"made the folder {folder}")
 
 
 def answer(line: object) -> None:

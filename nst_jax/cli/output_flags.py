@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -17,14 +18,24 @@ def add_output_flags(parser: argparse.ArgumentParser, metavar: str, meaning: str
     """Add the flags on what is written; -o with this placeholder and help."""
     group = parser.add_argument_group("output")
     add = partial(add_value, group)
-    group.add_argument("-o", "--output", type=Path, metavar=metavar, help=meaning)
+    group.add_argument("-o", "--output", metavar=metavar, help=meaning)
     group.add_argument("--overwrite", action="store_true", help="replace a result that exists")
     add("--save-every", int, "N", "also save the best image every N steps")
     add("--report-every", int, "N", "steps between entries of the record's history [10]", 10)
     add("--bits", int, "8|16", f"per channel; 16 in a PNG or TIFF [{PLAIN.bits}]")
     add("--dpi", int, "N", f"for printing, in pixels per inch, 1 to {MAX_DPI} [not said]")
-    exif = "copy the photograph's EXIF data, the place included; not orientation and thumbnail"
+    exif = "with the photograph's EXIF data, the place included"
     group.add_argument("--copy-exif", action="store_true", help=exif)
+    nothing = "no command and paths in pictures; records have them"
+    group.add_argument("--no-metadata", action="store_true", help=nothing)
+
+
+def output_file(typed: str | None, default: Path) -> Path:
+    """Where one file goes; a name that ends in a slash is the folder for the default name."""
+    if typed is None:
+        return default
+    is_folder = typed.endswith(("/", os.sep))
+    return Path(typed) / default.name if is_folder else Path(typed)
 
 
 def save_options(
@@ -40,6 +51,7 @@ def save_options(
         SettingsError: bits or dpi is out of range.
     """
     typed = {name: getattr(options, name) for name in ("bits", "dpi")}
+    typed["text"] = False if options.no_metadata else None
     return SaveOptions(**{k: before[k] if value is None else value for k, value in typed.items()})
 
 
@@ -63,4 +75,5 @@ def output_flags_of(options: argparse.Namespace) -> list[str]:
     """The flags that say the same of the files, where it is not the default."""
     bits = [] if options.bits in (None, PLAIN.bits) else ["--bits", str(options.bits)]
     dpi = [] if options.dpi is None else ["--dpi", str(options.dpi)]
-    return [*bits, *dpi, *(["--copy-exif"] if options.copy_exif else [])]
+    switches = {"--copy-exif": options.copy_exif, "--no-metadata": options.no_metadata}
+    return [*bits, *dpi, *(flag for flag, typed in switches.items() if typed)]

@@ -9,7 +9,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from nst_jax.cli.interruption import Interruption
-from nst_jax.cli.messages import answer, say, say_nothing_gained
+from nst_jax.cli.messages import answer, say, say_new_folder, say_nothing_gained
 from nst_jax.cli.output_flags import with_exif
 from nst_jax.cli.progress import ProgressBar
 from nst_jax.cli.running import choose_network, intermediate_path, make_callback
@@ -19,7 +19,7 @@ from nst_jax.engine.pyramid import scale_at
 from nst_jax.engine.results import Result
 from nst_jax.engine.runner import Runner
 from nst_jax.errors import ImageError, MisplacedError
-from nst_jax.files import reserved
+from nst_jax.files import made_folder, reserved
 from nst_jax.images import io
 from nst_jax.images.encoders import SaveOptions
 from nst_jax.records.write import (
@@ -118,7 +118,8 @@ def paint_picture(
     inputs = picture.inputs  # as they are now: the run may be long
     for line in (*remarks, network, *problem.describe()):
         say(line)
-    with reserved(picture.path) as alone, Interruption() as interruption:
+    folder = made_folder(picture.path.parent)
+    with folder as is_new, reserved(picture.path) as alone, Interruption() as interruption:
         if not alone:
             raise ImageError(f"{picture.path}: another run is making it; choose another name")
         with ProgressBar(1) as bar:
@@ -144,6 +145,8 @@ def paint_picture(
         answer(place)
         beside = place.with_suffix(picture.record.suffix)
         record_place = _write_somewhere(partial(save_record, record), beside, options.overwrite)
+        if is_new and place == picture.path:
+            say_new_folder(place.parent)
     if (place, record_place) != (picture.path, picture.record):
         raise MisplacedError(f"{picture.path}: picture and record are {place} and {record_place}")
     return result, result.completed or not interruption.requested

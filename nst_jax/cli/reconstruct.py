@@ -44,7 +44,7 @@ def add_command(commands: Any) -> None:
 def run_command(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     """Do what the command line says; return whether it went to its end."""
     kind, image = options.kind, options.image
-    options.output = options.output or Path(f"{Path(image).stem}-{kind}")
+    options.output = options.output or f"{Path(image).stem}-{kind}"
     asked = settings_asked(options)
     for flag in ("content_layers", "style_layers"):
         if flag in asked:

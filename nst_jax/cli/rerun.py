@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nst_jax.cli.messages import answer, say
-from nst_jax.cli.output_flags import add_output_flags, save_options
+from nst_jax.cli.output_flags import add_output_flags, output_file, save_options
 from nst_jax.cli.picture import Picture, check_picture, paint_picture
 from nst_jax.cli.settings_flags import add_settings_flags, read_settings
 from nst_jax.engine.style_images import list_files
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
         weights = find_recorded_weights(recorded, wanted)
     options.copy_exif |= recorded.output["copy_exif"]
     picture = Picture(
-        options.output or Path(f"{options.lane or options.record.stem}-rerun.png"),
+        output_file(options.output, Path(f"{options.lane or options.record.stem}-rerun.png")),
         with_files_found(wanted, recorded, as_given=vars(options)),
         options.content or next(iter(find_inputs(recorded, "content")), None),
         tuple(list_files(options.style)) if options.style else find_inputs(recorded, "style"),

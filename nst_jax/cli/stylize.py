@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nst_jax.cli.output_flags import add_output_flags, save_options
+from nst_jax.cli.output_flags import add_output_flags, output_file, save_options
 from nst_jax.cli.picture import Picture, check_picture, paint_picture
 from nst_jax.cli.settings_flags import add_settings_flags, check_transfer, read_settings
 from nst_jax.engine.style_images import list_files
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     """Do what the command line says; return whether it went to its end."""
     wanted = read_settings(options)
     check_transfer(wanted)
-    path = options.output or default_output(options.content, options.styles)
+    path = output_file(options.output, default_output(options.content, options.styles))
     styles, command = tuple(list_files(options.styles)), shlex.join(["nst-jax", *arguments])
     picture = Picture(path, wanted, options.content, styles, save_options(options), command)
     check_picture(picture, options)

@@ -86,7 +86,7 @@ def _values_along(name: str) -> Value:
 
 def run_command(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     """Do what the command line says; return whether it went to its end."""
-    options.output = options.output or Path(f"{Path(options.content).stem}-sweep")
+    options.output = options.output or f"{Path(options.content).stem}-sweep"
     return paint_lanes(partial(grid_of, options), _command_for_one, options, arguments)
 
 

@@ -7,9 +7,11 @@ from typing import Any
 
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TextColumn
 
-from nst_jax.cli.messages import answer, say
+from nst_jax.cli.messages import answer, say, say_new_folder
+from nst_jax.cli.output_flags import output_file
 from nst_jax.cli.progress import make_bar
 from nst_jax.errors import WeightsError
+from nst_jax.files import made_folder
 from nst_jax.weights.activation_means import add_activation_means, find_photographs
 from nst_jax.weights.convert import convert
 from nst_jax.weights.fetch import SOURCES, fetch
@@ -47,12 +49,12 @@ def add_command(commands: Any) -> None:
     action.add_argument("name", metavar="NAME", help=", ".join(SOURCES))
     action = add("convert", _convert, "convert a file of Keras, PyTorch, MatConvNet, …; normalize")
     action.add_argument("file", metavar="FILE")
-    action.add_argument("-o", "--output", metavar="OUT", type=Path, help="default: install it")
+    action.add_argument("-o", "--output", metavar="OUT", help="default: install it")
     action = add("verify", _verify, "check a weights file")
     action.add_argument("file", metavar="FILE", help="a path or the name of an installed file")
     action = add("normalize", _normalize, "compute mean activations over photographs")
     action.add_argument("file", metavar="FILE", help="a path or the name of an installed file")
-    action.add_argument("-o", "--output", metavar="OUT", type=Path, help="default: the same file")
+    action.add_argument("-o", "--output", metavar="OUT", help="default: the same file")
 
 
 def _list(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
@@ -95,20 +97,16 @@ def _photographs(options: argparse.Namespace) -> list[Path]:
     return find_photographs(options.images or calibration_folder())
 
 
-def _install(
-    weights: Weights, output: Path | None, photographs: list[Path], overwrite: bool
-) -> bool:
-    if output is None:
-        output = user_folder() / (weights.name + SUFFIX)
-        try:
-            output.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise WeightsError(f"{output.parent}: cannot be made ({error.strerror})") from error
+def _install(weights: Weights, typed: str | None, photographs: list[Path], overwrite: bool) -> bool:
+    output = output_file(typed, user_folder() / (weights.name + SUFFIX))
     _check_output(output, overwrite)
-    if photographs:
-        weights = _with_means(weights, photographs)
-    save_weights(weights, output)
+    with made_folder(output.parent) as is_new:
+        if photographs:
+            weights = _with_means(weights, photographs)
+        save_weights(weights, output)
     say(f"{weights.source}, {weights.licence}; {_state(weights)}")
+    if is_new and typed:
+        say_new_folder(output.parent)
     answer(output)
     return True
 
@@ -133,8 +131,6 @@ def _state(weights: Weights) -> str:
 def _check_output(output: Path, overwrite: bool) -> None:
     if output.suffix != SUFFIX:
         raise WeightsError(f"{output}: wanted a name that ends in {SUFFIX}")
-    if not output.parent.is_dir():
-        raise WeightsError(f"{output}: there is no folder {output.parent}; make it first")
     if output.is_dir():
         raise WeightsError(f"{output}: is a folder; choose another name")
     if output.exists() and not overwrite:
@@ -159,10 +155,14 @@ def _verify(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
 
 def _normalize(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     path = find_weights(options.file)
-    output = options.output or path
+    output = output_file(options.output, path)
     if options.output:
         _check_output(output, options.overwrite)
     if output.resolve() == embedded_path():
         raise WeightsError(f"{path} comes with the package; name another file with -o")
-    answer(save_weights(_with_means(load_weights(path), _photographs(options)), output))
+    with made_folder(output.parent) as is_new:
+        save_weights(_with_means(load_weights(path), _photographs(options)), output)
+    if is_new:
+        say_new_folder(output.parent)
+    answer(output)
     return True

@@ -37,6 +37,7 @@ class SaveOptions:
         dpi: resolution for printing, in pixels per inch, 1 to 65535; None says nothing of it.
         exif: a photograph's, from `io.read_exif`, to be written along; size, resolution and color
             space are the image's own.
+        text: whether the text that comes with the image is written: command, settings, paths.
 
     Raises:
         SettingsError: bits or dpi is another.
@@ -45,6 +46,7 @@ class SaveOptions:
     bits: int = 8
     dpi: int | None = None
     exif: bytes | None = None
+    text: bool = True
 
     def __post_init__(self) -> None:
         if self.bits not in (8, 16):
@@ -54,7 +56,8 @@ class SaveOptions:
 
     def metadata(self) -> dict[str, Any]:
         """For the record."""
-        return {"bits": self.bits, "dpi": self.dpi, "copy_exif": self.exif is not None}
+        copied = self.exif is not None
+        return {"bits": self.bits, "dpi": self.dpi, "copy_exif": copied, "text": self.text}
 
 
 PLAIN = SaveOptions()

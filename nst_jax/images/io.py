@@ -127,19 +127,21 @@ def check_writable(path: PathLike, overwrite: bool, options: SaveOptions = PLAIN
 
     Raises:
         ImageError: the suffix is unknown or has no such options, the path is a folder, its folder
-            is missing or cannot be written, or the file exists and `overwrite` is false.
+            (or, where that is missing, the one that it would be made in) is none or cannot be
+            written, or the file exists and `overwrite` is false.
     """
     path = Path(path)
     encoder_of(path, options)
     if path.is_dir():
         raise ImageError(f"{path}: is a folder; add a file name such as result.png")
-    if not path.parent.is_dir():
-        raise ImageError(f"{path}: there is no folder {path.parent}; make it first")
+    folder = next(each for each in path.parents if os.path.lexists(each))
+    if not folder.is_dir():
+        raise ImageError(f"{path}: {folder} is no folder; choose another name")
     if os.path.lexists(path) and not overwrite:
         raise ImageError(f"{path}: exists already; choose another name or add --overwrite")
     try:  # as `replacing` will: permission bits say little to root
         prefix = f".{path.stem}-"
-        tempfile.NamedTemporaryFile(prefix=prefix, suffix=path.suffix, dir=path.parent).close()
+        tempfile.NamedTemporaryFile(prefix=prefix, suffix=path.suffix, dir=folder).close()
     except OSError as error:
         raise ImageError(_unwritable(path, error)) from error
 
@@ -161,7 +163,7 @@ def save_image(
         text: goes into a PNG as one iTXt chunk for each key; into a TIFF as its description and
             into a JPEG as its comment, one "key: value" a line, the comment cut at 60000 bytes
             less the EXIF data's. All UTF-8.
-        options: bits, resolution, EXIF data.
+        options: bits, resolution, EXIF data, whether there is text.
 
     Raises:
         ImageError: the image is not (H, W, 3) or not finite, the format has no such options, or
@@ -180,7 +182,7 @@ def save_image(
     pixels = quantize(image, options.bits)
     try:
         with replacing(path) as temporary, open(temporary, "wb") as stream:
-            write(stream, pixels, text or {}, options)
+            write(stream, pixels, (text or {}) if options.text else {}, options)
     except OSError as error:
         raise ImageError(_unwritable(path, error)) from error
 

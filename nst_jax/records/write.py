@@ -66,12 +66,13 @@ def make_record(
     Returns:
         `settings` with the defaults filled in, and `settings_given`, those that are not defaults;
         `output` (`bits`; `dpi`, null if not said; `copy_exif`, whether there was EXIF data to
-        copy); `timing`, seconds of all the `lanes` that ran together; `compiled_lanes` of the
-        program; `history`, a list, the initial image first; `result`, of the image of least loss,
-        or the average if the settings ask for one, before it was clipped to [0, 1]; and more. The
-        terms of losses are those before α, β and w_l; `style` is Σ w_l · term; one that is not
-        finite is null. Where there were several scales also `scales`, and the `size` that each
-        entry of `history`, and `result`, was evaluated at.
+        copy; `text`, whether the picture carries its settings); `timing`, seconds of all the
+        `lanes` that ran together; `compiled_lanes` of the program; `history`, a list, the initial
+        image first; `result`, of the image of least loss, or the average if the settings ask for
+        one, before it was clipped to [0, 1]; and more. The terms of losses are those before α, β
+        and w_l; `style` is Σ w_l · term; one that is not finite is null. Where there were several
+        scales also `scales`, and the `size` that each entry of `history`, and `result`, was
+        evaluated at.
     """
     scales = [{"size": each.size, "steps": each.steps} for each in result.scales]
     several = len(scales) > 1

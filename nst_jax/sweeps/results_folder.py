@@ -19,7 +19,7 @@ from nst_jax.engine.program import Program
 from nst_jax.engine.pyramid import Scale
 from nst_jax.engine.results import Result, why_not_finite
 from nst_jax.errors import ImageError, SettingsError
-from nst_jax.files import reserved, write_bytes
+from nst_jax.files import made_folder, reserved, write_bytes
 from nst_jax.images import io
 from nst_jax.images.encoders import PLAIN, SaveOptions
 from nst_jax.records.write import (
@@ -127,31 +127,24 @@ class SweepFolder:
         return [lane for lane in lanes if lane.name not in finished]
 
     @contextlib.contextmanager
-    def created(self) -> Iterator[None]:
-        """Make the folder, for this process alone; remove it if it is still empty in the end.
+    def created(self) -> Iterator[bool]:
+        """Make the folder, for this process alone; say whether the one it is in was made, too.
+
+        It is removed if it is still empty in the end.
 
         Raises:
-            ImageError: it cannot be made or written, or another process has it.
+            NSTError: it cannot be made.
+            ImageError: it cannot be written, or another process has it.
         """
-        existed = self.path.is_dir()
-        try:
-            self.path.mkdir(exist_ok=True)
-        except OSError as error:
-            raise ImageError(
-                f"{self.path}: cannot be made ({error.strerror}); choose another folder"
-            ) from error
-        try:
+        is_nowhere = not self.path.parent.is_dir()
+        with made_folder(self.path):
             io.check_writable(self.path / SHEET, overwrite=True)
             with reserved(self.path) as alone:
                 if not alone:
                     raise ImageError(
                         f"{self.path}: another sweep is making it; choose another folder"
                     )
-                yield
-        finally:
-            if not existed:
-                with contextlib.suppress(OSError):  # it is not empty
-                    self.path.rmdir()
+                yield is_nowhere
 
     def add(self, finished: Mapping[int, Result], lanes: list[Lane]) -> list[Path]:
         """Write the pictures and records of a round; return the pictures' paths.
@@ -308,7 +301,7 @@ class SweepFolder:
         for lane in self.grid.lanes:
             if (record := earlier.get(lane.name)) is None:
                 continue
-            output = record.get("output", PLAIN.metadata())  # which old records lack
+            output = PLAIN.metadata() | record.get("output", {})  # which old records lack
             if (record["key"], output) != (self.keys[lane.name], self.saving.metadata()):
                 then = settings_of_record(record["settings"]) | output
                 now = resolved_settings(lane.settings) | self.saving.metadata()

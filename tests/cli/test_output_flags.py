@@ -1,6 +1,7 @@
 """The flags on how pictures are written, from the command line to the files."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ HALF_LEVEL = 0.5  # of 255, from 16 bits to 8
 JPEG_LEVELS = 4  # of 255, on average
 STYLIZE = ("stylize", "photo.jpg", "painting.png", *QUICK, "--steps", 2)
 SWEEP = ("sweep", *STYLIZE[1:], "--ratios", "1e-4,1e-3", "-o", "out")
+SMALL = ("--size", 32, "--lbfgs-memory", 5, "--layers", "conv1_1", "--steps", 1)
 PRINT = ("--bits", 16, "--dpi", 300, "--copy-exif")
 
 
@@ -53,8 +55,8 @@ def test_tiff_for_print():
     assert not {b"pHYs", b"eXIf"} & set(chunks)
 
     record, plainly = read_json("out.json"), read_json("plain.json")
-    assert record["output"] == {"bits": 16, "dpi": 300, "copy_exif": True}
-    assert plainly["output"] == {"bits": 8, "dpi": None, "copy_exif": False}
+    assert record["output"] == {"bits": 16, "dpi": 300, "copy_exif": True, "text": True}
+    assert plainly["output"] == {"bits": 8, "dpi": None, "copy_exif": False, "text": True}
     assert record["settings"] == plainly["settings"] and record["result"] == plainly["result"]
     _, inside = tags["ImageDescription"].split("nst_jax: ")
     inside = json.loads(inside)
@@ -93,7 +95,7 @@ def test_photograph_without_exif():
 def test_sweep():
     assert nst(*SWEEP, *PRINT).code == 0
     for lane in read_json("out/sweep.json")["lanes"]:
-        assert lane["output"] == {"bits": 16, "dpi": 300, "copy_exif": True}
+        assert lane["output"] == {"bits": 16, "dpi": 300, "copy_exif": True, "text": True}
         assert lane["again"].endswith(" --bits 16 --dpi 300 --copy-exif")
         pixels, chunks = read_png(f"out/{lane['file']}")
         assert pixels.dtype == np.uint16 and {b"pHYs", b"eXIf"} <= set(chunks)
@@ -109,12 +111,70 @@ def test_sweep():
 
 
 def test_reconstruct():
-    flags = ("--size", 32, "--lbfgs-memory", 5, "--layers", "conv1_1", "--steps", 1, "-o", "out")
-    assert nst("reconstruct", "content", "photo.jpg", *flags, "--bits", 16).code == 0
+    flags = (*SMALL, "-o", "out", "--bits", 16)
+    assert nst("reconstruct", "content", "photo.jpg", *flags).code == 0
     (lane,) = read_json("out/sweep.json")["lanes"]
     assert lane["again"].endswith(" --bits 16")
     pixels, chunks = read_png(f"out/{lane['file']}")
     assert pixels.dtype == np.uint16 and b"eXIf" not in chunks
+
+
+@pytest.mark.parametrize("name", ["out.png", "out.tif", "out.jpg"])
+def test_pictures_without_command_and_paths(tmp_path, name):
+    """Nothing of them stands in the bytes, nor in those of a rerun; the record still has them."""
+    private = tmp_path / "private"
+    private.mkdir()
+    photo = Path("photo.jpg").rename(private / "photo.jpg")
+    command = ("stylize", photo, *STYLIZE[2:], "--save-every", 1, "-o", name)
+    assert nst(*command).code == 0
+    assert b"private" in Path(name).read_bytes()
+    assert nst(*command, "--no-metadata", "--overwrite").code == 0
+    assert nst("rerun", "out.json", "-o", f"again-{name}").code == 0
+    for file in (name, f"again-{name}", f"out-00001{Path(name).suffix}"):
+        assert not {b"private", b"stylize", b"nst_jax"} & set(words_of(file)), file
+    record = read_json("out.json")
+    assert record["output"]["text"] is False and record["inputs"]["content"]["file"] == str(photo)
+    refused(("rerun", name), ("carries no settings", "the record beside it"))
+
+
+def words_of(file):
+    """All that looks like a name in the bytes of a file."""
+    return re.findall(rb"[a-z_]{4,}", Path(file).read_bytes())
+
+
+def test_a_sweep_without_command_and_paths(tmp_path):
+    assert nst(*SWEEP, "--no-metadata").code == 0
+    for file in Path("out").glob("*.png"):
+        assert not {b"nst_jax", b"sweep", b"photo"} & set(words_of(file)), file
+    assert all(
+        lane["again"].endswith(" --no-metadata") for lane in read_json("out/sweep.json")["lanes"]
+    )
+    refused(SWEEP, ("holds another sweep", "has text False, not True"), chatter=True)
+
+
+@pytest.mark.parametrize(
+    ("command", "output", "made"),
+    [
+        (STYLIZE, "new/inside/out.png", "new/inside/out.png"),
+        (STYLIZE, "new/inside/", "new/inside/photo-painting.png"),
+        (SWEEP[:-2], "new/inside/", "new/inside/grid.png"),
+        (("reconstruct", "style", "painting.png", *SMALL), "new/inside/", "new/inside/grid.png"),
+    ],
+)
+def test_folders_are_made(command, output, made):
+    """And said; not where the run is refused for another reason."""
+    refused((*command, "-o", output, "--init", "missing.png"), ("missing.png",), chatter=True)
+    code, out, err = nst(*command, "-o", output)
+    assert code == 0 and made in out.split() and Path(made).is_file()
+    assert "made the folder new/inside" in err.splitlines()
+    code, _, err = nst(*command, "-o", output, "--overwrite")
+    assert code == 0 and "made the folder" not in err
+
+
+def test_a_rerun_into_a_folder():
+    assert nst(*STYLIZE, "-o", "out.png").code == 0
+    code, out, err = nst("rerun", "out.json", "-o", "new/")
+    assert (code, out) == (0, "new/out-rerun.png\n") and "made the folder new" in err.splitlines()
 
 
 WRONG = [

@@ -105,8 +105,8 @@ def test_image_that_the_size_makes_too_narrow(visit, files):
 
 
 OUTPUTS = {
-    "nowhere/out.png": ((), "no folder nowhere", "make it"),
-    "photo.png/out.png": ((), "no folder photo.png", "make it"),
+    "photo.png/out.png": ((), "photo.png is no folder", "another name"),
+    "photo.png/": ((), "photo.png is no folder", "another name"),
     "out": ((), "out: cannot write the suffix ''", ".png"),
     "out.gif": ((), "'.gif'", ".png"),
     "folder.png": ((), "is a folder", "add a file name"),

@@ -448,7 +448,7 @@ FLAGS = [
     (("--steps", "-1"), ("steps is -1",)),
     (("--weights", "vgg19"), ("no weights called 'vgg19'",)),
     (("-o", "photo.png"), ("photo.png: is a file", "name a folder")),
-    (("-o", "nowhere/out"), ("nowhere/out: cannot be made", "another folder")),
+    (("-o", "photo.png/out"), ("photo.png/out: cannot be made", "another folder")),
 ]
 
 

@@ -207,7 +207,7 @@ def test_refused(shelf, installed, monkeypatch, arguments, words):
     [
         ("taken.safetensors", ("taken.safetensors: exists already", "--overwrite")),
         ("box.safetensors", ("box.safetensors: is a folder", "another name")),
-        ("nowhere/a.safetensors", ("no folder nowhere", "make it")),
+        ("mine.safetensors/a.safetensors", ("mine.safetensors: cannot be made", "another folder")),
         ("weights.h5", ("weights.h5: wanted a name that ends in .safetensors",)),
     ],
 )
@@ -216,6 +216,15 @@ def test_bad_outputs(shelf, installed, keras, monkeypatch, output, words):
     refused(("weights", "convert", keras / "vgg16.h5", "-o", output), words)
     photographs = ("--images", keras / "photographs")
     refused(("weights", "normalize", "mine.safetensors", *photographs, "-o", output), words)
+
+
+def test_a_folder_that_is_made(keras, installed):
+    """Also where the slash says that it is one; not where the run is refused."""
+    arguments = ("weights", "convert", keras / "vgg16.h5", NOT, "-o", "new/here/")
+    refused((*arguments[:2], "missing.h5", *arguments[3:]), ("missing.h5",))
+    code, out, err = nst(*arguments)
+    assert code == 0 and Path(out.strip()).parent == Path("new/here")
+    assert Path(out.strip()).is_file() and "made the folder new/here" in err.splitlines()
 
 
 def test_the_embedded_file_is_never_changed(keras, installed):

@@ -74,9 +74,20 @@ def test_refused_options(wrong, words):
 
 
 def test_metadata():
-    assert SaveOptions().metadata() == {"bits": 8, "dpi": None, "copy_exif": False}
-    options = SaveOptions(bits=16, dpi=300, exif=PHOTOGRAPH)
-    assert options.metadata() == {"bits": 16, "dpi": 300, "copy_exif": True}
+    plain = {"bits": 8, "dpi": None, "copy_exif": False, "text": True}
+    assert SaveOptions().metadata() == plain
+    options = SaveOptions(bits=16, dpi=300, exif=PHOTOGRAPH, text=False)
+    assert options.metadata() == {"bits": 16, "dpi": 300, "copy_exif": True, "text": False}
+
+
+@pytest.mark.parametrize(("name", "bits"), FILES)
+def test_no_text(tmp_path, name, bits):
+    """The bytes are those of an image that comes with none."""
+    written = []
+    for text, options in ((TEXT, SaveOptions(bits, text=False)), ({}, SaveOptions(bits))):
+        save_image(np.zeros((20, 30, 3)), tmp_path / name, text, options)
+        written.append((tmp_path / name).read_bytes())
+    assert written[0] == written[1] and b"ratio" not in written[0]
 
 
 @pytest.mark.parametrize(("name", "bits"), FILES)

@@ -274,6 +274,11 @@ def test_check_writable_accepts(tmp_path, name, there):
     assert [path.name for path in tmp_path.iterdir()] == [name] * there
 
 
+def test_check_writable_accepts_a_folder_that_can_be_made(tmp_path):
+    check_writable(tmp_path / "new" / "inside" / "a.png", overwrite=False)
+    assert os.listdir(tmp_path) == []
+
+
 def test_check_writable_accepts_a_name_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     check_writable("result.png", overwrite=False)
@@ -286,8 +291,8 @@ def test_check_writable_accepts_a_name_alone(tmp_path, monkeypatch):
         ("a.webp", "suffix '.webp'; use one of .png, .jpg, .jpeg, .tif, .tiff"),
         ("a", "suffix ''; use one of .png"),
         ("folder.png", "is a folder"),
-        ("no/a.png", "make it first"),
-        ("old.png/a.png", "make it first"),
+        ("old.png/a.png", "old.png is no folder; choose another name"),
+        ("old.png/no/a.png", "old.png is no folder; choose another name"),
         ("old.png", "exists already; choose another name or add --overwrite"),
         ("dangling.png", "--overwrite"),
         ("a" * 249 + ".png", "cannot be written"),  # too long with the temporary file's additions
@@ -308,6 +313,8 @@ def test_check_writable_refuses(tmp_path, name, words):
 def test_check_writable_really_tries():
     with pytest.raises(ImageError, match="/proc/a.png: cannot be written"):
         check_writable("/proc/a.png", overwrite=False)
+    with pytest.raises(ImageError, match="/proc/new/a.png: cannot be written"):
+        check_writable("/proc/new/a.png", overwrite=False)
 
 
 def test_png_round_trip(tmp_path):

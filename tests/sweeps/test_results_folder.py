@@ -11,7 +11,7 @@ import pytest
 from command import draw, listing
 from PIL import Image
 
-from nst_jax import ImageError, Settings, SettingsError
+from nst_jax import ImageError, NSTError, Settings, SettingsError
 from nst_jax.engine.results import Result
 from nst_jax.images import io
 from nst_jax.images.encoders import PLAIN, SaveOptions
@@ -168,7 +168,7 @@ def test_folders_from_before_there_was_a_choice_of_files():
     finish(open_folder())
     sweep = read_sweep()
     for lane in sweep["lanes"]:
-        assert lane.pop("output") == {"bits": 8, "dpi": None, "copy_exif": False}
+        assert lane.pop("output") == {"bits": 8, "dpi": None, "copy_exif": False, "text": True}
     (OUT / "sweep.json").write_text(json.dumps(sweep))
     assert still_to_do(open_folder()) == []
     deep = open_folder(saving=SaveOptions(bits=16))
@@ -538,8 +538,8 @@ def enter(folder):
 def test_no_folder_to_make_it_in():
     sources = (Source("content", "photo.png"), Source("style", "my painting.png"))
     made = make_grid(SETTINGS, sources, ())
-    folder = SweepFolder(Path("nowhere/out"), made, WEIGHTS, COMMAND, {"result": ""})
-    refused(lambda: enter(folder), "nowhere/out: cannot be made.*another folder", ImageError)
+    folder = SweepFolder(Path("photo.png/out"), made, WEIGHTS, COMMAND, {"result": ""})
+    refused(lambda: enter(folder), "photo.png/out: cannot be made.*another folder", NSTError)
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
@@ -547,7 +547,7 @@ def test_no_folder_to_make_it_in():
 def test_unwritable_folder(name):
     made = make_grid(SETTINGS, (Source("content", "photo.png"),), ())
     folder = SweepFolder(Path(name), made, WEIGHTS, COMMAND, {"result": ""})
-    refused(lambda: enter(folder), f"{name}.*cannot be .*choose another folder", ImageError)
+    refused(lambda: enter(folder), f"{name}.*cannot be .*choose another folder", NSTError)
 
 
 def test_new_folder_in_which_nothing_can_be_written(monkeypatch):

@@ -41,7 +41,7 @@ def test_a_figure_has_its_own_size_steps_and_ratios():
     for name, command in commands.items():
         read = make_parser(command).parse_args(command)
         settings[name] = read_settings(read)
-        assert read.output == Path("figures") / name
+        assert Path(read.output) == Path("figures") / name
         assert (settings[name].size, settings[name].steps, settings[name].seed) == (512, 700, 3)
     assert settings["figure2"].init == settings["figure3"].init == "noise"
     figure2 = make_parser(commands["figure2"]).parse_args(commands["figure2"])
