@@ -1,18 +1,25 @@
 """Files appear whole or not at all: written to a temporary name beside them, then renamed.
 
-And their checksum.
+And their checksum, and what comes through pipes.
 """
 
 import hashlib
 import os
+import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import platformdirs
 from filelock import FileLock, Timeout
 
 from nst_jax.errors import NSTError
+
+STDIN = ("-", "/dev/stdin")
+MAX_PIPE = 2**30  # bytes
+_piped: dict[str, bytes] = {}
 
 
 @contextmanager
@@ -101,7 +108,48 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def user_cache() -> Path | None:
+    """The user's cache folder for this package; None where the user has no home."""
+    try:
+        folder = platformdirs.user_cache_path("nst_jax", appauthor=False)
+    except RuntimeError:
+        return None
+    return folder if folder.is_absolute() else None  # "~/.cache": older versions raise nothing
+
+
+def from_pipe(path: str | os.PathLike[str]) -> bytes | None:
+    """What has come through a pipe, or standard input ("-"); None of a file.
+
+    As it cannot be read twice, it is read once in a process, to its end, and remembered by name.
+
+    Raises:
+        OSError: it cannot be read.
+        NSTError: standard input is a terminal, or it has more than `MAX_PIPE` bytes.
+    """
+    name = os.fspath(path)
+    is_stdin = name in STDIN
+    if not is_stdin and not stat.S_ISFIFO(os.stat(name).st_mode):
+        return None
+    if name not in _piped:
+        with open(0 if is_stdin else name, "rb", closefd=not is_stdin) as stream:
+            if stream.isatty():
+                raise NSTError("is a terminal; pipe an image into it, or give a file")
+            _piped[name] = stream.read(MAX_PIPE)
+        if len(_piped[name]) == MAX_PIPE:
+            raise NSTError("has more than a gigabyte; save the image to a file first")
+    return _piped[name]
+
+
+def stem_of(file: str) -> str:
+    """What to call that which is made of a file: its name without the suffix."""
+    if file in STDIN:
+        return "stdin"
+    return "pipe" if re.match(r"/(dev|proc/\w+)/fd/\d+$", file) else Path(file).stem
+
+
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """SHA-256 of a file, or of what came through a pipe, in hexadecimal."""
+    if (content := from_pipe(path)) is not None:
+        return hashlib.sha256(content).hexdigest()
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

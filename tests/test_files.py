@@ -1,11 +1,15 @@
 """Files appear whole or not at all."""
 
 import contextlib
+import hashlib
 import os
 import stat
+import sys
+from pathlib import Path
 
 import pytest
 
+from nst_jax import files
 from nst_jax.errors import NSTError
 from nst_jax.files import made_folder, replacing, write_bytes
 
@@ -102,3 +106,87 @@ def test_a_folder_that_cannot_be_made(old):
     with pytest.raises(NSTError, match="a.png.b: cannot be made .*; choose another folder"):
         with made_folder(old / "b"):
             pass
+
+
+@pytest.fixture
+def pipe(monkeypatch):
+    """A function: bytes → the name of a pipe through which they come."""
+    opened = []
+    monkeypatch.setattr(files, "_piped", {})
+
+    def make(content):
+        reader, writer = os.pipe()
+        opened.append(reader)
+        os.write(writer, content), os.close(writer)
+        return f"/dev/fd/{reader}"
+
+    yield make
+    for reader in opened:
+        os.close(reader)
+
+
+needs_dev_fd = pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="needs /dev/fd")
+
+
+@needs_dev_fd
+def test_a_pipe_is_read_once_and_remembered(pipe, tmp_path):
+    name = pipe(b"once")
+    assert [files.from_pipe(name), files.from_pipe(Path(name))] == [b"once", b"once"]
+    assert files.sha256_of(Path(name)) == hashlib.sha256(b"once").hexdigest()
+    (tmp_path / "file").write_bytes(b"file")
+    assert files.from_pipe(tmp_path / "file") is None
+    with pytest.raises(FileNotFoundError):
+        files.from_pipe(tmp_path / "missing")
+
+
+@needs_dev_fd
+def test_a_pipe_that_never_ends(pipe, monkeypatch):
+    monkeypatch.setattr(files, "MAX_PIPE", 3)
+    with pytest.raises(NSTError, match="save the image to a file"):
+        files.from_pipe(pipe(b"four"))
+
+
+@pytest.mark.parametrize("name", files.STDIN)
+def test_standard_input(pipe, name):
+    reader = int(pipe(b"told").rpartition("/")[2])
+    before = os.dup(0)
+    os.dup2(reader, 0)
+    try:
+        assert files.from_pipe(name) == b"told"
+    finally:
+        os.dup2(before, 0), os.close(before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal of POSIX")
+def test_standard_input_that_is_a_terminal(monkeypatch):
+    monkeypatch.setattr(files, "_piped", {})
+    other, terminal = os.openpty()
+    before = os.dup(0)
+    os.dup2(terminal, 0)
+    try:
+        with pytest.raises(NSTError, match="is a terminal; pipe an image into it"):
+            files.from_pipe("-")
+    finally:
+        os.dup2(before, 0)
+        for descriptor in (before, other, terminal):
+            os.close(descriptor)
+
+
+@pytest.mark.parametrize(
+    ("file", "stem"),
+    [("-", "stdin"), ("/dev/stdin", "stdin"), ("/dev/fd/63", "pipe"), ("/proc/self/fd/3", "pipe")]
+    + [("a/b.c.png", "b.c"), ("-.png", "-")],
+)
+def test_stems(file, stem):
+    assert files.stem_of(file) == stem
+
+
+def no_home(*_, **__):
+    raise RuntimeError("could not determine the home directory")
+
+
+@pytest.mark.parametrize("answer", [no_home, lambda *_, **__: Path("~/.cache/nst_jax")])
+def test_a_user_without_a_home(monkeypatch, answer):
+    """As in a container whose user is a number; platformdirs raises, or gives the tilde back."""
+    monkeypatch.setattr(files.platformdirs, "user_cache_path", answer)
+    assert files.user_cache() is None

@@ -18,9 +18,10 @@ def add_command(commands: Any) -> None:
 
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     """List them."""
+    devices = jax.devices()  # before there is an answer: JAX may be told to use one it lacks
     for name, version in versions().items():
         answer(f"{name:10s} {version}")
-    for device in jax.devices():
+    for device in devices:
         answer(f"{'device':10s} {device.platform}: {device.device_kind}")
     for path in available_weights():
         answer(f"{'weights':10s} {path.stem} ({path})")

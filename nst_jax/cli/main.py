@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -22,6 +23,7 @@ from nst_jax.cli.other_programs import refusal
 from nst_jax.errors import FailedLanesError, MisplacedError, NSTError, PeerLostError, SettingsError
 
 DONE, FAILED, USER_ERROR = 0, 1, 2
+PLATFORM_EXTRAS = {"cuda": "cuda", "gpu": "cuda", "tpu": "tpu"}  # of this package, by JAX_PLATFORMS
 # The modules of the commands. Only that of the command typed is imported: JAX takes a second.
 COMMANDS = {
     "stylize": "paint a photograph in the manner of a painting",
@@ -101,9 +103,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:  # that no module expected, such as a full disk under standard output
         say(f"nst-jax: {error}")
         return FAILED
-    except (MemoryError, RuntimeError) as error:
-        say(f"nst-jax: {_explain(error)}")
-        return FAILED
+    except (MemoryError, RuntimeError, AssertionError) as error:
+        line, code = _explain(error)
+        say(f"nst-jax: {line}")
+        return code
     return DONE if completed else exit_code()
 
 
@@ -119,16 +122,23 @@ def _keep_compilations(asked: str | None) -> None:
             keep_compilations(default_folder())
 
 
-def _explain(error: MemoryError | RuntimeError) -> str:
-    """What the machine lacks, in one line; an error that says nothing of that is raised again."""
+def _explain(error: Exception) -> tuple[str, int]:
+    """What the machine lacks, in one line, and the exit code; another error is raised again."""
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         return (
             "the device ran out of memory; use --low-memory, --lbfgs-history bfloat16, "
             "--optimizer adam or a smaller --size, in a sweep fewer --lanes"
-        )
-    if "initialize backend" in str(error):  # JAX_PLATFORMS asks for a device that is not there
-        return str(error).splitlines()[0]
-    raise error
+        ), FAILED
+    asked, reason = os.environ.get("JAX_PLATFORMS", ""), str(error).partition(" (set JAX_")[0]
+    # JAX asserts, too, that there is a device, where a plugin that was asked for is not installed.
+    raised_at = traceback.extract_tb(error.__traceback__)[-1].filename
+    if "initialize backend" not in reason and not (asked and "xla_bridge" in raised_at):
+        raise error
+    extras = [PLATFORM_EXTRAS[name] for name in asked.lower().split(",") if name in PLATFORM_EXTRAS]
+    names = ", ".join(("cpu", *PLATFORM_EXTRAS))
+    remedy = f'pip install "nst-jax[{extras[0]}]"' if extras else f"choose from {names}"
+    why = " ".join(reason.split()) or "JAX has no such device here"
+    return f"JAX_PLATFORMS={asked}: {remedy}, or unset the variable ({why})", USER_ERROR
 
 
 def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:

@@ -6,12 +6,12 @@ What each layer keeps of a photograph; or the texture that the Gram matrices of 
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from nst_jax.cli.lanes import add_run_flags, paint_lanes
 from nst_jax.cli.settings_flags import flags_of, settings_asked
 from nst_jax.errors import SettingsError
+from nst_jax.files import stem_of
 from nst_jax.settings import values
 from nst_jax.settings.settings import Settings, without_idle_layers
 from nst_jax.sweeps import grid
@@ -44,7 +44,7 @@ def add_command(commands: Any) -> None:
 def run_command(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     """Do what the command line says; return whether it went to its end."""
     kind, image = options.kind, options.image
-    options.output = options.output or f"{Path(image).stem}-{kind}"
+    options.output = options.output or f"{stem_of(image)}-{kind}"
     asked = settings_asked(options)
     for flag in ("content_layers", "style_layers"):
         if flag in asked:

@@ -10,6 +10,7 @@ from nst_jax.cli.output_flags import add_output_flags, output_file, save_options
 from nst_jax.cli.picture import Picture, check_picture, paint_picture
 from nst_jax.cli.settings_flags import add_settings_flags, check_transfer, read_settings
 from nst_jax.engine.style_images import list_files
+from nst_jax.files import stem_of
 from nst_jax.weights.locate import find_weights
 from nst_jax.weights.storage import load_weights
 
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
 
 def default_output(content: str, styles: Sequence[str]) -> Path:
     """CONTENT-STYLE.png here; of several, CONTENT-STYLE+STYLE.png or CONTENT-STYLE+4-more.png."""
-    stems = [Path(style).stem for style in styles]
+    stems = [stem_of(style) for style in styles]
     if len(stems) > 2:
         stems = [stems[0], f"{len(stems) - 1}-more"]
-    return Path(f"{Path(content).stem}-{'+'.join(stems)}.png")
+    return Path(f"{stem_of(content)}-{'+'.join(stems)}.png")

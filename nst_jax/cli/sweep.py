@@ -4,13 +4,13 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from nst_jax.cli.lanes import add_run_flags, paint_lanes
 from nst_jax.cli.settings_flags import add_value, check_transfer, flags_of, reader
 from nst_jax.engine.style_images import list_files
 from nst_jax.errors import SettingsError
+from nst_jax.files import stem_of
 from nst_jax.settings.settings import SETTINGS, Settings
 from nst_jax.settings.values import LAYERS, WEIGHT, Value, many
 from nst_jax.sweeps import grid
@@ -86,7 +86,7 @@ def _values_along(name: str) -> Value:
 
 def run_command(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     """Do what the command line says; return whether it went to its end."""
-    options.output = options.output or f"{Path(options.content).stem}-sweep"
+    options.output = options.output or f"{stem_of(options.content)}-sweep"
     return paint_lanes(partial(grid_of, options), _command_for_one, options, arguments)
 
 

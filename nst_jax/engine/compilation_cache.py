@@ -8,13 +8,14 @@ versions gets a folder of its own, bounded by JAX, which throws out what was use
 
 import hashlib
 import platform
+import tempfile
 from pathlib import Path
 
 import jax
 import jaxlib
-import platformdirs
 
 from nst_jax.errors import SettingsError
+from nst_jax.files import user_cache
 
 CPUINFO = "/proc/cpuinfo"
 MIN_SECONDS = 0.02  # reading a file takes a tenth of it
@@ -23,8 +24,14 @@ SUFFIX, USED = "-cache", "-atime"  # JAX's, of an entry and of when it was used
 
 
 def default_folder() -> Path:
-    """Where the command keeps what it compiles: the user's cache folder."""
-    return platformdirs.user_cache_path("nst_jax", appauthor=False) / "compilations"
+    """Where the command keeps what it compiles: the user's cache folder.
+
+    Raises:
+        SettingsError: the user has no home.
+    """
+    if (folder := user_cache()) is None:
+        raise SettingsError("there is no home folder to keep compiled programs in")
+    return folder / "compilations"
 
 
 def keep_compilations(folder: Path) -> Path:
@@ -34,14 +41,15 @@ def keep_compilations(folder: Path) -> Path:
         The folder inside that is for this machine and these versions.
 
     Raises:
-        SettingsError: it cannot be made.
+        SettingsError: it cannot be made or written.
     """
     own = folder / f"jax-{jax.__version__}-jaxlib-{jaxlib.__version__}-{_machine()}"
     try:
         own.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=own).close()  # permission bits say little
+        _remove_halves(own)
     except OSError as error:
         raise SettingsError(f"compilation cache {folder}: {error.strerror}") from error
-    _remove_halves(own)
     jax.config.update("jax_compilation_cache_dir", str(own))
     jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_SECONDS)

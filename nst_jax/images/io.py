@@ -28,8 +28,9 @@ def load_image(source: ImageSource, size: int | None = None) -> np.ndarray:
     """Read an image: the first frame, upright, in sRGB, on white where it is transparent.
 
     Args:
-        source: the path of a file of one of `opening.READ_FORMATS`, such a file's bytes, the file
-            opened with "rb" (which is read to its end), or an image of Pillow's.
+        source: the path of a file of one of `opening.READ_FORMATS`, or of a pipe, which is read
+            once in a process, "-" for standard input; such a file's bytes, the file opened with
+            "rb" (which is read to its end), or an image of Pillow's.
         size: the long side wanted, in pixels (Lanczos, up or down); None keeps the file's size.
 
     Returns:

@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import io
 import os
+import re
 import stat
 import threading
 import warnings
@@ -13,7 +14,8 @@ from typing import Any, BinaryIO
 
 from PIL import Image, PngImagePlugin
 
-from nst_jax.errors import ImageError
+from nst_jax.errors import ImageError, NSTError
+from nst_jax.files import from_pipe
 from nst_jax.images import file_kinds
 
 # Pictures only: some of Pillow's other plugins run programs (EPS), accept nearly anything, or read
@@ -27,6 +29,8 @@ LIFTED: tuple[tuple[Any, str, int | None], ...] = (
     (PngImagePlugin, "MAX_TEXT_CHUNK", MAX_TEXT),
     (PngImagePlugin, "MAX_TEXT_MEMORY", MAX_TEXT),
 )
+
+URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # with one slash where it was a Path
 
 PathLike = str | os.PathLike[str]
 # A path, a file's content, a file opened with "rb", or an image of Pillow's.
@@ -79,6 +83,7 @@ def opened(source: ImageSource) -> Iterator[Image.Image]:
 
 def _identified(source: PathLike | bytes | BinaryIO) -> Image.Image:
     """Look at the first bytes, then let Pillow open it."""
+    named, source = source, _content_of(source)
     if is_path(source):
         check_file(Path(source))  # type: ignore[arg-type]
         with open(source, "rb") as file:  # type: ignore[arg-type]
@@ -89,7 +94,7 @@ def _identified(source: PathLike | bytes | BinaryIO) -> Image.Image:
         head, given = content[: file_kinds.HEAD], io.BytesIO(content)
         if not content:
             raise ImageError("is empty; copy or download it again")
-    if refusal := file_kinds.refuse(head, Path(name_of(source)).suffix):
+    if refusal := file_kinds.refuse(head, Path(name_of(named)).suffix):
         raise ImageError(refusal)
     wanted = file_kinds.plugin_format(head)
     formats = readable_formats(() if wanted is None else (wanted,))
@@ -101,6 +106,16 @@ def _identified(source: PathLike | bytes | BinaryIO) -> Image.Image:
         image.close()
         raise ImageError(refusal)
     return image
+
+
+def _content_of(source: Any) -> Any:
+    """Of a pipe what has come through it; anything else as it is."""
+    if not is_path(source):
+        return source
+    if URL.match(os.fspath(source)):
+        raise ImageError("is a URL; download it first, and give the file")
+    content = from_pipe(source)
+    return source if content is None else content
 
 
 def readable_formats(wanted: tuple[str, ...] = tuple(file_kinds.PLUGINS)) -> list[str]:
@@ -128,7 +143,7 @@ def check_file(path: Path) -> None:
 def explain(error: Exception) -> str:
     """Say what is wrong with a file that was to be read, and the remedy, in one line."""
     match error:
-        case ImageError():
+        case NSTError():
             return str(error)
         case FileNotFoundError() | NotADirectoryError():
             return "there is no such file; check the path"

@@ -16,7 +16,7 @@ import jax
 import nst_jax
 from nst_jax.engine.pyramid import scale_at
 from nst_jax.engine.results import Result
-from nst_jax.errors import ImageError
+from nst_jax.errors import ImageError, NSTError
 from nst_jax.files import sha256_of, write_bytes
 from nst_jax.images import io
 from nst_jax.images.encoders import PLAIN, SaveOptions
@@ -149,7 +149,7 @@ def file_metadata(file: str | Path) -> dict[str, str]:
     """
     try:
         return {"file": str(file), "sha256": sha256_of(Path(file))}
-    except OSError:
+    except (OSError, NSTError):
         io.load_image(file)  # says what is wrong
         raise
 

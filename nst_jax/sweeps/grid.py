@@ -5,11 +5,11 @@ import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from nst_jax.architecture import layer_names
 from nst_jax.errors import SettingsError
+from nst_jax.files import stem_of
 from nst_jax.settings.settings import SETTINGS, Settings
 
 MAX_TAG = 40  # bytes of a file's name that one axis may take; systems allow 255 in all
@@ -50,7 +50,7 @@ class Source:
     @property
     def label(self) -> str:
         """Its name for people."""
-        return Path(self.file).stem
+        return stem_of(self.file)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,7 +246,7 @@ def short(number: float) -> str:
 
 def _short_text(value: float | str) -> str:
     """A number as people write it; a file by its name alone."""
-    return Path(value).stem if isinstance(value, str) else short(value)
+    return stem_of(value) if isinstance(value, str) else short(value)
 
 
 def _layers_text(layers: Sequence[str], sets: Sequence[Sequence[str]]) -> tuple[str, str]:

@@ -105,10 +105,10 @@ def fetch(name: str, folder: str | Path, progress: ReportBytes = lambda done, to
 
 def _folders_of_other_programs() -> tuple[Path, Path]:
     """Where keras.utils.get_file and torch.hub.load_state_dict_from_url keep their downloads."""
-    home = Path.home()
+    home = Path(os.path.expanduser("~"))  # which stays as it is where the user has none
     keras = Path(os.environ.get("KERAS_HOME") or home / ".keras")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
-    torch = Path(os.environ.get("TORCH_HOME") or cache / "torch").expanduser()
+    torch = Path(os.path.expanduser(os.environ.get("TORCH_HOME") or cache / "torch"))
     return keras / "models", torch / "hub" / "checkpoints"
 
 

@@ -1,11 +1,11 @@
 """Which weights file is meant, by a name or a path; where the installed ones live."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
-import platformdirs
-
 from nst_jax.errors import WeightsError
+from nst_jax.files import user_cache
 from nst_jax.weights.storage import SUFFIX, has_means
 
 EMBEDDED_NAME = "vgg16-imagenet"
@@ -21,19 +21,26 @@ def weight_folders() -> list[Path]:
     """The folders of installed weights; the first is the one that is written to.
 
     $NST_JAX_WEIGHTS alone where it is set; else the user's cache folder as the system has it, and
-    the one of version 0.2, which knew Linux's only.
+    the one of version 0.2, which knew Linux's only; none where the user has no home.
     """
     chosen = os.environ.get("NST_JAX_WEIGHTS")
     if chosen:
         return [Path(chosen)]
-    folder = platformdirs.user_cache_path("nst_jax", appauthor=False) / "weights"
-    older = Path.home() / ".cache" / "nst_jax" / "weights"
-    return [folder] if folder == older else [folder, older]
+    if (cache := user_cache()) is None:
+        return []
+    older = Path(os.path.expanduser("~"), ".cache", "nst_jax")
+    return [folder / "weights" for folder in dict.fromkeys((cache, older))]
 
 
 def user_folder() -> Path:
-    """Where fetched and converted weights are put."""
-    return weight_folders()[0]
+    """Where fetched and converted weights are put.
+
+    Raises:
+        WeightsError: the user has no home.
+    """
+    if folders := weight_folders():
+        return folders[0]
+    raise WeightsError("there is no home folder for weights; name another in $NST_JAX_WEIGHTS")
 
 
 def embedded_path() -> Path:
@@ -50,11 +57,10 @@ def calibration_folder() -> Path:
 
 def available_weights() -> list[Path]:
     """Every weights file that can be named without its folder: the user's, then the embedded."""
-    found = [
-        path
-        for folder in weight_folders()
-        for path in sorted(folder.glob("[!.]*" + SUFFIX))  # hidden: half-written, left by a kill
-    ]
+    found: list[Path] = []
+    for folder in weight_folders():
+        with suppress(OSError):  # it may be another user's
+            found += sorted(folder.glob("[!.]*" + SUFFIX))  # hidden: half-written, left by a kill
     return [*found, embedded_path()] if embedded_path().exists() else found
 
 

@@ -123,7 +123,6 @@ class Raise:
     [
         (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory"), ("memory", "--size")),
         (MemoryError(), ("memory", "--size")),
-        (RuntimeError("Unable to initialize backend 'tpu': \nnone"), ("backend 'tpu'",)),
         (OSError(28, "No space left on device"), ("No space left on device",)),
     ],
 )
@@ -134,6 +133,52 @@ def test_what_the_machine_lacks_is_one_line_and_code_1(folder, monkeypatch, erro
     assert code == 1 and out == "" and listing() == before
     assert err.splitlines()[:-1] == err.splitlines()[:2]  # the network, and that it compiles
     assert all(word in err.splitlines()[-1] for word in words)
+
+
+@pytest.mark.parametrize(
+    ("asked", "remedy"),
+    [
+        ("tpu", 'pip install "nst-jax[tpu]"'),
+        ("gpu,cpu", 'pip install "nst-jax[cuda]"'),
+        ("cuad", "choose from cpu, cuda, gpu, tpu"),
+    ],
+)
+def test_a_device_that_is_not_there(folder, monkeypatch, asked, remedy):
+    monkeypatch.setenv("JAX_PLATFORMS", asked)
+    reason = f"Unable to initialize backend '{asked}': \nnone (set JAX_PLATFORMS='' to choose)"
+    monkeypatch.setattr(picture, "Runner", Raise(RuntimeError(reason)))
+    words = (f"JAX_PLATFORMS={asked}: {remedy}", f"backend '{asked}': none)")
+    refused(STYLIZE, words, chatter=True)
+
+
+def test_cuda_that_is_not_installed(folder):
+    """JAX asserts then; where it is installed it says that there is no card."""
+    process = launch("info", JAX_PLATFORMS="cuda")
+    out, err = process.communicate(timeout=PATIENCE)
+    if process.returncode == 0:
+        pytest.skip("there is a GPU")
+    assert (process.returncode, out, len(err.splitlines())) == (2, "", 1), err
+    assert 'JAX_PLATFORMS=cuda: pip install "nst-jax[cuda]"' in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("home", [None, "", "home", "/nonexistent", "/dev/null", "file", "/proc"])
+@pytest.mark.parametrize("name", ["HOME", "XDG_CACHE_HOME"])
+def test_no_home_for_caches(folder, name, home):
+    """The embedded weights are found, nothing is kept, and nothing said."""
+    (folder / "file").touch()
+    environment = {"JAX_COMPILATION_CACHE_DIR": "", "NST_JAX_WEIGHTS": ""}
+    if home is not None:
+        environment[name] = str(folder / home) if home == "file" else home
+    before = os.environ.pop(name, None)
+    try:
+        process = launch(*STYLIZE, "--steps", 0, "-o", "out.png", **environment)
+    finally:
+        if before is not None:
+            os.environ[name] = before
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (0, "out.png\n"), err
+    assert "Traceback" not in err and "ache" not in err and not list(folder.glob("~*"))
 
 
 def test_a_bug_keeps_its_traceback(folder, monkeypatch):

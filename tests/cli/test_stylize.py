@@ -99,6 +99,37 @@ def test_bad_images(visit, role, name):
     refused((*arguments, "--size", 32, "-o", "out.png"), BAD_IMAGES[name])
 
 
+@pytest.mark.parametrize("role", ["content", "style"])
+@pytest.mark.parametrize("command", ["stylize", "sweep"])
+def test_a_url(visit, command, role):
+    files = {"content": "photo.png", "style": "painting.png"} | {role: "https://x.org/a.jpg"}
+    words = ("https://x.org/a.jpg: is a URL", "download it first")
+    refused((command, *files.values(), "--size", 32, "-o", "out.png"), words, chatter=True)
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="needs /dev/fd")
+def test_what_comes_through_pipes(visit):
+    """As from <(…): read once, though the record has its checksum, too."""
+    assert nst(*SHORT, "-o", "out-files.png").code == 0
+    pipes = []
+    for name in SHORT[1:3]:
+        reader, writer = os.pipe()
+        os.write(writer, Path(name).read_bytes()), os.close(writer)
+        pipes.append(reader)
+    try:
+        names = [f"/dev/fd/{reader}" for reader in pipes]
+        assert nst("stylize", *names, *SHORT[3:])[:2] == (0, "pipe-pipe.png\n")
+    finally:
+        for reader in pipes:
+            os.close(reader)
+    first, second = (json.loads(Path(n).read_text()) for n in ("out-files.json", "pipe-pipe.json"))
+    assert first["result"] == second["result"]
+    for role, file in first["inputs"].items():
+        assert second["inputs"][role]["sha256"] == file["sha256"]
+    for name in ("out-files", "pipe-pipe"):
+        Path(f"{name}.png").unlink(), Path(f"{name}.json").unlink()
+
+
 @pytest.mark.parametrize("files", [("narrow.png", "photo.png"), ("photo.png", "narrow.png")])
 def test_image_that_the_size_makes_too_narrow(visit, files):
     refused(("stylize", *files, "--size", 96), ("narrow.png: at size 96 would have 5 x 96", "crop"))

@@ -86,6 +86,23 @@ def test_the_users_folder_can_be_moved(monkeypatch, tmp_path):
     assert compilation_cache.default_folder().is_relative_to(tmp_path)
 
 
+def test_no_home(monkeypatch):
+    monkeypatch.setattr(compilation_cache, "user_cache", lambda: None)
+    with pytest.raises(SettingsError, match="no home folder"):
+        compilation_cache.default_folder()
+
+
+def test_a_folder_that_cannot_be_written(config, monkeypatch, tmp_path):
+    """As of another user; root can write any, so that it is raised by hand."""
+
+    def denied(dir):
+        raise PermissionError(13, "Permission denied", str(dir))
+
+    monkeypatch.setattr(compilation_cache.tempfile, "TemporaryFile", denied)
+    with pytest.raises(SettingsError, match="compilation cache .*: Permission denied"):
+        compilation_cache.keep_compilations(tmp_path)
+
+
 def test_a_file_in_the_way(config, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match="compilation cache"):

@@ -160,3 +160,27 @@ def test_an_installed_copy_holds_the_embedded_file_itself(monkeypatch, tmp_path)
     inside.touch()
     assert embedded_path() == inside
     assert calibration_folder() == inside.parent / "calibration"
+
+
+def test_a_user_without_a_home(monkeypatch):
+    """Finds the embedded weights, and has no place for others."""
+    monkeypatch.delenv("NST_JAX_WEIGHTS", raising=False)
+    monkeypatch.setattr(locate, "user_cache", lambda: None)
+    assert find_weights("auto") == embedded_path()
+    with pytest.raises(WeightsError, match=r"no home folder.*\$NST_JAX_WEIGHTS"):
+        locate.user_folder()
+
+
+def test_a_home_that_is_no_folder_or_another_users(monkeypatch, tmp_path):
+    """Permission bits say nothing to root: the error is raised by hand, too."""
+    monkeypatch.delenv("NST_JAX_WEIGHTS", raising=False)
+    (tmp_path / "file").touch()
+    for home in (tmp_path / "missing", tmp_path / "file"):
+        monkeypatch.setattr(locate, "user_cache", lambda home=home: home / "nst_jax")
+        assert find_weights("auto") == embedded_path()
+
+    def denied(self, pattern):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "glob", denied)
+    assert find_weights("auto") == embedded_path()
