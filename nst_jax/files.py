@@ -10,6 +10,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 
 import platformdirs
@@ -20,6 +21,7 @@ from nst_jax.errors import NSTError
 STDIN = ("-", "/dev/stdin")
 MAX_PIPE = 2**30  # bytes
 _piped: dict[str, bytes] = {}
+RANDOM = "?" * 8  # what `mkstemp` puts into a name
 
 
 @contextmanager
@@ -41,6 +43,16 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_abandoned(path: Path) -> None:
+    """Remove what is left of writings of this file whose processes were killed.
+
+    Nobody may be writing it: its name is reserved.
+    """
+    for left in path.parent.glob(f".{escape(path.stem)}-{RANDOM}{escape(path.suffix)}"):
+        with suppress(OSError):
+            left.unlink()
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from nst_jax.records.write import device_metadata, given_settings, resolved_settings, versions
+from nst_jax.engine.identity import resolved_settings
+from nst_jax.records.write import device_metadata, given_settings, versions
 from nst_jax.settings.settings import Settings
 
 

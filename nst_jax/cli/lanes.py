@@ -12,6 +12,7 @@ from pathlib import Path
 
 import jax
 
+from nst_jax.cli.checkpoints import check_room, keep_interrupted, picture_bytes
 from nst_jax.cli.interruption import Interruption
 from nst_jax.cli.messages import answer, say, say_new_folder, say_nothing_gained
 from nst_jax.cli.output_flags import add_output_flags, output_flags_of, save_options, with_exif
@@ -19,11 +20,18 @@ from nst_jax.cli.progress import ProgressBar
 from nst_jax.cli.running import choose_network, make_callback
 from nst_jax.cli.settings_flags import add_settings_flags, add_value, read_settings
 from nst_jax.engine import distributed
+from nst_jax.engine.checkpoint import (
+    AnotherRunError,
+    Checkpoint,
+    CheckpointFile,
+    checkpoint_bytes,
+)
 from nst_jax.engine.device_memory import as_text
 from nst_jax.engine.options import RunOptions
+from nst_jax.engine.pace import AUTO
 from nst_jax.engine.problem import prepare_problem
 from nst_jax.engine.runner import Round, Runner
-from nst_jax.errors import FailedLanesError, SettingsError
+from nst_jax.errors import FailedLanesError, MisplacedError, SettingsError
 from nst_jax.settings.settings import Settings
 from nst_jax.sweeps.grid import Grid, Lane
 from nst_jax.sweeps.results_folder import SweepFolder
@@ -31,6 +39,7 @@ from nst_jax.weights.locate import find_weights
 from nst_jax.weights.parameters import Weights
 from nst_jax.weights.storage import load_weights
 
+REMEDY = "choose another folder, or begin anew with --overwrite"
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
@@ -52,7 +61,7 @@ def add_run_flags(parser: argparse.ArgumentParser, default_folder: str) -> None:
     add("--memory", byte_count, "SIZE", "of each device, such as 8GB [nearly all that is free]")
     joining = "join this run's other processes (jax.distributed)"
     group.add_argument("--distributed", action="store_true", help=joining)
-    folder = f"folder of the results; where this command left off, it goes on [{default_folder}]"
+    folder = f"folder, new or of the same command [{default_folder}]"
     add_output_flags(parser, "DIR", folder)
 
 
@@ -78,7 +87,12 @@ def paint_lanes(
     if options.distributed:
         distributed.join()
     run_options = RunOptions(
-        None, options.report_every, options.save_every, options.lanes, options.memory
+        None,
+        options.report_every,
+        options.save_every,
+        options.lanes,
+        options.memory,
+        checkpoint_every=options.checkpoint_every or AUTO,
     )
     if run_options.save_every and jax.process_count() > 1:
         raise SettingsError("--save-every works in one process only; leave out --distributed")
@@ -92,13 +106,13 @@ def paint_lanes(
     alone = {lane.name: [*command_for_one(grid, lane), *flags] for lane in grid.lanes}
     again = {name: shlex.join(["nst-jax", *command]) for name, command in alone.items()}
     command = shlex.join(["nst-jax", *arguments])
-    folder = SweepFolder(Path(options.output), grid, weights, command, again, saving)
-    lanes = distributed.decided_by_first(lambda: folder.resume(options.overwrite))
+    folder = SweepFolder(Path(options.output), grid, weights, command, again, saving, say)
+    lanes = distributed.decided_by_first(lambda: folder.resume(options.overwrite, options.resume))
     if len(lanes) < len(grid.lanes):
         say(f"{folder.path}: {len(grid.lanes) - len(lanes)} of {len(grid.lanes)} are finished")
     created = folder.created() if distributed.is_first() else contextlib.nullcontext()
     with created as in_new, Interruption() as interruption:
-        completed = not lanes or _run(folder, lanes, weights, run_options, interruption)
+        completed = not lanes or _run(folder, lanes, weights, run_options, options, interruption)
         interruption.saving = True
         failures = folder.failures()
         for failure in failures:
@@ -110,6 +124,11 @@ def paint_lanes(
                 answer(path)
             if in_new:
                 say_new_folder(folder.path)
+    if completed and folder.unwritten:
+        raise MisplacedError(
+            f"{folder.path}: not all could be written; free space, and the same command makes the "
+            f"rest"
+        )
     if completed and failures:
         raise FailedLanesError(f"lanes without a picture: {len(failures)} of {len(grid.lanes)}")
     return completed
@@ -119,23 +138,27 @@ def _run(
     folder: SweepFolder,
     lanes: list[Lane],
     weights: Weights,
-    options: RunOptions,
+    run_options: RunOptions,
+    options: argparse.Namespace,
     interruption: Interruption,
 ) -> bool:
     """Run the lanes and write what comes of each round; return whether all of them ended."""
     contents, styles = zip(*map(folder.grid.files_of, lanes), strict=True)
     problem = prepare_problem(contents, styles, [lane.settings for lane in lanes], weights)
-    resumed = None  # several processes might not see the same disk
-    if jax.process_count() == 1:
-        resumed = folder.load_unfinished(lanes, problem.program, problem.scales)
-    if resumed:
-        say(f"going on with {len(resumed.lanes)} of them at step {resumed.step}")
+    file = CheckpointFile(folder.unfinished(jax.process_index()), problem, say, REMEDY)
+    resumed = None
+    if options.resume or not folder.overwriting:
+        resumed = _take_up(file, anything_finished=len(lanes) < len(folder.grid.lanes))
     finished = Round({})
     with ProgressBar(len(lanes)) as bar:
         pictures = {number: folder.file_of(lane) for number, lane in enumerate(lanes)}
         shape = problem.scales[-1].shape
         callback = make_callback(bar, interruption, pictures, folder.saving, shape)
-        runner = Runner(problem, dataclasses.replace(options, callback=callback), resumed)
+        keep = file.keep if options.checkpoint_every else None
+        run_options = dataclasses.replace(run_options, callback=callback, keep=keep)
+        runner = Runner(problem, run_options, resumed)
+        size = checkpoint_bytes(problem, runner.executor.lanes) if keep else 0
+        check_room(folder.path, len(lanes) * picture_bytes(shape, folder.saving), size)
         if distributed.is_first():
             for line in (_describe_rounds(runner, len(lanes)), *problem.describe()):
                 say(line)
@@ -145,9 +168,28 @@ def _run(
             if distributed.is_first():
                 for path in folder.add(finished.results, lanes):
                     answer(path)
-    if distributed.is_first():
-        _keep(folder, finished, lanes)
+            if finished.checkpoint is None:
+                file.remove()
+    if finished.checkpoint is not None:
+        keep_interrupted(file, finished.checkpoint, folder.overwriting)
     return not finished.stopped
+
+
+def _take_up(file: CheckpointFile, anything_finished: bool) -> Checkpoint | None:
+    """What this process goes on from, or None; of several processes all have the error of one."""
+    resumed: Checkpoint | None = None
+    problem: SettingsError | None = None
+    try:
+        resumed = file.load()
+    except AnotherRunError as error:  # all of its lanes may be finished
+        problem = None if anything_finished else error
+    except SettingsError as error:
+        problem = error
+    for each in filter(None, distributed.gather(problem)):
+        raise each
+    if resumed:
+        say(f"going on with {len(resumed.lanes)} of them at step {resumed.step}")
+    return resumed
 
 
 def _describe_rounds(runner: Runner, lanes: int) -> str:
@@ -161,17 +203,3 @@ def _describe_rounds(runner: Runner, lanes: int) -> str:
         + (" on each" if several else "")
         + (f", in {rounds} rounds" if rounds > 1 else "")
     )
-
-
-def _keep(folder: SweepFolder, last: Round, lanes: list[Lane]) -> None:
-    """Keep what an interrupted round goes on from."""
-    if last.checkpoint is None:
-        folder.forget_unfinished()
-        return
-    try:
-        folder.keep_unfinished(last.checkpoint, lanes)
-        how = " without --overwrite" if folder.overwriting else ""
-        say(f"interrupted; the same command{how} goes on from here")
-    except OSError as error:
-        folder.forget_unfinished()
-        say(f"interrupted; what the lanes would go on from cannot be kept ({error})")

@@ -10,6 +10,7 @@ from typing import Any
 
 from nst_jax.cli.messages import say
 from nst_jax.cli.settings_flags import add_value
+from nst_jax.engine.pace import AUTO, read_interval
 from nst_jax.images import io
 from nst_jax.images.encoders import MAX_DPI, PLAIN, SaveOptions
 
@@ -20,10 +21,14 @@ def add_output_flags(parser: argparse.ArgumentParser, metavar: str, meaning: str
     add = partial(add_value, group)
     group.add_argument("-o", "--output", metavar=metavar, help=meaning)
     group.add_argument("--overwrite", action="store_true", help="replace a result that exists")
+    resume = "go on from a checkpoint, with --overwrite, too"
+    group.add_argument("--resume", action="store_true", help=resume)
+    every = "N steps, Ns, Nm, Nh, never [at 2 %% of the time]"
+    add("--checkpoint-every", read_interval, "N", every, AUTO)
     add("--save-every", int, "N", "also save the best image every N steps")
     add("--report-every", int, "N", "steps between entries of the record's history [10]", 10)
     add("--bits", int, "8|16", f"per channel; 16 in a PNG or TIFF [{PLAIN.bits}]")
-    add("--dpi", int, "N", f"for printing, in pixels per inch, 1 to {MAX_DPI} [not said]")
+    add("--dpi", int, "N", f"pixels per inch in print, 1 to {MAX_DPI} [not said]")
     exif = "with the photograph's EXIF data, the place included"
     group.add_argument("--copy-exif", action="store_true", help=exif)
     nothing = "no command and paths in pictures; records have them"

@@ -1,27 +1,34 @@
 """One picture of a run: where it goes, the steps on the way to it, the picture and its record."""
 
 import argparse
+import contextlib
 import dataclasses
+import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import chain, count
 from pathlib import Path
 
+from nst_jax.cli.checkpoints import check_room, keep_interrupted, picture_bytes
 from nst_jax.cli.interruption import Interruption
 from nst_jax.cli.messages import answer, say, say_new_folder, say_nothing_gained
 from nst_jax.cli.output_flags import with_exif
 from nst_jax.cli.progress import ProgressBar
 from nst_jax.cli.running import choose_network, intermediate_path, make_callback
+from nst_jax.engine.checkpoint import Checkpoint, CheckpointFile, checkpoint_bytes
 from nst_jax.engine.options import RunOptions, check_intervals
+from nst_jax.engine.pace import AUTO
 from nst_jax.engine.problem import prepare_problem
 from nst_jax.engine.pyramid import scale_at
 from nst_jax.engine.results import Result
 from nst_jax.engine.runner import Runner
-from nst_jax.errors import ImageError, MisplacedError
-from nst_jax.files import made_folder, reserved
+from nst_jax.errors import ImageError, MisplacedError, NSTError, SettingsError
+from nst_jax.files import made_folder, remove_abandoned, reserved
 from nst_jax.images import io
 from nst_jax.images.encoders import SaveOptions
+from nst_jax.records.read import read_recorded
+from nst_jax.records.resolve_inputs import is_unchanged
 from nst_jax.records.write import (
     check_replaceable,
     image_text,
@@ -32,6 +39,8 @@ from nst_jax.records.write import (
 )
 from nst_jax.settings.settings import Settings
 from nst_jax.weights.parameters import Weights
+
+REMEDY = "choose another name, or begin anew with --overwrite"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +69,11 @@ class Picture:
         return self.path.with_suffix(".json")
 
     @property
+    def checkpoint(self) -> Path:
+        """Where the run keeps what it goes on from."""
+        return self.path.with_name(f"{self.path.name}.checkpoint")
+
+    @property
     def files(self) -> Mapping[str, str | Path]:
         """All that are read, from `input_files`."""
         return input_files(self.settings, self.content, self.styles)
@@ -73,17 +87,56 @@ class Picture:
 def check_picture(picture: Picture, options: argparse.Namespace) -> None:
     """Refuse, before any work is done, to write over a result, an input or a folder.
 
+    What a run that is gone on with has left may be replaced; `_take_up` sees to that.
+
     Raises:
         ImageError: the picture, its record or one on the way would do that.
         SettingsError: the number of steps between reports or pictures is less than 1.
     """
     check_intervals(report_every=options.report_every, save_every=options.save_every)
-    io.check_writable(picture.path, options.overwrite, picture.saving)
+    inputs, replacing = picture.files.values(), options.overwrite or picture.checkpoint.is_file()
+    io.check_writable(picture.path, replacing, picture.saving)
+    check_replaceable(_outputs(picture, options), inputs, replacing)
+    check_replaceable([picture.checkpoint], inputs, overwrite=True)
+
+
+def _outputs(picture: Picture, options: argparse.Namespace) -> list[Path]:
+    """The picture, its record and the pictures on the way."""
     steps = picture.settings.steps
     every = options.save_every or max(steps, 1)
     on_the_way = (intermediate_path(picture.path, n) for n in range(every, steps, every))
-    outputs = (picture.path, picture.record, *on_the_way)
+    return [picture.path, picture.record, *on_the_way]
+
+
+def _take_up(
+    picture: Picture, file: CheckpointFile, options: argparse.Namespace, stop: int | None
+) -> Checkpoint | None:
+    """What the run goes on from, or None; and refuse to write over what is not of this run.
+
+    Raises:
+        ImageError: the picture, its record or one on the way is there, and of another run.
+        SettingsError: the checkpoint is of another run, of other versions or of a later step.
+    """
+    resumed = file.load() if options.resume or not options.overwrite else None
+    if resumed and stop is not None and resumed.step > stop + 1:
+        raise SettingsError(f"{file.path}: is of step {resumed.step}, beyond {stop}; remove it")
+    outputs = _outputs(picture, options)
+    if resumed:
+        mine = any(_is_of(picture, path) for path in outputs[:2])
+        outputs = [] if mine else outputs[:2]
     check_replaceable(outputs, picture.files.values(), options.overwrite)
+    if resumed:
+        say(f"going on at step {resumed.step}")
+    elif options.resume:
+        say(f"{file.path}: there is nothing to go on from; beginning")
+    return resumed
+
+
+def _is_of(picture: Picture, path: Path) -> bool:
+    """Whether a picture or record that is there was made of these inputs with these settings."""
+    with contextlib.suppress(NSTError):
+        return is_unchanged(picture.settings, picture.inputs, read_recorded(path))
+    return False
 
 
 def paint_picture(
@@ -112,16 +165,24 @@ def paint_picture(
         MisplacedError: it could not be written where it was to stand.
     """
     settings, weights, network = choose_network(picture.settings, weights)
+    picture = dataclasses.replace(picture, settings=settings)
     styles, many = (picture.styles,) * copies, (settings,) * copies
     problem = prepare_problem(picture.content, styles, many, weights)
     saving = with_exif(picture.saving, options, picture.content)
     inputs = picture.inputs  # as they are now: the run may be long
-    for line in (*remarks, network, *problem.describe()):
-        say(line)
+    file = CheckpointFile(picture.checkpoint, problem, say, REMEDY)
     folder = made_folder(picture.path.parent)
     with folder as is_new, reserved(picture.path) as alone, Interruption() as interruption:
         if not alone:
             raise ImageError(f"{picture.path}: another run is making it; choose another name")
+        for path in (picture.path, file.path):
+            remove_abandoned(path)
+        for line in (*remarks, network, *problem.describe()):
+            say(line)
+        resumed = _take_up(picture, file, options, stop)
+        replacing = options.overwrite or (resumed is not None and os.path.lexists(picture.path))
+        size = checkpoint_bytes(problem, copies) if options.checkpoint_every else 0
+        check_room(picture.path.parent, picture_bytes(problem.shape, saving), size)
         with ProgressBar(1) as bar:
             shape = problem.scales[-1].shape
             run_options = RunOptions(
@@ -132,24 +193,34 @@ def paint_picture(
                 within_memory=copies > 1,
                 must_be_finite=copies == 1,
                 stop=stop,
-                resumable=False,
+                keep=file.keep if options.checkpoint_every else None,
+                checkpoint_every=options.checkpoint_every or AUTO,
             )
-            result = next(Runner(problem, run_options).run()).results[0]
+            runner = Runner(problem, run_options, resumed)
+            del resumed  # the runner lets go of it
+            finished = next(runner.run())
+        result = finished.results[0]
         interruption.saving = True
         record = make_record(result, picture.command, inputs, saving)
         say(_describe_result(result))
         if result.improved is False:
             say_nothing_gained([str(picture.path)])
         save = partial(io.save_image, result.image, text=image_text(record), options=saving)
-        place = _write_somewhere(save, picture.path, options.overwrite)
+        place = _write_somewhere(save, picture.path, replacing)
         answer(place)
         beside = place.with_suffix(picture.record.suffix)
-        record_place = _write_somewhere(partial(save_record, record), beside, options.overwrite)
+        record_place = _write_somewhere(partial(save_record, record), beside, replacing)
         if is_new and place == picture.path:
             say_new_folder(place.parent)
-    if (place, record_place) != (picture.path, picture.record):
+        in_place = (place, record_place) == (picture.path, picture.record)
+        ended = result.completed or not finished.stopped
+        if finished.checkpoint:
+            keep_interrupted(file, finished.checkpoint, options.overwrite)
+        elif ended and in_place:  # else the same command makes it again where it was to stand
+            file.remove()
+    if not in_place:
         raise MisplacedError(f"{picture.path}: picture and record are {place} and {record_place}")
-    return result, result.completed or not interruption.requested
+    return result, ended
 
 
 def _write_somewhere(write: Callable[[Path], None], path: Path, overwrite: bool) -> Path:

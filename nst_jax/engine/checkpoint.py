@@ -1,27 +1,36 @@
-"""Lanes that were interrupted, in a file: all that is needed to go on as if nothing had been.
+"""Lanes in the middle of their run, in a file: all that is needed to go on as if nothing had been.
 
 A safetensors file with every array of the carry under its path in the tree; its metadata has, as
-JSON, the lanes' keys, the next step, the histories, and the versions that made it.
+JSON, what decides the lanes' results, the next step, the histories, the versions that made it, and
+a SHA-256 over all of that and the arrays.
 """
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import jaxlib
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 import nst_jax
+from nst_jax.engine.identity import difference
 from nst_jax.engine.program import Carry, Program, lane_axes, start, take_lanes
-from nst_jax.engine.pyramid import Scale, scale_at
+from nst_jax.engine.pyramid import scale_at
 from nst_jax.engine.results import History
+from nst_jax.errors import SettingsError
 from nst_jax.files import replacing
 from nst_jax.losses.terms import Losses
+from nst_jax.weights.storage import checksum
+
+if TYPE_CHECKING:
+    from nst_jax.engine.problem import Problem
 
 METADATA = "nst_jax"
 
@@ -48,16 +57,79 @@ class Checkpoint(NamedTuple):
         return [self.lanes.index(lane) for lane in lanes]
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint, keys: Sequence[str]) -> None:
+Keep = Callable[[Checkpoint], None]
+
+
+class AnotherRunError(SettingsError):
+    """A checkpoint has none of the lanes that are to be run."""
+
+
+class CheckpointFile:
+    """The one file that a run goes on from; a file that cannot be written ends no run.
+
+    Attributes:
+        path: of the file.
+        step: that it goes on from; None while it has not been read or written.
+    """
+
+    def __init__(self, path: Path, problem: "Problem", tell: Callable[[str], object], remedy: str):
+        """Take what to tell the user with, and what helps where the file is of another run."""
+        self.path = path
+        self.step: int | None = None
+        self._problem, self._tell, self._remedy, self._failed = problem, tell, remedy, False
+
+    def load(self) -> Checkpoint | None:
+        """What there is to go on from; None where there is none, or a damaged one, which is told.
+
+        Raises:
+            AnotherRunError: the file is of another run.
+            SettingsError: it was made with other versions.
+        """
+        try:
+            found = load_checkpoint(self.path, self._problem)
+        except SettingsError as error:
+            raise type(error)(f"{self.path}: {error}; {self._remedy}") from error
+        if found is None and os.path.lexists(self.path):
+            self._tell(f"{self.path}: is damaged, or no checkpoint; what it had begins anew")
+        self.step = None if found is None else found.step
+        return found
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Write the file, whole or not at all; tell once that it cannot be written."""
+        try:
+            save_checkpoint(self.path, checkpoint, self._problem)
+            self.step = checkpoint.step
+        except OSError as error:
+            if not self._failed:
+                reason = error.strerror or error
+                self._tell(f"{self.path}: no checkpoint can be written ({reason}); the run goes on")
+            self._failed = True
+
+    def remove(self) -> None:
+        """Remove the file, if it is there."""
+        self.step = None
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            self._tell(f"{self.path}: cannot be removed ({error.strerror}); it is of no use now")
+
+
+def checkpoint_bytes(problem: "Problem", lanes: int) -> int:
+    """The size of a checkpoint at full size, nearly."""
+    shapes = jax.tree.leaves(_carry_shapes(problem.program, problem.shape, lanes))
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in shapes)
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint, problem: "Problem") -> None:
     """Write a checkpoint, whole or not at all.
 
-    Lanes are known by their keys: another run may number them otherwise.
+    Lanes are known by what decides them: another run may number them otherwise.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written.
     """
     metadata = {
-        "keys": list(keys),
+        "lanes": [problem.identities[lane] for lane in checkpoint.lanes],
         "step": checkpoint.step,
         "seconds": checkpoint.seconds,
         "histories": [
@@ -68,61 +140,82 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, keys: Sequence[str]) -> 
     }
     # `save_file` takes the bytes as they lie; `ascontiguousarray` would make scalars 1-dimensional.
     arrays = {name: np.asarray(leaf, order="C") for name, leaf in _named(checkpoint.carry)}
+    metadata["sha256"] = checksum(arrays, metadata)
     with replacing(path) as temporary:
         try:
             save_file(arrays, temporary, {METADATA: json.dumps(metadata)})
         except SafetensorError as error:  # how it reports what the system says
             raise OSError(str(error)) from error
+        with open(temporary, "rb+") as file:  # or a machine that is taken away may leave it empty
+            os.fsync(file.fileno())
 
 
-def load_checkpoint(
-    path: Path, program: Program, scales: Sequence[Scale], numbers: dict[str, int]
-) -> Checkpoint | None:
-    """Read the lanes that are still wanted; `numbers` has their keys and numbers.
+def load_checkpoint(path: Path, problem: "Problem") -> Checkpoint | None:
+    """Read those lanes of a checkpoint that the problem has.
 
     Returns:
-        Those that the file has, or None where it has none of them, is damaged, or was made with
-        other versions of this package or of JAX, or by another program.
+        None where there is no file, or a damaged one.
+
+    Raises:
+        AnotherRunError: it has none of these lanes.
+        SettingsError: it was made with other versions of this package or of JAX.
     """
     try:
         with safe_open(path, "np") as file:
             metadata = json.loads(file.metadata()[METADATA])
             arrays = {name: file.get_tensor(name) for name in file.keys()}
-        kept = [at for at, key in enumerate(metadata["keys"]) if key in numbers]
-        if not kept or metadata["versions"] != _versions():
+        if metadata.pop("sha256") != checksum(arrays, metadata):
             return None
-        shape = (*scale_at(scales, metadata["step"] - 1).shape, 3)
-        carry = _as_carry(program, shape, len(metadata["keys"]), arrays)
-        return Checkpoint(
-            lanes=tuple(numbers[metadata["keys"][at]] for at in kept),
-            step=metadata["step"],
-            carry=take_lanes(program, carry, kept),
-            histories=[
-                [(step, Losses(**losses)) for step, losses in metadata["histories"][at]]
-                for at in kept
-            ],
-            seconds=metadata["seconds"],
-        )
-    except (OSError, SafetensorError, LookupError, TypeError, ValueError):
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError, AttributeError):
         return None
+    if metadata["versions"] != _versions():
+        then, now = (_as_text(each) for each in (metadata["versions"], _versions()))
+        raise SettingsError(f"was made with {then}, not {now}")
+    there, wanted = metadata["lanes"], list(enumerate(problem.identities))
+    found: dict[int, int] = {}  # {number of a lane: its position}; copies are alike
+    for position, identity in enumerate(there):
+        alike = (lane for lane, each in wanted if each == identity and lane not in found)
+        if (lane := next(alike, None)) is not None:
+            found[lane] = position
+    if not found:
+        raise AnotherRunError(f"is of a run with {difference(there[0], problem.identities[0])}")
+    shape = (*scale_at(problem.scales, metadata["step"] - 1).shape, 3)
+    carry = _as_carry(problem.program, shape, len(there), arrays)
+    return Checkpoint(
+        lanes=tuple(found),
+        step=metadata["step"],
+        carry=take_lanes(problem.program, carry, list(found.values())),
+        histories=[
+            [(step, Losses(**losses)) for step, losses in metadata["histories"][at]]
+            for at in found.values()
+        ],
+        seconds=metadata["seconds"],
+    )
 
 
-def _versions() -> list[str]:
-    return [nst_jax.__version__, jax.__version__]
+def _versions() -> dict[str, str]:
+    return {module.__name__: module.__version__ for module in (nst_jax, jax, jaxlib)}
 
 
-def _named(carry: Carry) -> list[tuple[str, np.ndarray]]:
+def _as_text(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _named(carry: Carry) -> list[tuple[str, Any]]:
     leaves = jax.tree_util.tree_leaves_with_path(carry)
     return [(jax.tree_util.keystr(path), leaf) for path, leaf in leaves]
 
 
-def _as_carry(
-    program: Program, shape: tuple[int, ...], count: int, arrays: dict[str, np.ndarray]
-) -> Carry:
-    """The tree again; ValueError where the arrays are not those of this program."""
+def _carry_shapes(program: Program, shape: tuple[int, ...], lanes: int) -> Carry:
     begin = jax.vmap(partial(start, program), out_axes=lane_axes(program))
-    wanted = jax.eval_shape(begin, jax.ShapeDtypeStruct((count, *shape), jnp.float32))
-    shapes = {name: (leaf.shape, leaf.dtype) for name, leaf in _named(wanted)}
-    if {name: (array.shape, array.dtype) for name, array in arrays.items()} != shapes:
-        raise ValueError("other arrays than those of this program")
-    return jax.tree.unflatten(jax.tree.structure(wanted), [arrays[name] for name in shapes])
+    return jax.eval_shape(begin, jax.ShapeDtypeStruct((lanes, *shape), jnp.float32))
+
+
+def _as_carry(
+    program: Program, shape: tuple[int, ...], lanes: int, arrays: Mapping[str, np.ndarray]
+) -> Carry:
+    """The tree again, of arrays by their paths."""
+    wanted = _carry_shapes(program, shape, lanes)
+    return jax.tree.unflatten(
+        jax.tree.structure(wanted), [arrays[name] for name, _ in _named(wanted)]
+    )

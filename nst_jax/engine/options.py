@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from nst_jax.engine.checkpoint import Keep
+from nst_jax.engine.pace import AUTO, Interval
 from nst_jax.engine.results import SweepCallback
 from nst_jax.errors import SettingsError
 
@@ -16,7 +18,9 @@ class RunOptions:
         must_be_finite: whether an initial image without a finite loss is an error; else its lane
             keeps that image, and its losses say so.
         stop: number of the last step to be evaluated; None goes to the end.
-        resumable: whether a round that ends early leaves a checkpoint.
+        keep: takes the checkpoints of lanes as they go on; None: none are made, nor where a round
+            ends early.
+        checkpoint_every: how often.
 
     Raises:
         SettingsError: an interval or a number of lanes is less than 1.
@@ -30,7 +34,8 @@ class RunOptions:
     within_memory: bool = True
     must_be_finite: bool = False
     stop: int | None = None
-    resumable: bool = True
+    keep: Keep | None = None
+    checkpoint_every: Interval = AUTO
 
     def __post_init__(self):
         check_intervals(

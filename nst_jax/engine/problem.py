@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from nst_jax.architecture import smallest_side
+from nst_jax.engine.identity import identify
 from nst_jax.engine.initial_images import InitialImages
 from nst_jax.engine.program import Program, make_program
 from nst_jax.engine.pyramid import MIN_SIDE, Scale, image_at, schedule
@@ -76,6 +77,11 @@ class Problem:
         """That the lanes go through, all together; the full size is the last."""
         first = self.settings[0]
         return schedule(self.shape, scales=first.scales, steps=first.steps)
+
+    @cached_property
+    def identities(self) -> tuple[dict[str, Any], ...]:
+        """What decides each lane's result, as `identify` has it."""
+        return tuple(identify(self, lane) for lane in range(len(self.settings)))
 
     def describe(self) -> list[str]:
         """What a user should know of scales and regions, where there are any; a line each."""

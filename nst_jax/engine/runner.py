@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from nst_jax.engine import device_memory, distributed
-from nst_jax.engine.checkpoint import Checkpoint
+from nst_jax.engine.checkpoint import Checkpoint, Keep, checkpoint_bytes
 from nst_jax.engine.executors import Arguments, BatchedExecutor, Executor, Step
 from nst_jax.engine.monitor import Monitor
 from nst_jax.engine.options import RunOptions
+from nst_jax.engine.pace import Pace
 from nst_jax.engine.problem import Problem
 from nst_jax.engine.program import Carry, prepare_parameters, start, take_lanes
 from nst_jax.engine.pyramid import Scale, enlarge, numbered
@@ -31,8 +32,8 @@ STEPS_IN_FLIGHT = 2
 # 256×171 px 188, 200, 210.
 CPU_PIXELS = 48_000
 
-# Takes a step's number, its losses and, where an image is to be shown, the carry after it;
-# returns whether to go on.
+# Takes a step's number, its losses and, where it is wanted, the carry after it; returns whether to
+# go on.
 Report = Callable[[int, PackedLosses, Carry | None], bool]
 
 
@@ -42,7 +43,8 @@ class Round(NamedTuple):
     Attributes:
         results: by the lane's number.
         stopped: whether the callback ended the run, in any process.
-        checkpoint: where it ended the round, to go on from; in a run of one process.
+        checkpoint: where it ended this process's share of the round, to go on from, where
+            checkpoints are kept.
     """
 
     results: dict[int, Result]
@@ -68,39 +70,46 @@ class Runner:
         """Find out how many lanes fit at once, by compiling the step at full size.
 
         A single lane that may need any memory is compiled when its first scale begins. Of several
-        processes all must give the same problem.
+        processes all must give the same problem, and each the lanes that it goes on with.
 
         Raises:
             SettingsError: one lane alone does not fit into the memory that may be used.
         """
         self._problem, self._options = problem, options or RunOptions()
         self._resumed, self._done = resumed, 0
+        self._interrupted = _dealt(distributed.gather(resumed.lanes if resumed else ()))
         self._params = prepare_parameters(problem.program, problem.weights.params, problem.shape)
         self._devices = tuple(jax.local_devices())
         self._compiled: dict[tuple[int, Scale], jax.stages.Compiled] = {}
         self._compile_seconds = 0.0
         self.executor = self._choose_executor()
+        self._pace = Pace(
+            self._options.checkpoint_every, checkpoint_bytes(problem, self.executor.lanes)
+        )
 
     @property
     def needed_bytes(self) -> int:
         """What the step at full size needs on each device, by XLA's own account."""
         return self._bytes_needed_by(self.executor)
 
-    def rounds(self) -> list[tuple[int, ...]]:
-        """The numbers of the lanes of each round, over all processes."""
-        interrupted = self._resumed.lanes if self._resumed else ()
-        fresh = [n for n in range(len(self._problem.settings)) if n not in interrupted]
-        at_once = self.executor.lanes * jax.process_count()
-        return [
-            tuple(numbers[first : first + at_once])
-            for numbers in (interrupted, fresh)
-            for first in range(0, len(numbers), at_once)
+    def rounds(self) -> list[tuple[tuple[int, ...], ...]]:
+        """The numbers of the lanes of each round: a tuple for each process."""
+        at_once, processes = self.executor.lanes, jax.process_count()
+        count, interrupted = len(self._problem.settings), self._interrupted
+        fresh = [lane for lane in range(count) if not any(lane in own for own in interrupted)]
+        rounds = [
+            tuple(own[first : first + at_once] for own in interrupted)
+            for first in range(0, max(map(len, interrupted)), at_once)
         ]
+        for first in range(0, len(fresh), at_once * processes):
+            begins = (first + process * at_once for process in range(processes))
+            rounds.append(tuple(tuple(fresh[begin : begin + at_once]) for begin in begins))
+        return rounds
 
     def run(self) -> Iterator[Round]:
         """What each round has come to; after one that the callback ended, nothing more."""
-        for numbers in self.rounds():
-            finished = self._run_round(numbers)
+        for shares in self.rounds():
+            finished = self._run_round(shares)
             yield finished
             if finished.stopped:
                 return
@@ -110,8 +119,9 @@ class Runner:
         count, options = len(self._problem.settings), self._options
         if count == 1 and not options.within_memory:
             return self._executor_of(1)
-        interrupted = len(self._resumed.lanes) if self._resumed else 0
-        wanted = math.ceil(max(count - interrupted, interrupted) / jax.process_count())
+        interrupted = [len(own) for own in self._interrupted]
+        fresh = math.ceil((count - sum(interrupted)) / jax.process_count())
+        wanted = max(fresh, *interrupted)
         devices = 1 if count == 1 else len(self._devices)
         image = jax.ShapeDtypeStruct(self._problem.shape, jnp.float32)
         carry = jax.eval_shape(partial(start, self._problem.program), image)
@@ -152,13 +162,16 @@ class Runner:
     def _arguments_of(self, lane: int, scale: Scale) -> Arguments:
         return self._problem.targets(lane, scale), self._problem.loss_weights(lane)
 
-    def _run_round(self, numbers: tuple[int, ...]) -> Round:
-        """Run one round, and gather what all processes have made of it."""
-        begin = jax.process_index() * self.executor.lanes
-        mine = numbers[begin : begin + self.executor.lanes]
-        if self._resumed and numbers[0] not in self._resumed.lanes:
+    def _run_round(self, shares: tuple[tuple[int, ...], ...]) -> Round:
+        """Run one round, and gather what all processes have made of it.
+
+        A process without a share runs a lane of another's, and lets go of what comes of it.
+        """
+        mine, numbers = shares[jax.process_index()], sum(shares, ())
+        lanes = mine or numbers[:1]
+        if self._resumed and lanes[0] not in self._resumed.lanes:
             self._resumed = None  # its history takes as much memory as that of a whole round
-        finished = self._run_lanes(mine or numbers[:1], together=len(numbers))
+        finished = self._run_lanes(lanes, len(numbers), self._options.keep if mine else None)
         results = {n: r for n, r in finished.results.items() if n in mine}
         stopped = finished.stopped
         for others, other_stopped in distributed.gather((results, stopped)):
@@ -167,15 +180,14 @@ class Runner:
         self._done += len(numbers)
         return Round(results, stopped, finished.checkpoint)
 
-    def _run_lanes(self, lanes: tuple[int, ...], together: int) -> Round:
+    def _run_lanes(self, lanes: tuple[int, ...], together: int, keep: Keep | None) -> Round:
         """Run this process's share of a round."""
         problem, options = self._problem, self._options
         monitor = Monitor(problem, options, lanes, together, self._done, self._resumed)
-        carry, evaluations, step = self._take_steps(lanes, monitor)
-        completed, kept = evaluations == problem.settings[0].steps + 1, None
-        if not completed and options.resumable and jax.process_count() == 1:
-            # Before the average's step takes the carry.
-            kept = take_lanes(problem.program, self.executor.store(carry), range(len(lanes)))
+        carry, evaluations, step = self._take_steps(lanes, monitor, keep)
+        kept = None
+        if keep and evaluations < self._end:  # before the average's step takes the carry
+            kept = self._checkpoint(lanes, evaluations, carry, monitor)
         with monitor.watch:
             restarts = np.reshape(jax.device_get(carry.restarts), -1)
             images, losses = self._settle(step, carry)
@@ -189,7 +201,7 @@ class Runner:
                 restarts=int(restarts[position]),
                 compile_seconds=self._compile_seconds,
                 run_seconds=seconds,
-                completed=completed,
+                completed=evaluations == problem.settings[0].steps + 1,
                 settings=problem.settings[lane],
                 weights=dataclasses.replace(problem.weights, params={}, activation_means={}),
                 lanes=len(lanes),
@@ -198,22 +210,52 @@ class Runner:
             )
             for position, lane in enumerate(lanes)
         }
-        if kept is None:
-            return Round(results, monitor.stopped)
-        histories = [results[lane].history for lane in lanes]
-        return Round(results, True, Checkpoint(lanes, evaluations, kept, histories, seconds))
+        return Round(results, monitor.stopped, kept)
 
-    def _take_steps(self, lanes: tuple[int, ...], monitor: Monitor) -> tuple[Carry, int, Step]:
+    @property
+    def _end(self) -> int:
+        """The number after that of the last step."""
+        stop = self._options.stop
+        return (self._problem.settings[0].steps if stop is None else stop) + 1
+
+    def _checkpoint(
+        self, lanes: tuple[int, ...], step: int, carry: Carry, monitor: Monitor
+    ) -> Checkpoint:
+        """All that the lanes go on from; the carry's transfer to the host."""
+        count = range(len(lanes))
+        kept = take_lanes(self._problem.program, self.executor.store(carry), count)
+        histories = [monitor.history_of(position) for position in count]
+        return Checkpoint(lanes, step, kept, histories, monitor.watch.seconds())
+
+    def _take_steps(
+        self, lanes: tuple[int, ...], monitor: Monitor, keep: Keep | None
+    ) -> tuple[Carry, int, Step]:
         """Go through the scales; the last carry, the next step's number, the last scale's step."""
-        executor, problem, options = self.executor, self._problem, self._options
-        end = (problem.settings[0].steps if options.stop is None else options.stop) + 1
+        executor, problem, end = self.executor, self._problem, self._end
         filled = lanes + lanes[:1] * (executor.lanes - len(lanes))
         following = self._resumed.step if self._resumed else 0
         carry: Any = None
 
-        def report(number: int, losses: PackedLosses, shown: Carry | None) -> bool:
-            images = None if shown is None else partial(executor.outcome, shown)
-            return monitor.report(number, losses, images)
+        def is_shown(number: int) -> bool:
+            every = self._options.save_every
+            return every is not None and number % every == 0
+
+        def is_kept(number: int) -> bool:
+            return keep is not None and number + 1 < end and self._pace.is_due(number)
+
+        def is_wanted(number: int) -> bool:
+            return is_shown(number) or is_kept(number)
+
+        def report(number: int, losses: PackedLosses, at_rest: Carry | None) -> bool:
+            images = None
+            if at_rest is not None and is_shown(number):
+                images = partial(executor.outcome, at_rest)
+            going = monitor.report(number, losses, images)
+            if keep and going and at_rest is not None and is_kept(number):
+                began = time.perf_counter()
+                keep(self._checkpoint(lanes, number + 1, at_rest, monitor))
+                self._pace.spent(time.perf_counter() - began)
+            return going
 
         for scale, numbers in numbered(problem.scales):
             if numbers.stop <= following:  # behind these lanes when they were interrupted
@@ -226,7 +268,7 @@ class Runner:
             step = executor.step(compiled, arguments)
             with monitor.watch:
                 going_on = range(following, min(numbers.stop, end))
-                carry, following = iterate(step, carry, going_on, report, options.save_every)
+                carry, following = iterate(step, carry, going_on, report, is_wanted)
             if monitor.stopped or following == end:
                 break
         return carry, following, step
@@ -236,6 +278,8 @@ class Runner:
         if self._resumed:
             positions = self._resumed.find(lanes)
             carry = take_lanes(self._problem.program, self._resumed.carry, positions)
+            if set(self._resumed.lanes) <= set(lanes):  # none is left for another round
+                self._resumed = self._resumed._replace(carry=None)  # type: ignore[arg-type]
             return self.executor.restore(carry)
         initial, coarsest = self._problem.initial_images, self._problem.scales[0]
         return self.executor.start([initial[lane].coarsest_image(coarsest) for lane in lanes])
@@ -261,7 +305,11 @@ class Runner:
 
 
 def iterate(
-    step: Step, carry: Carry, numbers: range, report: Report, save_every: int | None = None
+    step: Step,
+    carry: Carry,
+    numbers: range,
+    report: Report,
+    is_wanted: Callable[[int], bool] = lambda number: False,
 ) -> tuple[Carry, int]:
     """Take the steps of these numbers, or until `report`, told of every one in order, says stop.
 
@@ -269,8 +317,8 @@ def iterate(
         step: may return before it has finished.
         carry: to begin with; may be donated to `step`.
         numbers: of the steps.
-        report: gets the carry, too, every `save_every` steps.
-        save_every: None: never.
+        report: gets the carry, too, after the steps whose carry is wanted.
+        is_wanted: whether that of a step is, by its number; no other step is under way then.
 
     Returns:
         The last carry, and the number of the step after the last one taken.
@@ -280,15 +328,24 @@ def iterate(
     while going and number < numbers.stop:
         carry, losses = step(carry)
         in_flight.append((number, losses))
-        saving = save_every is not None and number % save_every == 0
-        at_rest = saving or number == numbers.stop - 1
+        wanted = is_wanted(number)
+        at_rest = wanted or number == numbers.stop - 1
         while in_flight and (at_rest or len(in_flight) == STEPS_IN_FLIGHT):
             newest = len(in_flight) == 1
-            going = report(*in_flight.popleft(), carry if saving and newest else None)
+            going = report(*in_flight.popleft(), carry if wanted and newest else None)
         number += 1
     for late in in_flight:
         report(*late, None)
     return carry, number
+
+
+def _dealt(lanes: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Of lanes that several processes have each, the first keeps them."""
+    before = [set().union(*lanes[:process]) for process in range(len(lanes))]
+    return [
+        tuple(lane for lane in own if lane not in others)
+        for own, others in zip(lanes, before, strict=True)
+    ]
 
 
 def _useful_lanes(shape: tuple[int, ...], devices: int) -> int:

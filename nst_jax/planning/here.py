@@ -36,7 +36,7 @@ def plan_here(
         if len(seconds) > TIMED_STEPS + 1:
             raise StopIteration
 
-    options = RunOptions(callback, report_every=1, lanes_at_once=lanes_at_once, resumable=False)
+    options = RunOptions(callback, report_every=1, lanes_at_once=lanes_at_once)
     try:
         runner = Runner(problem, options)
     except SettingsError as error:

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nst_jax.engine.identity import resolved_settings
 from nst_jax.errors import SettingsError
 from nst_jax.images import io
 from nst_jax.images.encoders import PLAIN
-from nst_jax.records.write import device_metadata, resolved_settings, versions
+from nst_jax.records.write import device_metadata, versions
 from nst_jax.settings.settings import SETTINGS, Settings, settings_of_record
 from nst_jax.settings.settings_file import check_type
 

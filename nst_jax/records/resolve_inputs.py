@@ -11,6 +11,7 @@ from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
+from nst_jax.engine.identity import resolved_settings
 from nst_jax.errors import ImageError, WeightsError
 from nst_jax.files import sha256_of
 from nst_jax.records.read import Recorded
@@ -90,7 +91,8 @@ def is_unchanged(settings: Settings, inputs: Mapping[str, Any], recorded: Record
         for files in (recorded.inputs, inputs)
     )
     there = {name: getattr(recorded.settings, name) for name in _file_settings(recorded)}
-    return then == now and dataclasses.replace(settings, **there) == recorded.settings
+    settings = dataclasses.replace(settings, **there)
+    return then == now and resolved_settings(settings) == resolved_settings(recorded.settings)
 
 
 def find_recorded_weights(recorded: Recorded, settings: Settings) -> Weights:

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 
 import nst_jax
+from nst_jax.engine.identity import resolved_settings
 from nst_jax.engine.pyramid import scale_at
 from nst_jax.engine.results import Result
 from nst_jax.errors import ImageError, NSTError
@@ -21,7 +22,6 @@ from nst_jax.files import sha256_of, write_bytes
 from nst_jax.images import io
 from nst_jax.images.encoders import PLAIN, SaveOptions
 from nst_jax.losses.terms import Losses
-from nst_jax.network.vgg import precision_on
 from nst_jax.settings.settings import INITS, SETTINGS, Settings
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
@@ -154,19 +154,6 @@ def file_metadata(file: str | Path) -> dict[str, str]:
         raise
 
 
-def resolved_settings(settings: Settings) -> dict[str, Any]:
-    """{name: value} of all settings, with the defaults that depend on others filled in."""
-    resolved = dataclasses.asdict(settings)
-    resolved["ratio"] = settings.content_weight
-    resolved["content_layer_weights"] = tuple(settings.content_terms.values())
-    resolved["style_layer_weights"] = tuple(settings.style_terms.values())
-    resolved["smooth_chroma"] = settings.chroma_smoothing
-    resolved["precision"] = precision_on(jax.default_backend(), settings.precision)
-    resolved["learning_rate"] = settings.step_size
-    resolved["style_size"] = settings.style_size or settings.size
-    return resolved
-
-
 def given_settings(settings: Settings) -> dict[str, Any]:
     """{name: value} of the settings that are not their defaults."""
     values = dataclasses.asdict(settings).items()
@@ -190,13 +177,18 @@ def image_text(record: dict[str, Any]) -> dict[str, str]:
 
 
 def save_record(record: dict[str, Any], path: Path) -> None:
-    """Write a record, whole or not at all.
+    """Write a record, whole or not at all; errors as in `save_bytes`."""
+    save_bytes((json.dumps(record, indent=2) + "\n").encode(), path)
+
+
+def save_bytes(data: bytes, path: Path) -> None:
+    """Write what stands beside pictures, whole or not at all.
 
     Raises:
         ImageError: the file cannot be written.
     """
     try:
-        write_bytes(path, (json.dumps(record, indent=2) + "\n").encode())
+        write_bytes(path, data)
     except OSError as error:
         raise ImageError(f"{path}: cannot be written ({error.strerror})") from error
 

@@ -9,17 +9,15 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from nst_jax.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from nst_jax.engine.program import Program
-from nst_jax.engine.pyramid import Scale
+from nst_jax.engine.identity import first_difference, resolved_settings
 from nst_jax.engine.results import Result, why_not_finite
-from nst_jax.errors import ImageError, SettingsError
-from nst_jax.files import made_folder, reserved, write_bytes
+from nst_jax.errors import ImageError, NSTError, SettingsError
+from nst_jax.files import made_folder, remove_abandoned, reserved
 from nst_jax.images import io
 from nst_jax.images.encoders import PLAIN, SaveOptions
 from nst_jax.records.write import (
@@ -28,7 +26,7 @@ from nst_jax.records.write import (
     image_text,
     input_files,
     make_record,
-    resolved_settings,
+    save_bytes,
     save_record,
 )
 from nst_jax.settings.declaration import FIRST_VERSION
@@ -40,6 +38,8 @@ from nst_jax.weights.parameters import Weights
 
 MAX_SIZE_OFFERED = 1024  # px; more than this not every machine manages
 RECORD, SHEET, PAGE, UNFINISHED = "sweep.json", "grid.png", "index.html", "unfinished.safetensors"
+NOT_WRITTEN = "not written"  # of a lane whose picture had no room
+OTHERS = "other images or weights"  # where no setting differs
 NEEDED = {"name", "key", "settings", "completed", "error"}  # of a lane's record, to take it up
 
 
@@ -50,6 +50,7 @@ class SweepFolder:
         path, grid, saving: as given.
         keys: {lane's name: key}.
         overwriting: whether what an earlier run left is of no use.
+        unwritten: whether anything could not be written so far; the same command makes it.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class SweepFolder:
         command: str,
         again: Mapping[str, str],
         saving: SaveOptions = PLAIN,
+        tell: Callable[[str], object] = lambda line: None,
     ):
         """Look at what is there, without changing anything.
 
@@ -71,12 +73,14 @@ class SweepFolder:
             again: {lane's name: the command that makes it alone}.
             saving: how the pictures are written, those that are saved on the way as well; the sheet
                 is always plain.
+            tell: is told what cannot be written.
 
         Raises:
             ImageError: an input cannot be read, or the folder's name is taken by a file.
         """
         self.path, self.grid, self.saving = path, grid, saving
-        self.overwriting = False
+        self.overwriting = self.unwritten = self._cleared = False
+        self._tell = tell
         self._command, self._again = command, again
         self._inputs = _read_inputs(grid)
         self.keys = {lane.name: self._key_of(lane, weights) for lane in grid.lanes}
@@ -88,13 +92,19 @@ class SweepFolder:
         """Where a lane's picture goes."""
         return self.path / f"{lane.name}.png"
 
-    def resume(self, overwrite: bool) -> list[Lane]:
+    def unfinished(self, process: int = 0) -> Path:
+        """Where a process of the run keeps what its running lanes go on from."""
+        path = self.path / UNFINISHED
+        return path.with_stem(f"{path.stem}-{process}") if process else path
+
+    def resume(self, overwrite: bool, going_on: bool = False) -> list[Lane]:
         """Take over what an earlier run of this sweep finished; return the lanes still to be done.
 
         Finished are also those that have come to nothing: they would again.
 
         Args:
             overwrite: do all of them, whatever is there.
+            going_on: though `overwrite`, take over what is of this sweep.
 
         Raises:
             SettingsError: the folder holds another sweep.
@@ -106,9 +116,19 @@ class SweepFolder:
         results += [self.path / name for name in (RECORD, SHEET, PAGE, UNFINISHED)]
         inputs = (file["file"] for each in self._inputs.values() for file in each.values())
         check_replaceable(results, inputs, overwrite=True)
-        if overwrite:
-            self.overwriting = True
-            return lanes
+        self.overwriting = overwrite and not going_on
+        if not self.overwriting:
+            try:
+                self._take_over(lanes)
+            except NSTError:
+                if not overwrite:
+                    raise
+                self.overwriting, self._records = True, {}
+        finished = {name for name, record in self._records.items() if record["completed"]}
+        return [lane for lane in lanes if lane.name not in finished]
+
+    def _take_over(self, lanes: list[Lane]) -> None:
+        """The records of what an earlier run made; errors as `resume` has them."""
         earlier = self._read_records()
         if reason := self._why_another(earlier):
             raise SettingsError(
@@ -123,8 +143,6 @@ class SweepFolder:
         for path in taken:
             if os.path.lexists(path):
                 raise ImageError(f"{path}: exists already; choose another folder or --overwrite")
-        finished = {name for name, record in self._records.items() if record["completed"]}
-        return [lane for lane in lanes if lane.name not in finished]
 
     @contextlib.contextmanager
     def created(self) -> Iterator[bool]:
@@ -144,10 +162,12 @@ class SweepFolder:
                     raise ImageError(
                         f"{self.path}: another sweep is making it; choose another folder"
                     )
+                for path in (self.unfinished(), *map(self.file_of, self.grid.lanes)):
+                    remove_abandoned(path)
                 yield is_nowhere
 
     def add(self, finished: Mapping[int, Result], lanes: list[Lane]) -> list[Path]:
-        """Write the pictures and records of a round; return the pictures' paths.
+        """Write the pictures and records of a round; return the paths of those written.
 
         Args:
             finished: the round; its numbers count `lanes`.
@@ -155,48 +175,42 @@ class SweepFolder:
         """
         done = [(lanes[number], result) for number, result in finished.items()]
         records = {lane.name: self._make_record(lane, result) for lane, result in done}
-        is_first = not self._records
         # Not complete until the pictures are there: if the disk is full, they are done again.
-        self._save_records({name: r | {"completed": False} for name, r in records.items()})
-        if self.overwriting and is_first:
+        incomplete = {name: r | {"completed": False} for name, r in records.items()}
+        if not self._written(partial(self._save_records, incomplete)):
+            return []  # pictures without records would be of someone else
+        if self.overwriting and not self._cleared:
+            self._cleared = True
             for lane in self.grid.lanes:
                 self.file_of(lane).unlink(missing_ok=True)
         paths = []
         for lane, result in done:
             record, path = records[lane.name], self.file_of(lane)
             if record["error"] is None:
-                io.save_image(result.image, path, image_text(record), self.saving)
-                paths.append(path)
-        self._save_records(records)
+                text = image_text(record)
+                if self._written(partial(io.save_image, result.image, path, text, self.saving)):
+                    paths.append(path)
+                else:
+                    records[lane.name] = incomplete[lane.name]
+        self._written(partial(self._save_records, records))
         return paths
+
+    def _written(self, write: Callable[[], None]) -> bool:
+        """Whether a file could be written; if not, that is told."""
+        try:
+            write()
+        except ImageError as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
+            self._tell(f"nst-jax: {error}")
+            self.unwritten = True
+            return False
+        return True
 
     def _save_records(self, records: Mapping[str, dict[str, Any]]) -> None:
         """Write sweep.json, of these lanes and those before."""
         self._records |= records
         save_record(self._sweep(), self.path / RECORD)
-
-    def keep_unfinished(self, checkpoint: Checkpoint, lanes: list[Lane]) -> None:
-        """Write what the interrupted lanes go on from.
-
-        Raises:
-            OSError: the disk is full.
-        """
-        keys = [self.keys[lanes[number].name] for number in checkpoint.lanes]
-        save_checkpoint(self.path / UNFINISHED, checkpoint, keys)
-
-    def load_unfinished(
-        self, lanes: list[Lane], program: Program, scales: Sequence[Scale]
-    ) -> Checkpoint | None:
-        """What `keep_unfinished` wrote, of these lanes; None where it is of no use."""
-        if self.overwriting:
-            return None
-        numbers = {self.keys[lane.name]: number for number, lane in enumerate(lanes)}
-        return load_checkpoint(self.path / UNFINISHED, program, scales, numbers)
-
-    def forget_unfinished(self) -> None:
-        """Remove what `keep_unfinished` wrote."""
-        with contextlib.suppress(OSError):
-            (self.path / UNFINISHED).unlink(missing_ok=True)
 
     def failures(self) -> list[str]:
         """One line for each lane that has no picture, though it ran."""
@@ -208,23 +222,33 @@ class SweepFolder:
         return [name for name, one in results.items() if one.get("improved") is False]
 
     def write_reports(self) -> list[Path]:
-        """Write the contact sheet and the page, of the pictures that there are; return their paths.
+        """Write sheet and page, of the pictures that there are; return the paths of those written.
 
         The page offers commands at the size of the content image, within reason.
         """
-        self._save_records({})  # of lanes that an earlier run finished, the places may be new
+        # Of lanes that an earlier run finished, the places may be new.
+        self._written(partial(self._save_records, {}))
         cells = {lane.name: self._cell_of(lane) for lane in self.grid.lanes}
         sources = [io.load_image(source.file, PREVIEW_SIDE) for source in self.grid.sources]
         sheet, page = self.path / SHEET, self.path / PAGE
-        io.save_image(make_sweep_sheet(self.grid, cells, sources), sheet)
+        drawn = make_sweep_sheet(self.grid, cells, sources)
         images = {self.file_of(lane).name: cells[lane.name].image for lane in self.grid.lanes}
         images |= {_source_key(number): image for number, image in enumerate(sources)}
         for numbers in {lane.style for lane in self.grid.lanes if len(lane.style) > 1}:
             images[_source_key(*numbers)] = join_pictures([sources[number] for number in numbers])
         own_size = min(io.long_side(self.grid.sources[0].file), MAX_SIZE_OFFERED)
         full_size = max(self.grid.lanes[0].settings.size, own_size)
-        write_bytes(page, make_page(self._sweep() | {"full_size": full_size}, images).encode())
-        return [sheet, page]
+        sweep = self._sweep() | {"full_size": full_size}
+        sweep["lanes"] = [
+            one if images[one["file"]] is not None else one | {"error": one["error"] or NOT_WRITTEN}
+            for one in sweep["lanes"]
+        ]
+        shown = make_page(sweep, images).encode()
+        writers = {
+            sheet: partial(io.save_image, drawn, sheet),
+            page: partial(save_bytes, shown, page),
+        }
+        return [path for path, write in writers.items() if self._written(write)]
 
     def _cell_of(self, lane: Lane) -> Cell:
         """A lane's picture as it is, and what to say of one that has none or was interrupted."""
@@ -233,6 +257,8 @@ class SweepFolder:
             return Cell(None, "not begun")
         if record["error"] is not None:
             return Cell(None, record["error"])
+        if not self.file_of(lane).is_file():
+            return Cell(None, NOT_WRITTEN)
         note = "" if record["completed"] else "interrupted"
         return Cell(io.load_image(self.file_of(lane)), note)
 
@@ -305,7 +331,7 @@ class SweepFolder:
             if (record["key"], output) != (self.keys[lane.name], self.saving.metadata()):
                 then = settings_of_record(record["settings"]) | output
                 now = resolved_settings(lane.settings) | self.saving.metadata()
-                return f"there {lane.name} has {_first_difference(then, now)}"
+                return f"there {lane.name} has {first_difference(then, now) or OTHERS}"
         foreign = sorted(set(earlier) - set(self.keys))
         return f"it has the lane {foreign[0]}" if foreign else None
 
@@ -331,12 +357,3 @@ def _later_defaults() -> dict[str, Any]:
     """
     later = [one for one in SETTINGS.values() if one.since != FIRST_VERSION]
     return {one.name: one.default for one in later if one.default == one.when_absent}
-
-
-def _first_difference(then: dict[str, Any], now: dict[str, Any]) -> str:
-    """The first setting that is another than it was, for people; both as JSON has them."""
-    then, now = json.loads(json.dumps([then, now]))
-    for name, value in now.items():
-        if then.get(name) != value:
-            return f"{name} {then.get(name)}, not {value}"
-    return "other images or weights"

@@ -56,7 +56,7 @@ def load_weights(path: str | Path) -> Weights:
         )
     try:
         metadata = json.loads(text)
-        if metadata.pop("sha256") != _checksum(tensors, metadata):
+        if metadata.pop("sha256") != checksum(tensors, metadata):
             raise WeightsError(
                 f"{path}: damaged: its values do not match its checksum; get it again"
             )
@@ -79,13 +79,13 @@ def load_weights(path: str | Path) -> Weights:
     return weights
 
 
-def _checksum(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, object]) -> str:
+def checksum(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, object]) -> str:
     """SHA-256 over the metadata, and names, types, shapes and bytes of the tensors."""
     digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for key in sorted(tensors):
         tensor = tensors[key]
         digest.update(f"{key} {tensor.dtype} {tensor.shape}\n".encode())
-        digest.update(tensor.tobytes())
+        digest.update(np.asarray(tensor, order="C").reshape(-1).view(np.uint8).data)  # no copy
     return digest.hexdigest()
 
 
@@ -134,7 +134,7 @@ def save_weights(weights: Weights, path: str | Path, dtype: type[np.floating] = 
     metadata["normalized"] = weights.normalized
     if weights.normalized:
         metadata["normalized_for"] = weights.normalized_for
-    metadata["sha256"] = _checksum(tensors, metadata)
+    metadata["sha256"] = checksum(tensors, metadata)
     data = save(tensors, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
     try:
         write_bytes(Path(path), data)

@@ -3,11 +3,14 @@
 Most runs have two lanes at once, so that they share one compilation.
 """
 
+import errno
 import json
 import os
 import shlex
+import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,8 +18,10 @@ from command import QUICK, draw, launch, listing, nst, refused
 from PIL import Image
 from safetensors.numpy import save_file
 
+from nst_jax import files
+from nst_jax.cli import checkpoints
 from nst_jax.cli import lanes as cli_lanes
-from nst_jax.errors import ImageError
+from nst_jax.engine.checkpoint import CheckpointFile
 from nst_jax.files import reserved
 from nst_jax.images import io
 
@@ -329,8 +334,8 @@ def test_memory_decides_how_many_at_once(monkeypatch):
     """What fits is asked of the compiler; that all lanes were asked for does not matter."""
     asked = []
 
-    def run(folder, lanes, weights, options, interruption):
-        asked.append(options)
+    def run(folder, lanes, weights, run_options, *_):
+        asked.append(run_options)
 
     monkeypatch.setattr(cli_lanes, "_run", run)
     nst(*TWO, "--memory", "1.5GB", "--lanes", 7)
@@ -573,26 +578,61 @@ def test_record_that_is_none(finished):
     refused(finished, ("sweep.json: is no record of a sweep", "--overwrite"), chatter=True)
 
 
-def test_full_disk(monkeypatch):
-    """What was not saved is done again by the same command."""
-    save = io.save_image
+def full_disk(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def fail(image, path, *rest):
-        if Path(path).name == "ratio-1e-3.png":
-            raise ImageError(f"{path}: cannot be written (No space left on device)")
-        save(image, path, *rest)
+
+WRITES = ["ratio-1e-4.png", "ratio-1e-3.png", "sweep.json", "grid.png", "index.html"]
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_full_disk(monkeypatch, name):
+    """What cannot be written is told, all else is done, and the same command makes the rest."""
+    replacing = files.replacing
+
+    def fail(path):
+        return full_disk() if path.name == name else replacing(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(io, "save_image", fail)
-        code, _, err = nst(*TWO, "--lanes", 1)
-    assert code == 2 and "No space left" in err.splitlines()[-1]
+        patch.setattr(files, "replacing", fail), patch.setattr(io, "replacing", fail)
+        code, out, err = nst(*TWO, "--lanes", 1)
+    last = "nst-jax: out: not all could be written; free space, and the same command makes the rest"
+    lines = err.splitlines()
+    assert code == 1 and lines[-1] == last and f"nst-jax: out/{name}: cannot be written" in err
+    there = {path.name for path in Path("out").iterdir()}
+    lost = WRITES[:3] if name == "sweep.json" else [name]  # pictures without records are no use
+    assert there == set(WRITES) - set(lost)
+    assert {Path(path).name for path in out.splitlines()} == there - {"sweep.json"}
+    if name == "sweep.json":
+        Path("out/grid.png").unlink(), Path("out/index.html").unlink()  # of nobody, without it
     code, out, err = nst(*TWO)
-    assert code == 0 and "1 of 2 are finished" in err
-    assert out.splitlines() == ["out/ratio-1e-3.png", "out/grid.png", "out/index.html"]
+    assert code == 0 and not Path(KEPT).exists()
+    made = {Path(path).name for path in out.splitlines()}
+    assert made == {*lost, "grid.png", "index.html"} - {"sweep.json"}
+    assert all(lane["completed"] for lane in lanes_of().values())
+    page = Path("out/index.html").read_text("utf-8")
+    assert page.count("data:image/jpeg;base64,") == 4
+
+
+def test_space_is_probed_before_the_run(monkeypatch):
+    """None at all is refused, too little is told, and a lot of it is said."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
+    refused(TWO, ("out: the disk is full (1e-05 MB free)", "free space"), chatter=True)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    code, _, err = nst(*TWO)
+    assert code == 0 and "out: only 0.001 MB free, and pictures and checkpoints may take" in err
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**12))
+    monkeypatch.setattr(checkpoints, "LARGE", 1000)
+    code, _, err = nst(*TWO, "--overwrite")
+    said = [line for line in err.splitlines() if line.startswith("checkpoints take up to 0.")]
+    assert code == 0 and len(said) == 1 and "--checkpoint-every never" in said[0]
+    code, _, err = nst(*TWO, "--overwrite", "--checkpoint-every", "never")
+    assert code == 0 and "checkpoint" not in err
 
 
 # ---- Ctrl-C
 
+KEPT = "out/unfinished.safetensors"
 MANY = [f"ratio-{ratio}" for ratio in ("1e-4", "1e-3", "1e-2", "0.1")]
 LONG = (*SWEEP, "--steps", 100, "--init", "noise", "--ratios", "1e-4,1e-3,1e-2,0.1")
 LONG = (*LONG, "--lanes", 2, "--report-every", 1)
@@ -628,7 +668,7 @@ def test_ctrl_c(interrupted, stopped):
     paths = [f"out/{name}.png" for name in MANY]
     assert out.splitlines() == [*paths, "out/grid.png", "out/index.html"]
     assert "stopping after this step" in err
-    assert err.splitlines()[-1] == "interrupted; the same command goes on from here"
+    assert err.splitlines()[-1] == f"interrupted; the same command goes on from here ({KEPT})"
     lanes = lanes_of()
     assert list(lanes) == MANY
     assert [lane["completed"] for lane in lanes.values()] == [True, True, False, False]
@@ -716,7 +756,7 @@ def test_overwriting_begins_anew(stopped, monkeypatch):
     Press(monkeypatch, 0, 1)
     code, _, err = nst(*LONG, "-o", "out", "--overwrite")
     assert code == 130 and "step 0/100" in err
-    assert "going on" not in err and "finished" not in err
+    assert "going on" not in err and "are finished" not in err
 
 
 def test_ctrl_c_twice_in_the_life_of_a_lane(monkeypatch):
@@ -785,18 +825,19 @@ def test_regions():
     refused(masked, ("out holds another sweep", "other images"), chatter=True)
 
 
-def test_ctrl_c_while_overwriting(finished, monkeypatch):
-    """What goes on is said rightly; and it does."""
+@pytest.mark.parametrize("how", [(), ("--resume",), ("--overwrite", "--resume")])
+def test_ctrl_c_while_overwriting(finished, monkeypatch, how):
+    """What goes on is said rightly; and it does, also without --overwrite."""
     nine = (*finished[:-1], 9, "--lanes", 1)
     with monkeypatch.context() as patch:
         Press(patch, 0, 3)
         code, _, err = nst(*nine, "--overwrite")
     assert code == 130
     assert err.splitlines()[-1] == (
-        "interrupted; the same command without --overwrite goes on from here"
+        f"interrupted; the same command with --resume goes on from here ({KEPT})"
     )
     assert not Path("out/ratio-1e-3.png").exists()  # of the other sweep
-    code, out, err = nst(*nine)
+    code, out, err = nst(*nine, *how)
     assert code == 0 and "going on with 1 of them at step" in err
     assert len(out.splitlines()) == 4
     assert [lane["settings"]["steps"] for lane in lanes_of().values()] == [9, 9]
@@ -814,14 +855,100 @@ def test_ctrl_c_before_the_first_step(monkeypatch):
 
 
 def test_no_room_for_what_was_interrupted(monkeypatch):
-    """The pictures are there all the same."""
-
-    def fail(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("nst_jax.sweeps.results_folder.save_checkpoint", fail)
-    Press(monkeypatch, 0, 1)
-    code, out, err = nst(*TWO)
+    """The pictures are there all the same; it is told once."""
+    monkeypatch.setattr("nst_jax.engine.checkpoint.save_file", full_disk)
+    Press(monkeypatch, 0, 3)
+    code, out, err = nst(*TWO, "--checkpoint-every", 1)
     assert code == 130 and len(out.splitlines()) == 4
-    assert "interrupted; what the lanes would go on from cannot be kept" in err
-    assert "No space left on device" in err
+    told = f"{KEPT}: no checkpoint can be written (No space left on device); the run goes on"
+    assert err.count(told) == err.count("checkpoint") == 1 and "interrupted;" not in err
+    assert not Path(KEPT).exists()
+
+
+# ---- kill -9
+
+
+class Killed(BaseException):
+    """Nothing in the package catches it: what is on the disk now is all that is left."""
+
+
+def kill(monkeypatch, lane, step):
+    """End the process, as it were, when the callback is told of this step of this lane."""
+
+    def raise_killed(_):
+        raise Killed
+
+    monkeypatch.setattr(signal, "raise_signal", raise_killed)
+    Press(monkeypatch, lane, step)
+
+
+def killed(monkeypatch, lane, step, *arguments):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill(patch, lane, step)
+        nst(*arguments)
+
+
+NINE = (*TWO[:-2], "--steps", 9, "--report-every", 1, "--lanes", 1, "--checkpoint-every", 2)
+
+
+def test_killed_in_either_round(monkeypatch):
+    """In the first, when there is no sweep.json yet, and in the second."""
+    here = (*NINE, "-o", "out")
+    killed(monkeypatch, 0, 4, *here)
+    assert [path.name for path in Path("out").iterdir()] == ["unfinished.safetensors"]
+    killed(monkeypatch, 1, 7, *here)
+    code, out, err = nst(*here)
+    assert code == 0 and "1 of 2 are finished" in err and "going on with 1 of them at step 6" in err
+    assert out.splitlines() == ["out/ratio-1e-3.png", "out/grid.png", "out/index.html"]
+    assert nst(*NINE, "-o", "whole").code == 0
+    whole = lanes_of("whole")
+    for name, lane in lanes_of().items():
+        assert losses_of(lane) == losses_of(whole[name]) and lane["result"] == whole[name]["result"]
+        assert np.array_equal(pixels_of(f"out/{name}.png"), pixels_of(f"whole/{name}.png"))
+    assert not Path(KEPT).exists()
+
+
+def check_refused(arguments, words):
+    """Though the folder was looked at."""
+    before = {path: path.read_bytes() for path in Path("out").iterdir()}
+    code, out, err = nst(*arguments)
+    assert (code, out) == (2, "") and all(word in err.splitlines()[-1] for word in words), err
+    assert {path: path.read_bytes() for path in Path("out").iterdir()} == before
+
+
+def test_killed_and_then_another_sweep(monkeypatch):
+    """Nothing of it is finished, so that its checkpoint alone tells; damaged, it tells nothing."""
+    here = (*NINE, "-o", "out")
+    killed(monkeypatch, 0, 4, *here)
+    before = Path(KEPT).read_bytes()
+    words = (f"{KEPT}: is of a run with seed 0, not 1", "another folder", "--overwrite")
+    for how in ((), ("--overwrite", "--resume")):
+        check_refused((*here, "--seed", 1, *how), words)
+    with monkeypatch.context() as patch:
+        patch.setattr("nst_jax.engine.checkpoint._versions", lambda: {"jax": "9"})
+        check_refused(here, (f"{KEPT}: was made with", "not jax 9;"))
+    assert Path(KEPT).read_bytes() == before
+    Path(KEPT).write_bytes(before[:-1])
+    code, _, err = nst(*here)
+    assert code == 0 and f"{KEPT}: is damaged" in err and "going on" not in err
+
+
+def test_a_checkpoint_of_what_is_finished_by_now():
+    """As where the process was killed before it could be removed."""
+    assert nst(*NINE, "-o", "out").code == 0
+    kept = [*NINE, "-o", "out"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CheckpointFile, "remove", lambda self: None)
+        assert nst(*kept, "--overwrite").code == 0
+    assert Path(KEPT).exists()
+    Path("out/ratio-1e-4.png").unlink()  # the first round's; the file is of the second
+    code, out, err = nst(*kept)
+    assert code == 0 and "going on" not in err and not Path(KEPT).exists()
+    assert out.splitlines() == ["out/ratio-1e-4.png", "out/grid.png", "out/index.html"]
+
+
+def test_never(monkeypatch):
+    with monkeypatch.context() as patch:
+        Press(patch, 0, 2)
+        code, _, err = nst(*TWO, "--checkpoint-every", "never")
+    assert code == 130 and not Path(KEPT).exists() and "interrupted" not in err

@@ -1,9 +1,13 @@
-"""Interrupted lanes in a file: every bit comes back, or nothing does."""
+"""Lanes in the middle of their run, in a file: every bit comes back, or nothing does."""
 
+import errno
 import json
+import os
 from functools import partial
+from types import SimpleNamespace
 
 import jax
+import jaxlib
 import numpy as np
 import pytest
 from command import listing
@@ -11,16 +15,27 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import nst_jax
-from nst_jax import Settings
+from nst_jax import Settings, SettingsError
 from nst_jax.engine import checkpoint
-from nst_jax.engine.checkpoint import METADATA, Checkpoint, load_checkpoint, save_checkpoint
+from nst_jax.engine.checkpoint import (
+    METADATA,
+    AnotherRunError,
+    Checkpoint,
+    CheckpointFile,
+    checkpoint_bytes,
+    load_checkpoint,
+    save_checkpoint,
+)
 from nst_jax.engine.program import lane_axes, make_program, start
 from nst_jax.engine.pyramid import Scale
 from nst_jax.losses.terms import Losses
 
 SHAPE = (6, 8, 3)
 SCALES = (Scale((3, 4), 5, 2), Scale((6, 8), 15, 1))
-KEYS = ["a" * 64, "b" * 64, "c" * 64]
+A, B, C, D = (
+    {"settings": {"size": 8, "ratio": ratio}, "inputs": {"network": "w", "content image": "c"}}
+    for ratio in (1e-4, 1e-3, 1e-2, 0.1)
+)
 SETTINGS = Settings(content_layers=("conv2_1",), style_layers=("conv1_1",), lbfgs_memory=5)
 
 
@@ -32,6 +47,11 @@ def program(request, narrow):
     )
 
 
+def problem_of(program, *identities, shape=SHAPE):
+    """As far as a checkpoint asks: the lanes, by what decides them."""
+    return SimpleNamespace(program=program, scales=SCALES, identities=identities, shape=shape)
+
+
 def noise(random, leaf):
     """Any bits of its type, in any order: NaN, infinities and subnormal numbers among them."""
     leaf = np.asarray(leaf)
@@ -39,7 +59,7 @@ def noise(random, leaf):
     return np.asarray(bits, order="F")
 
 
-def make_checkpoint(program, random, numbers=(4, 0, 7), shape=SHAPE):
+def make_checkpoint(program, random, numbers=(2, 0, 1), shape=SHAPE):
     images = np.zeros((len(numbers), *shape), np.float32)
     carry = jax.vmap(partial(start, program), out_axes=lane_axes(program))(images)
     carry = jax.tree.map(partial(noise, random), carry)
@@ -56,7 +76,7 @@ def saved(program, random, tmp_path):
     """A checkpoint of three lanes, and its file."""
     path = tmp_path / "unfinished.safetensors"
     whole = make_checkpoint(program, random)
-    save_checkpoint(path, whole, KEYS)
+    save_checkpoint(path, whole, problem_of(program, B, C, A))  # in the file A, B, C
     return whole, path
 
 
@@ -69,18 +89,20 @@ def bits(tree):
 
 def test_every_bit_comes_back(program, saved):
     whole, path = saved
-    found = load_checkpoint(path, program, SCALES, {"c" * 64: 2, "a" * 64: 9, "b" * 64: 1})
-    assert found.lanes == (9, 1, 2)  # as this run numbers them, in the file's order
+    found = load_checkpoint(path, problem_of(program, D, B, C, A))
+    assert found.lanes == (3, 1, 2)  # as this run numbers them, in the file's order
     assert (found.step, found.seconds) == (12, 34.5)
     assert found.histories == whole.histories
     assert bits(found.carry) == bits(whole.carry)
     assert jax.tree.structure(found.carry) == jax.tree.structure(whole.carry)
     assert listing(path.parent) == [(str(path), path.stat().st_size, path.stat().st_mtime_ns)]
+    size = checkpoint_bytes(problem_of(program), 3)
+    assert size < path.stat().st_size < size + 10_000
 
 
 def test_some_of_the_lanes(program, saved):
     whole, path = saved
-    found = load_checkpoint(path, program, SCALES, {"c" * 64: 0, "d" * 64: 1})
+    found = load_checkpoint(path, problem_of(program, C, D))
     assert found.lanes == (0,) and found.histories == [whole.histories[2]]
     assert found.carry.image.shape == (1, *SHAPE)
     per_lane = {"image": found.carry.image, "best": found.carry.best, "shrink": found.carry.shrink}
@@ -89,12 +111,19 @@ def test_some_of_the_lanes(program, saved):
         assert bits(tree) == bits(third)
 
 
+def test_copies_of_one_lane(program, random, tmp_path):
+    """As `rerun` makes them: each has a place of its own."""
+    save_checkpoint(tmp_path / "x", make_checkpoint(program, random), problem_of(program, A, A, A))
+    assert load_checkpoint(tmp_path / "x", problem_of(program, A, A)).lanes == (0, 1)
+    assert load_checkpoint(tmp_path / "x", problem_of(program, A, A, A, A)).lanes == (0, 1, 2)
+
+
 def test_what_the_lanes_share_is_not_cut(narrow, random, tmp_path):
     """Of L-BFGS: the number of the slot that is written next."""
     program = make_program(SETTINGS, narrow)
     whole = make_checkpoint(program, random)
-    save_checkpoint(tmp_path / "x", whole, KEYS)
-    found = load_checkpoint(tmp_path / "x", program, SCALES, {"b" * 64: 0})
+    save_checkpoint(tmp_path / "x", whole, problem_of(program, A, B, C))
+    found = load_checkpoint(tmp_path / "x", problem_of(program, B))
     before, after = bits(whole.carry), bits(found.carry)
     scalars = [name for name, (_, shape, _) in before.items() if shape == ()]
     assert len(scalars) == 1 and before[scalars[0]] == after[scalars[0]]
@@ -105,120 +134,139 @@ def test_what_the_lanes_share_is_not_cut(narrow, random, tmp_path):
 def test_of_a_coarse_scale(program, random, tmp_path, step):
     """Its last step included: the carry belongs to the step before the next."""
     whole = make_checkpoint(program, random, shape=(3, 4, 3))._replace(step=step)
-    save_checkpoint(tmp_path / "x", whole, KEYS)
-    found = load_checkpoint(tmp_path / "x", program, SCALES, {key: n for n, key in enumerate(KEYS)})
+    problem = problem_of(program, A, B, C)
+    save_checkpoint(tmp_path / "x", whole, problem)
+    found = load_checkpoint(tmp_path / "x", problem)
     assert found.step == step and bits(found.carry) == bits(whole.carry)
 
 
-def test_none_of_the_lanes(program, saved):
-    assert load_checkpoint(saved[1], program, SCALES, {"d" * 64: 0}) is None
-    assert load_checkpoint(saved[1], program, SCALES, {}) is None
+def changed(identity, part, **changes):
+    return identity | {part: identity[part] | changes}
 
 
-OTHERS = {
-    "size": {"scales": (Scale((3, 4), 5, 2), Scale((8, 6), 15, 1))},
-    "schedule": {"scales": (Scale((3, 4), 12, 2), Scale((6, 8), 8, 1))},
-    "optimiser": {"optimizer": None},
-    "average": {"average": None},
-    "layers": {"style_layers": ("conv1_1", "conv2_1")},
-}
+OTHERS = [
+    (D, "is of a run with ratio 0.0001, not 0.1"),
+    (changed(A, "settings", size=16), "is of a run with size 8, not 16"),
+    (changed(A, "settings", swirl=1), "is of a run with swirl None, not 1"),
+    (changed(A, "inputs", network="v"), "is of a run with another network"),
+    (changed(A, "inputs", **{"content image": "d"}), "is of a run with another content image"),
+]
 
 
-@pytest.mark.parametrize("what", OTHERS)
-def test_of_another_program_or_size(program, saved, narrow, what):
-    changes = dict(OTHERS[what])
-    scales = changes.pop("scales", SCALES)
-    wanted = {"optimizer": program.static.optimizer, "average": program.static.average} | changes
-    if wanted["optimizer"] is None:
-        wanted["optimizer"] = "adam" if program.static.optimizer == "lbfgs" else "lbfgs"
-    if wanted["average"] is None:
-        wanted["average"] = 0 if program.static.average else 5
-    other = make_program(Settings(**{**vars(SETTINGS), **wanted}), narrow)
-    numbers = {key: n for n, key in enumerate(KEYS)}
-    assert load_checkpoint(saved[1], program, SCALES, numbers) is not None
-    assert load_checkpoint(saved[1], other, scales, numbers) is None
+@pytest.mark.parametrize(("other", "words"), OTHERS)
+def test_of_another_run(program, saved, other, words):
+    with pytest.raises(AnotherRunError, match=words):
+        load_checkpoint(saved[1], problem_of(program, other))
 
 
-def test_of_another_memory(narrow, random, tmp_path):
-    program = make_program(SETTINGS, narrow)
-    save_checkpoint(tmp_path / "x", make_checkpoint(program, random), KEYS)
-    other = make_program(Settings(**{**vars(SETTINGS), "lbfgs_memory": 6}), narrow)
-    assert load_checkpoint(tmp_path / "x", other, SCALES, {KEYS[0]: 0}) is None
-
-
-def test_of_another_version(program, saved, monkeypatch):
-    numbers = {KEYS[0]: 0}
-    for module in (nst_jax, jax):
-        with monkeypatch.context() as patch:
-            patch.setattr(module, "__version__", "999.0")
-            assert load_checkpoint(saved[1], program, SCALES, numbers) is None
-    assert load_checkpoint(saved[1], program, SCALES, numbers) is not None
-
-
-def facts_of(path):
-    with safe_open(path, "np") as file:
-        return json.loads(file.metadata()[METADATA])
-
-
-def change_facts(path, **changes):
-    """The same file, but for what its metadata say; None removes an entry."""
-    facts = {k: v for k, v in (facts_of(path) | changes).items() if v is not None}
-    save_file(load_file(path), path, {METADATA: json.dumps(facts)})
-
-
-BROKEN = {
-    "keys": ([None, 5, {}], {"b": 1}),
-    "step": (None,),
-    "seconds": (None,),
-    "histories": (None, [], [[]], 5, [[["x"]]] * 3, [[[0, {"total": 1.0}]]] * 3),
-    "versions": (None, []),
-}
-
-
-@pytest.mark.parametrize(("fact", "value"), [(f, v) for f in BROKEN for v in BROKEN[f]])
-def test_metadata_that_say_too_little(narrow, random, tmp_path, fact, value):
-    program, path = make_program(SETTINGS, narrow), tmp_path / "x.safetensors"
-    save_checkpoint(path, make_checkpoint(program, random), KEYS)
-    change_facts(path, command="something new")
-    assert load_checkpoint(path, program, SCALES, {KEYS[1]: 0}) is not None
-    change_facts(path, **{fact: value})
-    assert load_checkpoint(path, program, SCALES, {KEYS[1]: 0}) is None
-
-
-def test_arrays_of_another_type(narrow, random, tmp_path):
-    program, path = make_program(SETTINGS, narrow), tmp_path / "x.safetensors"
-    save_checkpoint(path, make_checkpoint(program, random), KEYS)
-    arrays, facts = load_file(path), facts_of(path)
-    arrays[".image"] = np.zeros(arrays[".image"].shape, np.float16)
-    save_file(arrays, path, {METADATA: json.dumps(facts)})
-    assert load_checkpoint(path, program, SCALES, {KEYS[1]: 0}) is None
+@pytest.mark.parametrize("module", [nst_jax, jax, jaxlib])
+def test_of_another_version(program, saved, monkeypatch, module):
+    monkeypatch.setattr(module, "__version__", "999.0")
+    words = f"was made with .*, not .*{module.__name__} 999.0"
+    with pytest.raises(SettingsError, match=words):
+        load_checkpoint(saved[1], problem_of(program, A))
 
 
 def test_files_that_are_none(program, saved, tmp_path):
     _, path = saved
-    whole = path.read_bytes()
-    files = {"torn": whole[:-1], "empty": b"", "letter": b"Dear Theo, " * 99}
-    files |= {"head": whole[:100], "flipped": whole[:20] + b"\xff\xfe" + whole[22:]}
+    whole, problem = path.read_bytes(), problem_of(program, A)
+    files = {"empty": b"", "letter": b"Dear Theo, " * 99, "longer": whole + b"x"}
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
     save_file({"conv1_1/bias": np.zeros(3, np.float32)}, tmp_path / "weights")
     save_file({"image": np.zeros(3, np.float32)}, tmp_path / "note", {METADATA: "no JSON"})
     save_file({"image": np.zeros(3, np.float32)}, tmp_path / "list", {METADATA: "[1, 2]"})
+    save_file({"image": np.zeros(3, np.float32)}, tmp_path / "bare", {METADATA: "{}"})
     (tmp_path / "folder").mkdir()
-    for name in (*files, "weights", "note", "list", "folder", "missing"):
-        assert load_checkpoint(tmp_path / name, program, SCALES, {KEYS[0]: 0}) is None, name
+    for name in (*files, "weights", "note", "list", "bare", "folder", "missing"):
+        assert load_checkpoint(tmp_path / name, problem) is None, name
 
 
-def test_full_disk(program, saved, random, monkeypatch):
-    """The file that was there stays, and no other is left."""
+def test_cut_short_anywhere(program, saved):
     _, path = saved
-    before = path.read_bytes()
+    whole, problem = path.read_bytes(), problem_of(program, A)
+    for length in {0, 7, 8, 9, 100, len(whole) - 1, *range(0, len(whole), len(whole) // 40)}:
+        path.write_bytes(whole[:length])
+        assert load_checkpoint(path, problem) is None, length
+    path.write_bytes(whole)
+    assert load_checkpoint(path, problem) is not None
 
-    def save(arrays, temporary, _):
-        temporary.write_bytes(b"half a checkpoint")
-        raise checkpoint.SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(checkpoint, "save_file", save)
-    with pytest.raises(OSError, match="No space left on device"):
-        save_checkpoint(path, make_checkpoint(program, random), KEYS)
-    assert path.read_bytes() == before and len(listing(path.parent)) == 1
+def test_a_flipped_bit_anywhere(program, saved, random):
+    """In the length, in the header, in any array."""
+    _, path = saved
+    whole, problem = path.read_bytes(), problem_of(program, A)
+    for place in {*range(0, 16), *random.integers(len(whole), size=100).tolist()}:
+        data = bytearray(whole)
+        data[place] ^= 1 << int(random.integers(8))
+        path.write_bytes(data)
+        assert load_checkpoint(path, problem) is None, place
+
+
+def test_losses_that_were_changed(program, saved):
+    """The checksum is of the metadata, too."""
+    _, path = saved
+    with safe_open(path, "np") as file:
+        metadata = json.loads(file.metadata()[METADATA])
+    metadata["step"] = 13
+    save_file(load_file(path), path, {METADATA: json.dumps(metadata)})
+    assert load_checkpoint(path, problem_of(program, A)) is None
+
+
+# ---- The file of a run
+
+
+def full_disk(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def half_written(arrays, temporary, _):
+    temporary.write_bytes(b"half a checkpoint")
+    raise checkpoint.SafetensorError("I/O error: No space left on device (os error 28)")
+
+
+WRITES = [("save_file", half_written), ("save_file", full_disk), ("os.fsync", full_disk)]
+
+
+@pytest.fixture
+def file(narrow, random, tmp_path):
+    """A file of one run, what it told, and two checkpoints of it."""
+    program, told = make_program(SETTINGS, narrow), []
+    made = [make_checkpoint(program, random)._replace(step=step) for step in (12, 13)]
+    problem = problem_of(program, A, B, C)
+    return CheckpointFile(tmp_path / "x", problem, told.append, "choose another"), told, made
+
+
+@pytest.mark.parametrize(("name", "fail"), [*WRITES, ("replacing", full_disk)])
+def test_a_full_disk_is_told_once(file, monkeypatch, name, fail):
+    """The file that was there stays, and no other is left."""
+    kept, told, (first, second) = file
+    assert kept.load() is None and kept.step is None and not told
+    kept.keep(first)
+    before = kept.path.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(f"nst_jax.engine.checkpoint.{name}", fail)
+        kept.keep(second), kept.keep(second)
+    assert len(told) == 1 and told[0].startswith(f"{kept.path}: no checkpoint can be written (")
+    assert "No space left on device" in told[0] and "\n" not in told[0]
+    assert kept.step == 12 and kept.path.read_bytes() == before
+    assert len(listing(kept.path.parent)) == 1
+    kept.keep(second)
+    assert kept.step == kept.load().step == 13
+    kept.remove(), kept.remove()
+    assert listing(kept.path.parent) == [] and len(told) == 1
+
+
+def test_a_damaged_file_is_told(file):
+    kept, told, _ = file
+    kept.path.write_text("Dear Theo,")
+    assert kept.load() is None
+    assert told == [f"{kept.path}: is damaged, or no checkpoint; what it had begins anew"]
+
+
+def test_a_file_of_another_run_is_refused_with_the_remedy(file):
+    kept, _, (first, _) = file
+    kept.keep(first)
+    other = CheckpointFile(kept.path, problem_of(None, D), print, "choose another")
+    with pytest.raises(AnotherRunError, match="x: is of a run with ratio .*; choose another$"):
+        other.load()

@@ -272,6 +272,10 @@ def stop_at(step):
     return callback
 
 
+def no_need(checkpoint):
+    """Takes the checkpoints on the way; that of the end is the round's."""
+
+
 def test_a_callback_can_end_the_sweep(together):
     """The lanes that ran are there, with their best images; the rest had not begun."""
     results = together(lanes_at_once=2, callback=stop_at(2), report_every=1)
@@ -290,7 +294,7 @@ def test_ending_with_a_round(together):
 def test_going_on_is_as_if_nothing_had_been(normalized, photograph, painting, at_once):
     """The same programs on the same numbers: the same losses, bit for bit."""
     problem = prepare_problem(photograph, painting, SETTINGS, normalized)
-    options = RunOptions(report_every=2, lanes_at_once=at_once)
+    options = RunOptions(report_every=2, lanes_at_once=at_once, keep=no_need)
 
     def results_of(rounds):
         return {number: result for one in rounds for number, result in one.results.items()}
@@ -391,7 +395,9 @@ def test_going_on_with_an_average(normalized, wide, painting):
     settings = [dataclasses.replace(one, scales=2, average=3) for one in SETTINGS[:2]]
     problem = prepare_problem(wide, painting, settings, normalized)
     (whole,) = Runner(problem, RunOptions(report_every=2)).run()
-    (stopped,) = Runner(problem, RunOptions(report_every=2, callback=stop_at(1))).run()
+    (stopped,) = Runner(
+        problem, RunOptions(report_every=2, callback=stop_at(1), keep=no_need)
+    ).run()
     assert all(np.isfinite(result.losses.total) for result in stopped.results.values())
     (going_on,) = Runner(problem, RunOptions(report_every=2), stopped.checkpoint).run()
     for number, result in going_on.results.items():
@@ -426,7 +432,7 @@ def test_lanes_equal_single_runs_at_every_scale(together, normalized, wide, pain
 def test_going_on_at_any_scale(normalized, wide, painting, step):
     """Stopped in the midst of the coarse scale, at its end, at the first full step, later."""
     problem = prepare_problem(wide, painting, SCALED, normalized)
-    options = RunOptions(report_every=2)
+    options = RunOptions(report_every=2, keep=no_need)
     (whole,) = Runner(problem, options).run()
     (stopped,) = Runner(problem, dataclasses.replace(options, callback=stop_at(step))).run()
     following = stopped.checkpoint.step

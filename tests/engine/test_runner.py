@@ -37,7 +37,7 @@ def test_every_step_is_told_in_order():
 def test_a_carry_is_shown_with_its_own_step(every, shown):
     """It is the carry after that step: the image of that step has been judged."""
     run = Run()
-    iterate(run.step, 0, range(6), run.report, save_every=every)
+    iterate(run.step, 0, range(6), run.report, lambda number: number % every == 0)
     assert [number for number, _, carry in run.told if carry is not None] == shown
     assert all(carry == number + 1 for number, _, carry in run.told if carry is not None)
 

@@ -11,10 +11,11 @@ from every_setting import OTHER
 from recorded import record_of, write
 
 from nst_jax import ImageError, Settings, SettingsError
+from nst_jax.engine.identity import resolved_settings
 from nst_jax.images import io
 from nst_jax.losses.terms import LossWeights
 from nst_jax.records.read import differences, read_recorded
-from nst_jax.records.write import resolved_settings, versions
+from nst_jax.records.write import versions
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,59 @@
+"""What commands that paint share of checkpoints: room for them, and what is said of them."""
+
+import shutil
+from pathlib import Path
+
+from nst_jax.cli.messages import say
+from nst_jax.engine.checkpoint import Checkpoint, CheckpointFile
+from nst_jax.engine.device_memory import as_text
+from nst_jax.errors import ImageError
+from nst_jax.images.encoders import SaveOptions
+
+# No picture of a painting takes less than this part of its pixels' bytes, in any format.
+LEAST = 1 / 100
+RECORD = 1_000_000  # bytes, of a long one
+LARGE = 1e9  # bytes of a checkpoint that are worth a line
+
+
+def picture_bytes(shape: tuple[int, ...], saving: SaveOptions) -> int:
+    """The bytes of the pixels of a picture (H, W, …)."""
+    return shape[0] * shape[1] * 3 * saving.bits // 8
+
+
+def check_room(folder: Path, pictures: int, checkpoint: int) -> None:
+    """Say in one line where files might not fit, or take much of the disk while the run goes on.
+
+    Args:
+        folder: where they will lie.
+        pictures: bytes of the pixels of all of them.
+        checkpoint: bytes; 0 where there will be none.
+
+    Raises:
+        ImageError: not even the pictures will fit.
+    """
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return
+    if free <= LEAST * pictures:
+        raise ImageError(
+            f"{folder}: the disk is full ({as_text(free)} free); free space or choose another place"
+        )
+    at_most = pictures + RECORD + 2 * checkpoint  # a new one is whole before the old one goes
+    without = "; --checkpoint-every never leaves checkpoints out" if checkpoint else ""
+    if free < at_most:
+        say(
+            f"{folder}: only {as_text(free)} free, and pictures and checkpoints may take "
+            f"{as_text(at_most)}{without}"
+        )
+    elif checkpoint > LARGE:
+        say(f"checkpoints take up to {as_text(2 * checkpoint)} in {folder}{without}")
+
+
+def keep_interrupted(file: CheckpointFile, checkpoint: Checkpoint, overwriting: bool) -> None:
+    """Keep what an interrupted run goes on from, and say how it does."""
+    file.keep(checkpoint)
+    if file.step is not None:
+        how = " with --resume" if overwriting else ""
+        where = "here" if file.step == checkpoint.step else f"step {file.step}"
+        say(f"interrupted; the same command{how} goes on from {where} ({file.path})")
