@@ -58,12 +58,9 @@ class _Picture:
 
     @classmethod
     def read(cls, file: str) -> "_Picture":
-        picture = io.load_image(file)
-        if not masks.is_colored(picture):
-            return cls(file, masks.from_gray(picture)[None], None)
+        picture = io.load_with_alpha(file)
         with _naming(file):
-            colors = masks.find_colors(picture)
-        return cls(file, masks.split_colors(picture, colors), colors)
+            return cls(file, *masks.decode(*picture))
 
     def mask_of(self, color: np.ndarray | None) -> np.ndarray:
         """(H, W), of a gray picture; of one that has colors that of a region's own."""
@@ -176,7 +173,9 @@ def _fitted(file: str, parts: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     with _naming(file):
         fitted = masks.fit(parts, (shape[0], shape[1]))
         if not fitted.any(axis=(1, 2)).all():
-            raise ImageError("is black all over, so that its region is empty; paint it white")
+            raise ImageError(
+                "is black or transparent all over, so that its region is empty; paint it white"
+            )
     return fitted
 
 

@@ -2,12 +2,14 @@
 
 A mask is float32 in [0, 1], (H, W): 1 inside the region, 0 outside. The masks of one image are
 (R, H, W). They come from gray pictures, one for each region, or from one picture in which each
-region has a color. Everything here is pure; `engine.regions` reads the files.
+region has a color; what is transparent is in no region. Everything here is pure; `engine.regions`
+reads the files.
 """
 
 import numpy as np
 
 from nst_jax.errors import ImageError
+from nst_jax.images.color_management import take_off_white
 from nst_jax.images.resize import interpolate
 
 # Of 255. What JPEG does to a flat color is less; what it does at edges is more, and goes to the
@@ -20,6 +22,32 @@ ASPECT = 0.01  # by how much the sides' ratio may differ, besides what rounding 
 MAX_REGIONS = 16  # more colors than that are a photograph's, not a mask's
 SEARCHED = 1024  # px: in larger pictures colors are looked for in every second, third, … pixel
 COVERED = 0.25  # by how much masks may miss 1, or exceed it, where their soft edges meet
+
+
+def decode(
+    picture: np.ndarray, alpha: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Make the masks that a picture is, whether gray or color-coded.
+
+    Args:
+        picture: (H, W, 3), in [0, 1], on white.
+        alpha: (H, W), in [0, 1], how opaque it is; None: all of it.
+
+    Returns:
+        (R, H, W) float32, and the regions' colors, (R, 3) integers, 0 to 255; of a gray picture
+        one mask and None.
+
+    Raises:
+        ImageError: it has colors, but none that fills an area, or too many.
+    """
+    if alpha is None:
+        alpha = np.ones(picture.shape[:2], np.float32)
+    on_black = picture - (1 - alpha[..., None])
+    if not is_colored(on_black):
+        return from_gray(on_black)[None], None
+    colored, opaque = take_off_white(picture, alpha), alpha >= 0.5
+    colors = find_colors(colored, opaque)
+    return split_colors(colored, colors) * opaque, colors
 
 
 def is_colored(picture: np.ndarray) -> bool:
@@ -43,7 +71,7 @@ def from_gray(picture: np.ndarray) -> np.ndarray:
     return ((picture.mean(axis=-1) - noise) / (1 - 2 * noise)).clip(0, 1).astype(np.float32)
 
 
-def find_colors(picture: np.ndarray) -> np.ndarray:
+def find_colors(picture: np.ndarray, opaque: np.ndarray | None = None) -> np.ndarray:
     """Find the colors of a picture's regions, in the order in which rows from the top meet them.
 
     The most frequent color first takes all that are within `COLOR_NOISE` of it, then the most
@@ -51,6 +79,7 @@ def find_colors(picture: np.ndarray) -> np.ndarray:
 
     Args:
         picture: (H, W, 3), in [0, 1].
+        opaque: (H, W) bool, where to look; None: everywhere.
 
     Returns:
         (R, 3) integers, 0 to 255.
@@ -63,7 +92,7 @@ def find_colors(picture: np.ndarray) -> np.ndarray:
     step = -(-max(picture.shape) // SEARCHED)
     pixels = _as_bytes(picture[::step, ::step])
     packed = pixels @ (1 << 16, 1 << 8, 1)
-    left = np.ones(packed.shape, bool)
+    left = np.ones(packed.shape, bool) if opaque is None else opaque[::step, ::step].copy()
     found: list[tuple[int, np.ndarray]] = []
     while np.count_nonzero(left) >= SOLID**2 and len(found) <= MAX_REGIONS:
         values, counts = np.unique(packed[left], return_counts=True)

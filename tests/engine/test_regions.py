@@ -116,7 +116,10 @@ BAD = {
         {"content_mask": ("left.png", "right.png"), "style_mask": ("left.png", "none")},
         "left.png: .* 96 x 64 .*another aspect .* 64 x 80",
     ),
-    "black": ({"content_mask": ("left.png", "black.png")}, "black.png: is black all over"),
+    "black": (
+        {"content_mask": ("left.png", "black.png")},
+        "black.png: is black or transparent all over",
+    ),
     "missing": ({"content_mask": ("left.png", "missing.png")}, "missing.png: there is no such"),
     "coded beside grey": (
         {"content_mask": ("left.png", "coded.png")},
@@ -160,6 +163,59 @@ def test_wrong_counts(paintings, case):
     fields, words = WRONG_COUNTS[case]
     with pytest.raises(SettingsError, match=words):
         of(dataclasses.replace(BASE, **fields), paintings)
+
+
+def on_a_layer(name, colors, alpha, mode="RGBA"):
+    """A mask painted on a transparent layer: bytes (H, W, 3), and (H, W)."""
+    pixels = np.dstack([np.broadcast_to(np.uint8(colors), (*alpha.shape, 3)), np.uint8(alpha)])
+    Image.fromarray(pixels).convert(mode).save(name)
+    return name
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+@pytest.mark.parametrize("hidden", [0, 255])
+def test_what_is_transparent_is_outside(paintings, mode, hidden):
+    """Of content masks and style masks, whatever color is under it."""
+    alpha, colors = np.zeros((64, 96)), np.full((64, 96, 3), hidden)
+    alpha[:, :48], colors[:, :48] = 255, 255
+    on_a_layer("layer.png", colors, alpha, mode)
+    on_a_layer("part-layer.png", colors[0, :80, None].repeat(64, 1), alpha.T[:80, :64], mode)
+    settings = with_masks("layer.png", "right.png", style_mask=("part-layer.png", "none"))
+    got = of(settings, paintings)
+    assert np.all(got.masks[0, :, :48] == 1) and not got.masks[0, :, 48:].any()
+    assert np.all(got.style_masks[0][:48] == 1) and not got.style_masks[0][48:].any()
+
+
+def test_soft_edges_of_a_layer(paintings):
+    """White, half transparent, is gray."""
+    alpha = np.full((64, 96), 128)
+    alpha[:, :8] = 255
+    layer = with_masks(on_a_layer("soft.png", 255, alpha), region_styles=(1,))
+    gray = with_masks(write("gray.png", (8, 255), (88, 128)), region_styles=(1,))
+    assert of(layer, paintings).masks == pytest.approx(of(gray, paintings).masks, abs=1e-6)
+
+
+def test_colours_on_a_layer(paintings):
+    """A blend with nothing at their edges has their colour still; nothing is no colour."""
+    colors, alpha = np.zeros((64, 96, 3)), np.zeros((64, 96))
+    colors[:, :24], colors[:, 24:60] = BLUE, RED
+    alpha[:, :60] = 255
+    alpha[:, 58], alpha[:, 59] = 140, 100
+    got = of(with_masks(on_a_layer("layers.png", colors, alpha)), paintings)
+    assert got.facts[0].startswith("regions: 1 #0000ff 25.0 %, 2 #ff0000 36.5 %; 38.5 % of the")
+    assert np.all(got.masks[0, :, :24] == 1) and np.all(got.masks[1, :, 24:59] == 1)
+    assert not got.masks[:, :, 59:].any()
+    one = of(with_masks(on_a_layer("one.png", RED, alpha), region_styles=(1,)), paintings)
+    assert one.masks.shape[0] == 1 and np.all(one.masks[0] == (alpha >= 128))
+
+
+def test_a_layer_with_nothing_white(paintings):
+    alpha = np.zeros((64, 96))
+    alpha[:, :48] = 255
+    for name, opacity in (("black-layer.png", alpha), ("empty.png", 0 * alpha)):
+        settings = with_masks(on_a_layer(name, 0, opacity), "right.png")
+        with pytest.raises(ImageError, match=f"{name}: is .*transparent (all over|throughout)"):
+            of(settings, paintings)
 
 
 def test_small_regions_are_told(paintings):
