@@ -24,13 +24,14 @@ def read_chunks(data):
 
 
 def read_pixels(data):
-    """(H, W, 3) uint8 or uint16 of a PNG in RGB, and the set of the filters in it."""
+    """(H, W, C) uint8 or uint16 of a PNG in RGB or RGBA, and the set of the filters in it."""
     chunks = read_chunks(data)
     header = struct.unpack(">IIBBBBB", chunks[0][1])
     width, height, bits = header[:3]
-    assert chunks[0][0] == b"IHDR" and header[3:] == (2, 0, 0, 0) and bits in (8, 16)
+    assert chunks[0][0] == b"IHDR" and header[4:] == (0, 0, 0) and bits in (8, 16)
+    channels = {2: 3, 6: 4}[header[3]]
     stream = zlib.decompress(b"".join(body for kind, body in chunks if kind == b"IDAT"))
-    step, length = 3 * bits // 8, width * 3 * bits // 8
+    step, length = channels * bits // 8, width * channels * bits // 8
     assert len(stream) == height * (length + 1)
     above, rows, filters = [0] * length, [], set()
     for at in range(0, len(stream), length + 1):
@@ -38,7 +39,7 @@ def read_pixels(data):
         above = _unfilter(stream[at], stream[at + 1 : at + 1 + length], above, step)
         rows.append(bytes(above))
     kind = np.uint8 if bits == 8 else np.dtype(">u2")
-    pixels = np.frombuffer(b"".join(rows), kind).reshape(height, width, 3)
+    pixels = np.frombuffer(b"".join(rows), kind).reshape(height, width, channels)
     return pixels.astype(np.uint8 if bits == 8 else np.uint16), filters
 
 

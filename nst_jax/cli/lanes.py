@@ -152,13 +152,12 @@ def _run(
     finished = Round({})
     with ProgressBar(len(lanes)) as bar:
         pictures = {number: folder.file_of(lane) for number, lane in enumerate(lanes)}
-        shape = problem.scales[-1].shape
-        callback = make_callback(bar, interruption, pictures, folder.saving, shape)
+        callback = make_callback(bar, interruption, pictures, folder.saving, problem)
         keep = file.keep if options.checkpoint_every else None
         run_options = dataclasses.replace(run_options, callback=callback, keep=keep)
         runner = Runner(problem, run_options, resumed)
         size = checkpoint_bytes(problem, runner.executor.lanes) if keep else 0
-        check_room(folder.path, len(lanes) * picture_bytes(shape, folder.saving), size)
+        check_room(folder.path, len(lanes) * picture_bytes(problem.shape, folder.saving), size)
         if distributed.is_first():
             for line in (_describe_rounds(runner, len(lanes)), *problem.describe()):
                 say(line)

@@ -184,9 +184,8 @@ def paint_picture(
         size = checkpoint_bytes(problem, copies) if options.checkpoint_every else 0
         check_room(picture.path.parent, picture_bytes(problem.shape, saving), size)
         with ProgressBar(1) as bar:
-            shape = problem.scales[-1].shape
             run_options = RunOptions(
-                make_callback(bar, interruption, {0: picture.path}, saving, shape),
+                make_callback(bar, interruption, {0: picture.path}, saving, problem),
                 options.report_every,
                 options.save_every,
                 lanes_at_once=copies,
@@ -205,7 +204,8 @@ def paint_picture(
         say(_describe_result(result))
         if result.improved is False:
             say_nothing_gained([str(picture.path)])
-        save = partial(io.save_image, result.image, text=image_text(record), options=saving)
+        text, alpha = image_text(record), result.alpha
+        save = partial(io.save_image, result.image, text=text, options=saving, alpha=alpha)
         place = _write_somewhere(save, picture.path, replacing)
         answer(place)
         beside = place.with_suffix(picture.record.suffix)

@@ -49,7 +49,7 @@ def add_command(commands: Any) -> None:
         help="print the settings as a file for --settings, and make no picture",
     )
     add_settings_flags(parser, with_defaults=False)
-    meaning = ".png, .tif or .jpg to write [RECORD-rerun.png or LANE-rerun.png here]"
+    meaning = ".png, .tif, .webp or .jpg to write [RECORD-rerun.png or LANE-rerun.png here]"
     add_output_flags(parser, "OUT", meaning)
     parser.set_defaults(run=run)
 

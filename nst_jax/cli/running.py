@@ -10,7 +10,7 @@ from nst_jax.cli.interruption import Interruption
 from nst_jax.cli.messages import answer, say
 from nst_jax.cli.progress import ProgressBar
 from nst_jax.engine import distributed
-from nst_jax.engine.problem import choose_weights
+from nst_jax.engine.problem import Problem, choose_weights
 from nst_jax.engine.pyramid import enlarge
 from nst_jax.engine.results import SweepCallback, SweepProgress
 from nst_jax.errors import ImageError
@@ -54,7 +54,7 @@ def make_callback(
     interruption: Interruption,
     pictures: Mapping[int, Path],
     saving: SaveOptions,
-    shape: tuple[int, int],
+    problem: Problem,
 ) -> SweepCallback:
     """What a run calls after each step: it shows progress, saves images, and obeys Ctrl-C.
 
@@ -63,7 +63,7 @@ def make_callback(
         interruption: ends the run where Ctrl-C has requested that.
         pictures: {lane: its file}; the images on the way stand beside it.
         saving: how these are written.
-        shape: (H, W) of the pictures; the images of coarser scales are enlarged.
+        problem: that is run: the images of coarser scales are enlarged to its shape.
     """
 
     def callback(progress: SweepProgress) -> None:
@@ -75,7 +75,8 @@ def make_callback(
                 if lane in pictures:
                     path = intermediate_path(pictures[lane], progress.step)
                     try:
-                        io.save_image(enlarge(image, shape), path, options=saving)
+                        full, alpha = enlarge(image, problem.shape[:2]), problem.alphas[lane]
+                        io.save_image(full, path, options=saving, alpha=alpha)
                     except ImageError as error:  # the picture at the end is what matters
                         say(f"nst-jax: {error}; going on without it")
                     else:

@@ -26,7 +26,7 @@ def add_command(commands: Any) -> None:
         help="the painting, an image file; of several, or a folder of them, a mixture",
     )
     add_settings_flags(parser)
-    add_output_flags(parser, "OUT", ".png, .tif or .jpg to write [CONTENT-STYLE.png here]")
+    add_output_flags(parser, "OUT", ".png, .tif, .webp or .jpg to write [CONTENT-STYLE.png here]")
     parser.set_defaults(run=run)
 
 

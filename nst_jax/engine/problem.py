@@ -28,6 +28,7 @@ from nst_jax.engine.targets import content_targets, style_targets
 from nst_jax.errors import ImageError, SettingsError
 from nst_jax.images import color_transfer
 from nst_jax.images.io import load_image
+from nst_jax.images.resize import interpolate
 from nst_jax.losses.terms import LossWeights, Targets
 from nst_jax.settings.settings import INITS, LANE_SETTINGS, Settings
 from nst_jax.weights.locate import find_weights
@@ -57,6 +58,7 @@ class Problem:
         style_images: as the losses see them.
         initial_images: the content image as the losses see it, regions, and how a scale begins.
         weights: of the network, normalized where the settings say so.
+        alphas: (H, W) in [0, 1], how opaque the content images are, or None: all of it.
     """
 
     settings: tuple[Settings, ...]
@@ -65,6 +67,7 @@ class Problem:
     initial_images: tuple[InitialImages, ...]
     weights: Weights
     program: Program
+    alphas: tuple[np.ndarray | None, ...]
     _once: _Once = dataclasses.field(default_factory=_Once, repr=False)
 
     @cached_property
@@ -122,10 +125,14 @@ class Problem:
 
     def finish(self, lane: int, image: np.ndarray) -> np.ndarray:
         """What is shown, (h, w, 3) float32 in [0, 1], of an image of a lane, of any range."""
-        original = self.originals[lane]
+        original, alpha = self.originals[lane], self.alphas[lane]
         if original is None:
             return image.clip(0.0, 1.0)
-        return color_transfer.finish_image(image, original, self.settings[lane].colors)
+        finished = color_transfer.finish_image(image, original, self.settings[lane].colors)
+        if alpha is None:
+            return finished
+        # No color so opaque is darker on white.
+        return np.maximum(finished, 1 - interpolate(alpha, image.shape[:2])[..., None])
 
 
 def prepare_problem(
@@ -156,32 +163,36 @@ def prepare_problem(
         _check_given(one, one_content, one_style or None)
         one.style_shares(len(one_style))
     once, reader = _Once(), StyleImageReader(first.style_size or first.size)
-    originals, style_images, lanes = [], [], []
+    originals, alphas, style_images, lanes = [], [], [], []
     for one, one_content, one_style in zip(settings, contents, styles, strict=True):
-        original = None
+        original, alpha = None, None
         if one_content is not None:
             read = partial(read_image, "content", one_content, first.size)
-            original = once(("content", identity(one_content)), read)
+            original, alpha = once(("content", identity(one_content)), read)
         given = reader.read(one_style, one.style_scale)
         for image in (original, *(image for each in given for image in each.scaled)):
             _check_side(image, first.layers)
-        seen, seen_style = _as_seen(one, original, given, once)
+        seen, seen_style = _as_seen(one, original, alpha, given, once)
         file = None
         if one.init not in INITS:
             file = once(("init", one.init), partial(load_image, one.init))
         first_style = seen_style[0].image if seen_style else None
         originals.append(original)
+        alphas.append(alpha)
         style_images.append(seen_style)
         lanes.append(InitialImages(one, seen, first_style, None, file))
     _check_shapes(lanes)
+    # Where one is transparent all have a region of what is opaque: they share a program.
+    opaque = None if all(alpha is None for alpha in alphas) else np.ones(lanes[0].shape[:2], "f4")
     initial_images: list[InitialImages] = []
-    for lane, seen_style in zip(lanes, style_images, strict=True):
+    for lane, seen_style, alpha in zip(lanes, style_images, alphas, strict=True):
         one, shapes = lane.settings, tuple(each.image.shape for each in seen_style)
         named = (one.content_mask, one.style_mask, one.region_styles, lane.shape, shapes)
-        initial_images.append(lane._replace(regions=once(named, partial(read_regions, *named))))
+        regions = partial(read_regions, *named, opaque if alpha is None else alpha)
+        initial_images.append(lane._replace(regions=once((named, id(alpha)), regions)))
     _check_region_counts(initial_images)
     of_lanes = tuple(originals), tuple(style_images), tuple(initial_images)
-    return Problem(settings, *of_lanes, weights, program)
+    return Problem(settings, *of_lanes, weights, program, tuple(alphas))
 
 
 def choose_weights(settings: Settings, weights: Weights | None) -> Weights:
@@ -200,15 +211,20 @@ def choose_weights(settings: Settings, weights: Weights | None) -> Weights:
 
 
 def _as_seen(
-    settings: Settings, original: np.ndarray | None, given: Sequence[StyleImage], once: _Once
+    settings: Settings,
+    original: np.ndarray | None,
+    alpha: np.ndarray | None,
+    given: Sequence[StyleImage],
+    once: _Once,
 ) -> tuple[np.ndarray | None, tuple[StyleImage, ...]]:
     """The content image and the style images, at each of their scales, as the losses see them."""
     if original is None:
         return None, tuple(given)
     colors, color_map = settings.colors, settings.color_map
+    shown = original if alpha is None else original[alpha > 0][None]  # white that is not there
 
     def recolored(image: np.ndarray) -> np.ndarray:
-        recolor = partial(color_transfer.recolor_style, image, original, colors, color_map)
+        recolor = partial(color_transfer.recolor_style, image, shown, colors, color_map)
         return once((colors, color_map, id(original), id(image)), recolor)
 
     recolor = partial(color_transfer.recolor_content, original, colors)

@@ -3,6 +3,8 @@
 A region without a style image stays as the content image, as does what is in no region. Matching
 the content alone would not do that: within 76 px of its edge conv4_2 sees the painted region, too,
 and pulls at both. So these pixels begin as the content image's, and have no gradient.
+
+What of a photograph is transparent is in no region; where there are no masks, the rest is one.
 """
 
 import contextlib
@@ -17,6 +19,7 @@ from nst_jax.images import io, masks
 from nst_jax.images.resize import interpolate
 from nst_jax.losses import guidance
 
+MIXTURE = -1  # in the place of a style image's number: all of them, by their shares
 WORTH = 0.05  # per cent of the pixels: of gaps and overlaps, what is worth telling
 
 
@@ -26,7 +29,8 @@ class Regions:
 
     Attributes:
         masks: (R, H, W), float32, of the generated image; their sum is 1 at most.
-        styles: number of each region's style image, from 0; None for one without style.
+        styles: number of each region's style image, from 0; `MIXTURE` for all of them; None for a
+            region without style.
         style_masks: (H', W') float32, the part of its style image that each takes; None: all of it.
         facts: what a user should know of the masks, a line each.
     """
@@ -86,8 +90,9 @@ def read_regions(
     region_styles: Sequence[int] | None,
     shape: Sequence[int],
     style_shapes: Sequence[Sequence[int]],
+    alpha: np.ndarray | None = None,
 ) -> Regions | None:
-    """Read masks; None where none is named.
+    """Read masks; None where none is named, and nothing is transparent.
 
     Args:
         content_mask: files, one for each region, or one in which each has a color.
@@ -95,15 +100,16 @@ def read_regions(
         region_styles: number of each region's style image, from 1, or 0 for none; None: 1, 2, ….
         shape: (H, W, …) of the generated image.
         style_shapes: (H', W', …) of each style image.
+        alpha: (H, W) in [0, 1], how opaque the content image is; None: all of it.
 
     Raises:
-        ImageError: a mask cannot be read, has another aspect than its image, is empty, or is
-            colored where it may not be.
+        ImageError: a mask cannot be read, has another aspect than its image, is empty, lies where
+            the content image is transparent, or is colored where it may not be.
         SettingsError: there are not as many regions, style masks or style images as the others
             want.
     """
     if not content_mask:
-        return None
+        return None if alpha is None else _opaque_region(alpha)
     given = [_Picture.read(file) for file in content_mask]
     for each in given:
         if each.colors is not None and len(given) > 1:
@@ -112,7 +118,7 @@ def read_regions(
                 f"color-coded picture alone, or a gray one for each region"
             )
     colors = given[0].colors
-    parts = np.concatenate([_fitted(each.file, each.masks, shape) for each in given])
+    parts = np.concatenate([_fitted(each.file, each.masks, shape, alpha) for each in given])
     chosen = _choose_styles(region_styles, len(parts), len(style_shapes))
     style_masks = _read_style_masks(style_mask, colors, chosen, style_shapes)
     if colors is None:
@@ -147,7 +153,7 @@ def describe_regions(regions: Regions, architecture: str, layers: Sequence[str])
     for number, (style, mask, style_mask) in enumerate(parts, 1):
         named = {f"region {number}": mask, f"region {number}'s part of its painting": style_mask}
         for name, part in named.items():
-            if style is None or part is None:
+            if style in (None, MIXTURE) or part is None:
                 continue
             crossed = guidance.crossings(part[None], architecture, layers)
             fields = ", ".join(f"{crossing.layer} ({crossing.field} px)" for crossing in crossed)
@@ -168,7 +174,15 @@ def _naming(file: str) -> Iterator[None]:
         raise ImageError(f"{file}: {error}") from error
 
 
-def _fitted(file: str, parts: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+def _opaque_region(alpha: np.ndarray) -> Regions:
+    share = 100 * float(np.mean(1 - alpha))
+    facts = (f"transparency: {share:.1f} % of the photograph, where nothing is painted",)
+    return Regions(alpha[None], (MIXTURE,), (None,), facts if share else ())
+
+
+def _fitted(
+    file: str, parts: np.ndarray, shape: Sequence[int], alpha: np.ndarray | None = None
+) -> np.ndarray:
     """Masks (R, h, w) at the size of their image, (R, H, W); of each something is left."""
     with _naming(file):
         fitted = masks.fit(parts, (shape[0], shape[1]))
@@ -176,6 +190,10 @@ def _fitted(file: str, parts: np.ndarray, shape: Sequence[int]) -> np.ndarray:
             raise ImageError(
                 "is black or transparent all over, so that its region is empty; paint it white"
             )
+        if alpha is not None:
+            fitted = fitted * alpha
+            if not fitted.any(axis=(1, 2)).all():
+                raise ImageError("has a region where all of the photograph is transparent; move it")
     return fitted
 
 

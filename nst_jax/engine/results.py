@@ -108,6 +108,8 @@ class Result:
         scales: of the run, the coarsest first.
         compiled_lanes: of the program, copies that fill it up included; 0 is one without lanes.
             Only programs with as many round alike.
+        alpha: (H, W) float32 in [0, 1], how opaque the content image is, and the result is to be
+            saved; None: wholly. The image is on white.
     """
 
     image: np.ndarray
@@ -123,6 +125,7 @@ class Result:
     lanes: int = 1
     scales: tuple[Scale, ...] = ()
     compiled_lanes: int = 0
+    alpha: np.ndarray | None = None
 
     @property
     def first_losses(self) -> Losses:

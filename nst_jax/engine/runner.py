@@ -207,6 +207,7 @@ class Runner:
                 lanes=len(lanes),
                 scales=problem.scales,
                 compiled_lanes=self.executor.compiled_lanes,
+                alpha=problem.alphas[lane],
             )
             for position, lane in enumerate(lanes)
         }

@@ -28,23 +28,31 @@ class StyleImage:
 StyleLike = ImageLike | StyleImage | Sequence[ImageLike | StyleImage]
 
 
-def read_image(name: str, image: ImageLike, size: int) -> np.ndarray:
-    """Read a file at a long side of `size` pixels, or check an array: (H, W, 3), float32.
+def read_image(name: str, image: ImageLike, size: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read a file at a long side of `size` pixels, or check an array.
+
+    Returns:
+        (H, W, 3) float32, on white; and (H, W) float32 in [0, 1], how opaque it is, or None: all.
 
     Raises:
         ImageError: it cannot be read, or is no image in [0, 1].
     """
-    if isinstance(image, str | Path):
-        return io.load_image(image, size)
+    if not isinstance(image, np.ndarray | jax.Array):
+        return io.load_with_alpha(image, size)
     image = np.asarray(image, np.float32)
-    if image.ndim != 3 or image.shape[-1] != 3 or not image.size:
-        raise ImageError(f"the {name} image has shape {image.shape}; wanted (H, W, 3)")
+    if image.ndim != 3 or image.shape[-1] not in (3, 4) or not image.size:
+        raise ImageError(f"the {name} image has shape {image.shape}; wanted (H, W, 3), or 4")
     if not (image.min() >= -OVERSHOOT and image.max() <= 1 + OVERSHOOT):  # also where it is NaN
         raise ImageError(
             f"the {name} image has values from {image.min():g} to {image.max():g}; wanted sRGB in "
             f"[0, 1]: divide bytes by 255"
         )
-    return image
+    if image.shape[-1] == 3:
+        return image, None
+    alpha = image[..., 3].clip(0, 1)
+    if not alpha.any():
+        raise ImageError(f"the {name} image is transparent throughout; give its colors alone")
+    return image[..., :3] * alpha[..., None] + (1 - alpha[..., None]), alpha
 
 
 def list_style_images(style: StyleLike | None) -> tuple[ImageLike | StyleImage, ...]:
@@ -102,7 +110,7 @@ class StyleImageReader:
     def _at(self, given: ImageLike, scale: float) -> np.ndarray:
         key = (identity(given), scale)
         if key not in self._read:
-            image = read_image("style", given, _scaled(self._size, scale))
+            image, _ = read_image("style", given, _scaled(self._size, scale))
             is_file = isinstance(given, str | Path)
             self._read[key] = image if is_file or scale == 1 else _resampled(image, scale)
         return self._read[key]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nst_jax.engine.program import Program, jitted
-from nst_jax.engine.regions import Regions
+from nst_jax.engine.regions import MIXTURE, Regions
 from nst_jax.images import resize
 from nst_jax.losses import guidance
 from nst_jax.losses.terms import Features, Targets
@@ -62,16 +62,21 @@ def style_targets(
     """The style's part of the targets: the mean Gram matrices that `style_blend` describes.
 
     Where there are regions, each has its style image's Gram matrix, guided by the style mask if
-    there is one; without style zeros, of weight 0. Shares are not used then, and `is_free` says
-    whether all pixels may change, for want of a content image.
+    there is one, or the mean of all; without style zeros, of weight 0. `is_free` says whether all
+    pixels may change, for want of a content image.
     """
-    layers, params = program.static.style_layers, jax.device_put(params)
+    params = jax.device_put(params)
     if regions is not None:
-        return _guided_targets(program, params, style, regions, is_free)
-    if not layers:
-        return Targets({}, {})
-    targets: dict[str, Any] = {}
-    for number, pictures in enumerate(style):
+        return _guided_targets(program, params, style, shares, regions, is_free)
+    return Targets({}, _mixed_grams(program, params, style, shares))
+
+
+def _mixed_grams(
+    program: Program, params: Parameters, style: StylePictures, shares: style_blend.Shares
+) -> Features:
+    """{layer: (1, C, C)}, the mean over the style images by their shares; {} without layers."""
+    mixed: dict[str, Any] = {}
+    for number, pictures in enumerate(style if program.static.style_layers else ()):
         parts = {layer: each[number] / len(pictures) for layer, each in shares.items()}
         if not any(parts.values()):
             continue
@@ -79,12 +84,17 @@ def style_targets(
             # Sums of some small matrices: compiling them would take longer than they do.
             grams = jax.device_get(jitted(program).style_grams(params, picture))
             for layer, part in parts.items():
-                targets[layer] = targets.get(layer, 0.0) + part * grams[layer]
-    return Targets({}, targets)
+                mixed[layer] = mixed.get(layer, 0.0) + part * grams[layer]
+    return mixed
 
 
 def _guided_targets(
-    program: Program, params: Parameters, style: StylePictures, regions: Regions, is_free: bool
+    program: Program,
+    params: Parameters,
+    style: StylePictures,
+    shares: style_blend.Shares,
+    regions: Regions,
+    is_free: bool,
 ) -> Targets:
     keys = [
         None if number is None else (number, id(mask))
@@ -92,7 +102,10 @@ def _guided_targets(
     ]
     grams: dict[tuple[int, int] | None, Features] = {}
     for key, mask in zip(keys, regions.style_masks, strict=True):
-        if key and key not in grams:
+        if key and key[0] == MIXTURE:
+            mixed = _mixed_grams(program, params, style, shares)
+            grams[key] = {layer: gram[:, None] for layer, gram in mixed.items()}
+        elif key and key not in grams:
             grams[key] = _mean_grams(program, params, style[key[0]], mask)
     grams[None] = jax.tree.map(jnp.zeros_like, next(iter(grams.values())))
     each = [grams[key] for key in keys]

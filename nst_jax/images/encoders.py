@@ -1,4 +1,4 @@
-"""The formats that images are written in: PNG, TIFF and JPEG, all with the profile of sRGB.
+"""The formats that images are written in: PNG, TIFF, JPEG, WebP, all with the profile of sRGB.
 
 `io.save_image` is the function to call; here is what goes into the file.
 """
@@ -17,13 +17,14 @@ from PIL import Image
 
 from nst_jax.errors import ImageError, SettingsError
 from nst_jax.images import exif
-from nst_jax.images.color_management import srgb_profile
+from nst_jax.images.color_management import srgb_profile, take_off_white
 
 Text = Mapping[str, str]
 
 MAX_DPI = 65535  # a JPEG's resolution has 16 bits (JFIF 1.02)
 JPEG_QUALITY = 95
 MAX_JPEG_TEXT = 60_000  # bytes of EXIF data and comment; for more, Pillow 10's buffer is too small
+MAX_WEBP_SIDE = 16383  # its sides have 14 bits
 STRIP = 2**16  # bytes of a TIFF's strips, about
 BAND = 64  # rows of a PNG that are filtered and compressed together
 
@@ -33,7 +34,7 @@ class SaveOptions:
     """How an image is written, beyond what its pixels are.
 
     Attributes:
-        bits: per channel, 8 or 16; a JPEG has 8.
+        bits: per channel, 8 or 16; a JPEG and a WebP have 8.
         dpi: resolution for printing, in pixels per inch, 1 to 65535; None says nothing of it.
         exif: a photograph's, from `io.read_exif`, to be written along; size, resolution and color
             space are the image's own.
@@ -67,17 +68,30 @@ def quantize(image: np.ndarray, bits: int) -> np.ndarray:
     """Clip to [0, 1] and round to 2^bits levels, halves to even.
 
     Args:
-        image: (H, W, 3) float.
+        image: (H, W, C) float.
         bits: 8 or 16.
 
     Returns:
-        (H, W, 3) uint8 or uint16.
+        (H, W, C) uint8 or uint16.
     """
     pixels = np.empty(image.shape, np.uint8 if bits == 8 else np.uint16)
     for row, rounded in zip(image, pixels, strict=True):
         # In float64, where products with 65535 are exact; by rows, as it takes twice the memory.
         rounded[...] = np.rint(row.clip(0, 1).astype(np.float64) * (2**bits - 1))
     return pixels
+
+
+def quantize_with_alpha(image: np.ndarray, alpha: np.ndarray, bits: int) -> np.ndarray:
+    """The pixels (H, W, 4) that, laid on white, look like the image (H, W, 3); as `quantize`.
+
+    Args:
+        image: (H, W, 3) float, on white.
+        alpha: (H, W) float, how opaque it is.
+        bits: 8 or 16.
+    """
+    opacity = quantize(alpha[..., None], bits)
+    seen = (opacity[..., 0] / (2**bits - 1)).astype(np.float32)
+    return np.concatenate([quantize(take_off_white(image, seen), bits), opacity], axis=-1)
 
 
 def encoder_of(path: Path, options: SaveOptions) -> Callable[..., None]:
@@ -90,9 +104,10 @@ def encoder_of(path: Path, options: SaveOptions) -> Callable[..., None]:
     if suffix not in ENCODERS:
         wanted = ", ".join(ENCODERS)
         raise ImageError(f"{path}: cannot write the suffix '{path.suffix}'; use one of {wanted}")
-    if ENCODERS[suffix] is _write_jpeg and options.bits != 8:
+    if ENCODERS[suffix] in (_write_jpeg, _write_webp) and options.bits != 8:
+        kind = "JPEG" if ENCODERS[suffix] is _write_jpeg else "WebP"
         raise ImageError(
-            f"{path}: a JPEG has 8 bits, not {options.bits}; use .png or .tif, or 8 bits"
+            f"{path}: a {kind} has 8 bits, not {options.bits}; use .png or .tif, or 8 bits"
         )
     return ENCODERS[suffix]
 
@@ -102,23 +117,24 @@ def _write_png(stream: BinaryIO, pixels: np.ndarray, text: Text, options: SaveOp
 
     Source: Portable Network Graphics Specification (Third Edition), W3C 2025.
     """
-    height, width, _ = pixels.shape
-    header = struct.pack(">IIBBBBB", width, height, 8 * pixels.itemsize, 2, 0, 0, 0)  # 2: RGB
+    height, width, channels = pixels.shape
+    kind = {3: 2, 4: 6}[channels]  # RGB, RGBA
+    header = struct.pack(">IIBBBBB", width, height, 8 * pixels.itemsize, kind, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"iCCP", b"sRGB\0\0" + zlib.compress(srgb_profile()))]
     if options.dpi is not None:
         per_meter = round(options.dpi / 0.0254)
         chunks.append((b"pHYs", struct.pack(">IIB", per_meter, per_meter, 1)))  # 1: meters
     for keyword, value in text.items():
-        name = keyword.encode("latin-1", "replace")[:79]  # then: not compressed, of no language
-        chunks.append((b"iTXt", name + bytes(5) + value.encode("utf-8", "backslashreplace")))
+        word = keyword.encode("latin-1", "replace")[:79]  # then: not compressed, of no language
+        chunks.append((b"iTXt", word + bytes(5) + value.encode("utf-8", "backslashreplace")))
     if options.exif:
         described = exif.describe(options.exif, pixels.shape, options.dpi)
         chunks.append((b"eXIf", exif.to_bytes(described)))
     stream.write(b"\x89PNG\r\n\x1a\n")
     compressed = ((b"IDAT", data) for data in _compress(pixels) if data)
-    for kind, data in itertools.chain(chunks, compressed, [(b"IEND", b"")]):
-        stream.write(struct.pack(">I", len(data)) + kind + data)
-        stream.write(struct.pack(">I", zlib.crc32(data, zlib.crc32(kind))))
+    for name, data in itertools.chain(chunks, compressed, [(b"IEND", b"")]):
+        stream.write(struct.pack(">I", len(data)) + name + data)
+        stream.write(struct.pack(">I", zlib.crc32(data, zlib.crc32(name))))
 
 
 def _compress(pixels: np.ndarray) -> Iterator[bytes]:
@@ -127,7 +143,7 @@ def _compress(pixels: np.ndarray) -> Iterator[bytes]:
     Of the fixed filters it is the simplest that comes within 3 % of choosing one for each row.
     """
     compressor = zlib.compressobj(strategy=zlib.Z_FILTERED)
-    step = 3 * pixels.itemsize  # bytes of a pixel
+    step = pixels.shape[2] * pixels.itemsize  # bytes of a pixel
     above = np.zeros((1, pixels.shape[1] * step), np.uint16)
     for top in range(0, len(pixels), BAND):
         band = pixels[top : top + BAND].astype(f">u{pixels.itemsize}")
@@ -146,7 +162,7 @@ def _write_tiff(stream: BinaryIO, pixels: np.ndarray, text: Text, options: SaveO
     The directories of EXIF data come first, and then the image with its own.
     """
     image, photo, gps = exif.describe(options.exif, pixels.shape) if options.exif else exif.EMPTY
-    fields = dict(image) | ({exif.DESCRIPTION: _as_lines(text)} if text else {})
+    fields = dict(image) | ({exif.DESCRIPTION: as_lines(text)} if text else {})
     tags: list[Any] = [
         (tag, image.tagtype.get(tag, 2), 1, value, True)  # 2: ASCII
         for tag, value in fields.items()
@@ -160,6 +176,7 @@ def _write_tiff(stream: BinaryIO, pixels: np.ndarray, text: Text, options: SaveO
         file.write(
             pixels,
             photometric="rgb",
+            extrasamples=["unassalpha"] if pixels.shape[2] == 4 else None,
             rowsperstrip=max(1, STRIP // pixels[0].nbytes),
             resolution=None if options.dpi is None else (options.dpi, options.dpi),
             iccprofile=srgb_profile(),
@@ -179,8 +196,25 @@ def _write_jpeg(stream: BinaryIO, pixels: np.ndarray, text: Text, options: SaveO
         subsampling="4:4:4",
         icc_profile=srgb_profile(),
         exif=data,
-        comment=_as_lines(text)[: MAX_JPEG_TEXT - len(data)],
+        comment=as_lines(text)[: MAX_JPEG_TEXT - len(data)],
         dpi=(options.dpi or 0,) * 2,  # 0 says nothing
+    )
+
+
+def _write_webp(stream: BinaryIO, pixels: np.ndarray, text: Text, options: SaveOptions) -> None:
+    """Without loss, which takes about two thirds of a PNG; text is the description in EXIF data."""
+    if max(pixels.shape[:2]) > MAX_WEBP_SIDE:
+        raise ImageError(f"a side is longer than a WebP's {MAX_WEBP_SIDE} px; write a .png")
+    described = exif.describe(options.exif, pixels.shape, options.dpi)
+    if text:
+        described[0][exif.DESCRIPTION] = as_lines(text)
+    Image.fromarray(pixels).save(
+        stream,
+        "WEBP",
+        lossless=True,
+        exact=True,
+        icc_profile=srgb_profile(),
+        exif=exif.PREFIX + exif.to_bytes(described),
     )
 
 
@@ -190,9 +224,12 @@ ENCODERS = {
     ".jpeg": _write_jpeg,
     ".tif": _write_tiff,
     ".tiff": _write_tiff,
+    ".webp": _write_webp,
 }
+OPAQUE = frozenset({".jpg", ".jpeg"})  # have no alpha
 
 
-def _as_lines(text: Text) -> bytes:
+def as_lines(text: Text) -> bytes:
+    """Text as one "key: value" a line, in UTF-8."""
     lines = "\n".join(f"{key}: {value}" for key, value in text.items())
     return lines.encode("utf-8", "backslashreplace")

@@ -14,8 +14,15 @@ from PIL import Image
 from nst_jax.errors import ImageError
 from nst_jax.files import replacing
 from nst_jax.images import color_management
-from nst_jax.images.encoders import PLAIN, SaveOptions, encoder_of, quantize
-from nst_jax.images.exif import copy_exif
+from nst_jax.images.encoders import (
+    OPAQUE,
+    PLAIN,
+    SaveOptions,
+    encoder_of,
+    quantize,
+    quantize_with_alpha,
+)
+from nst_jax.images.exif import DESCRIPTION, copy_exif
 from nst_jax.images.opening import ImageSource, PathLike, explain, opened, readable_formats
 from nst_jax.images.resize import MAX_PIXELS, check_sides, fit_size, resize, upright
 
@@ -70,8 +77,11 @@ def load_text(source: ImageSource) -> dict[str, str]:
     with opened(source) as image:
         check_sides(image.height, image.width, None)
         image.load()
-        info = dict(image.info)
-    if isinstance(comment := info.get("comment"), bytes):
+        info, kind, exif = dict(image.info), image.format, image.getexif()
+    comment = info.get("comment")
+    if kind in ("TIFF", "WEBP"):
+        comment = str(exif.get(DESCRIPTION, "")).encode("latin-1", "replace")
+    if isinstance(comment, bytes):
         lines = comment.decode("utf-8", "replace").splitlines()
         return dict(line.split(": ", 1) for line in lines if ": " in line)
     return {str(key): str(value) for key, value in info.items() if isinstance(value, str)}
@@ -152,6 +162,7 @@ def save_image(
     path: PathLike,
     text: dict[str, str] | None = None,
     options: SaveOptions = PLAIN,
+    alpha: np.ndarray | None = None,
 ) -> None:
     """Write an image whole or not at all; one that exists is replaced.
 
@@ -159,16 +170,18 @@ def save_image(
 
     Args:
         image: (H, W, 3) float sRGB; clipped to [0, 1] and rounded to 8 or 16 bits, halves to even.
-        path: .png; .tif or .tiff (not compressed); .jpg or .jpeg (quality 95, colors at full
-            resolution, 8 bits).
-        text: goes into a PNG as one iTXt chunk for each key; into a TIFF as its description and
-            into a JPEG as its comment, one "key: value" a line, the comment cut at 60000 bytes
+        path: .png; .tif or .tiff (not compressed); .webp (without loss, 8 bits); .jpg or .jpeg
+            (quality 95, colors at full resolution, 8 bits).
+        text: goes into a PNG as one iTXt chunk for each key; into a TIFF or WebP as its description
+            and into a JPEG as its comment, one "key: value" a line, the comment cut at 60000 bytes
             less the EXIF data's. All UTF-8.
         options: bits, resolution, EXIF data, whether there is text.
+        alpha: (H, W) in [0, 1], how opaque it is to be, as `Result.alpha`: laid on white the file
+            looks like the image. None: wholly, as a JPEG always is.
 
     Raises:
-        ImageError: the image is not (H, W, 3) or not finite, the format has no such options, or
-            the file cannot be written.
+        ImageError: the image is not (H, W, 3) or not finite, alpha is not (H, W), the format has
+            no such options, or the file cannot be written.
     """
     path = Path(path)
     write = encoder_of(path, options)
@@ -180,12 +193,19 @@ def save_image(
             f"{path}: not written, because the image has values that are not finite; "
             "lower the weights or the learning rate, or compute in float32"
         )
-    pixels = quantize(image, options.bits)
+    if alpha is not None and np.shape(alpha) != image.shape[:2]:
+        raise ImageError(f"{path}: alpha is {np.shape(alpha)}; wanted {image.shape[:2]}")
+    if alpha is None or path.suffix.lower() in OPAQUE:
+        pixels = quantize(image, options.bits)
+    else:
+        pixels = quantize_with_alpha(image, np.asarray(alpha), options.bits)
     try:
         with replacing(path) as temporary, open(temporary, "wb") as stream:
             write(stream, pixels, (text or {}) if options.text else {}, options)
     except OSError as error:
         raise ImageError(_unwritable(path, error)) from error
+    except ImageError as error:  # of what the format has no room for
+        raise ImageError(f"{path}: {error}") from error
 
 
 def _read(image: Image.Image, size: int | None) -> np.ndarray:

@@ -188,7 +188,8 @@ class SweepFolder:
             record, path = records[lane.name], self.file_of(lane)
             if record["error"] is None:
                 text = image_text(record)
-                if self._written(partial(io.save_image, result.image, path, text, self.saving)):
+                image = result.image, path, text, self.saving, result.alpha
+                if self._written(partial(io.save_image, *image)):
                     paths.append(path)
                 else:
                     records[lane.name] = incomplete[lane.name]

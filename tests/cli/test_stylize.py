@@ -559,7 +559,7 @@ BAD_REGIONS = [
     (("--content-mask", "mask.png", "--region-styles", "1;2"), ("--region-styles", "'1;2'")),
     (("--content-mask", "mask.png", "--style-mask", "mask.png"), ("mask.png", "another aspect")),
     (("--content-mask", "mask.png", "--style-blend", "1"), ("style_blend does not go with",)),
-    (("--content-mask", "black.png"), ("black.png: is black all over",)),
+    (("--content-mask", "black.png"), ("black.png: is black or transparent all over",)),
 ]
 
 

@@ -77,10 +77,9 @@ def test_arrays_are_resampled():
 
 def test_what_lanes_share_is_read_once(monkeypatch):
     read = []
-    load = io.load_image
-    monkeypatch.setattr(io, "load_image", lambda path, size: read.append(size) or load(path))
+    load, array = io.load_with_alpha, io.load_image("alone.png")
+    monkeypatch.setattr(io, "load_with_alpha", lambda path, size: read.append(size) or load(path))
     reader = StyleImageReader(64)
-    array = load("alone.png")
     first = reader.read(("alone.png", array), (0.5, 1.0))
     second = reader.read((Path("alone.png"), array), (2.0, 0.5))
     assert read == [64, 32, 128]

@@ -25,7 +25,7 @@ from nst_jax.images.io import check_writable
 HALF_LEVEL = 0.5 / 65535 + 1e-9  # rounding to 16 bits, and of the quotient in float64
 JPEG_TOLERANCE = 10 / 255  # quality 95, waves of ten pixels
 ORIENTATION = 274
-FILES = [("a.png", 8), ("a.png", 16), ("a.tif", 8), ("a.tif", 16), ("a.jpg", 8)]
+FILES = [("a.png", 8), ("a.png", 16), ("a.tif", 8), ("a.tif", 16), ("a.webp", 8), ("a.jpg", 8)]
 PHOTOGRAPH = copy_exif(camera_exif())
 TEXT = {"settings": '{"ratio": 1e-3}', "command": "nst-jax stylize Zürich.jpg 星月夜.jpg"}
 
@@ -141,7 +141,9 @@ def test_every_format_is_tagged_as_srgb(tmp_path, name, bits):
 def test_resolution(tmp_path, name, bits):
     save_image(np.zeros((20, 30, 3)), tmp_path / name, options=SaveOptions(bits, dpi=300))
     with Image.open(tmp_path / name) as saved:
-        assert saved.info["dpi"] == pytest.approx((300, 300), abs=0.0254 / 2)
+        exif = saved.getexif()
+        known = (exif[282], exif[283]) if name == "a.webp" else saved.info["dpi"]
+        assert known == pytest.approx((300, 300), abs=0.0254 / 2)
     save_image(np.zeros((20, 30, 3)), tmp_path / name, options=SaveOptions(bits))
     with Image.open(tmp_path / name) as saved:
         # A TIFF has 1 of no unit, and for EXIF's silence in a JPEG Pillow says the standard's 72.
@@ -205,14 +207,14 @@ def test_photograph_without_exif(tmp_path):
         read_exif(tmp_path / "no.jpg")
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "a.JPEG"])
-def test_jpeg_of_16_bits(tmp_path, name):
+@pytest.mark.parametrize("name", ["a.jpg", "a.JPEG", "a.webp"])
+def test_8_bits_only(tmp_path, name):
     deep = SaveOptions(bits=16)
     for attempt in (
         lambda: save_image(np.zeros((20, 20, 3)), tmp_path / name, options=deep),
         lambda: check_writable(tmp_path / name, False, deep),
     ):
-        with pytest.raises(ImageError, match=f"{name}: a JPEG has 8 bits, not 16; use .png or"):
+        with pytest.raises(ImageError, match=f"{name}: a (JPEG|WebP) has 8 bits, not 16; use .png"):
             attempt()
     assert os.listdir(tmp_path) == []
 
@@ -235,6 +237,47 @@ def test_full_disk(tmp_path, name, bits, there):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"] * there
+
+
+@pytest.mark.parametrize(("name", "bits"), FILES)
+@pytest.mark.parametrize("shape", [(40, 30), (BAND + 3, 17)])
+def test_alpha_is_written(tmp_path, name, bits, shape):
+    """On white the file is the image, wherever it is seen; a JPEG is on white."""
+    random = np.random.default_rng(0)
+    alpha = random.random(shape, np.float32)
+    alpha[:10], alpha[10:20] = 0, 1
+    colors = random.random((*shape, 3), np.float32)
+    if name == "a.jpg":
+        colors = picture(*shape) / np.float32(255)
+    image = colors * alpha[..., None] + 1 - alpha[..., None]
+    save_image(image, tmp_path / name, TEXT, SaveOptions(bits), alpha=alpha)
+    tolerance = 2 * JPEG_TOLERANCE if name == "a.jpg" else 1.01 / (2**bits - 1)
+    got = load_image(tmp_path / name)
+    assert np.abs(got - image)[10:].max() <= tolerance and np.abs(1 - got[:10]).max() <= tolerance
+    with Image.open(tmp_path / name) as saved:
+        assert saved.mode == ("RGB" if name == "a.jpg" else "RGBA")
+        if name != "a.jpg":
+            seen = np.asarray(saved.getchannel("A")) / 255
+            np.testing.assert_allclose(seen, alpha, rtol=0, atol=1.01 / 255)
+    if name in ("a.png", "a.tif"):
+        pixels = read_deep(tmp_path / name)
+        assert pixels.dtype.itemsize == bits // 8 and np.all(pixels[:10, :, 3] == 0)
+        np.testing.assert_array_equal(pixels[..., 3], np.rint(alpha * np.float64(2**bits - 1)))
+
+
+def test_alpha_of_another_shape(tmp_path):
+    with pytest.raises(ImageError, match=r"a\.png: alpha is \(3, 3\); wanted \(20, 30\)"):
+        save_image(np.zeros((20, 30, 3)), tmp_path / "a.png", alpha=np.ones((3, 3)))
+
+
+def test_a_webp_has_short_sides_and_no_losses(tmp_path):
+    image = np.random.default_rng(0).random((20, 30, 3), np.float32)
+    save_image(image, tmp_path / "a.webp")
+    with Image.open(tmp_path / "a.webp") as saved:
+        np.testing.assert_array_equal(np.asarray(saved), quantize(image, 8))
+    with pytest.raises(ImageError, match=r"b\.webp: a side is longer than a WebP's 16383 px"):
+        save_image(np.zeros((1, 16384, 3)), tmp_path / "b.webp")
+    assert os.listdir(tmp_path) == ["a.webp"]
 
 
 def png_chunks(path):
