@@ -25,7 +25,7 @@ from nst_jax.losses.terms import (
     gram_observers,
     total_loss,
 )
-from nst_jax.network import row_bands, vgg, winograd
+from nst_jax.network import row_bands, tiles, vgg, winograd
 from nst_jax.network.gram import gram_matrix, guided_gram_matrix
 from nst_jax.network.kernel_forms import choose_form, in_form
 from nst_jax.network.vgg import PRECISIONS, VGG
@@ -51,17 +51,19 @@ class Program:
         architecture: "vgg16" or "vgg19".
         mean: what is subtracted from the image, RGB in [0, 1].
         static: the settings that are static; the others are as by default.
+        platform: where the steps will run, "cpu", "gpu" or "tpu".
     """
 
     architecture: str
     mean: tuple[float, float, float]
     static: "Settings"
+    platform: str
 
     def network(self, layers: tuple[str, ...]) -> VGG:
         """The network that returns the features of these layers."""
         one = self.static
         dtype, precision = PRECISIONS[one.precision]
-        make = partial(VGG, pooling=one.pooling, padding=one.padding)
+        make = partial(VGG, pooling=one.pooling, padding=one.padding, tiled=self.platform == "tpu")
         return make(self.architecture, layers, self.mean, dtype=dtype, precision=precision)
 
     def make_optimizer(self, chroma_smoothing: jax.Array | float | None = None) -> Optimizer:
@@ -74,6 +76,7 @@ class Program:
             one.precondition,
             one.lbfgs_history,
             chroma_smoothing if one.smooth_chroma else None,
+            by_planes=self.platform == "tpu",
         )
 
     def observe(
@@ -84,7 +87,7 @@ class Program:
         observers: Mapping[str, Sequence[Any]],
     ) -> tuple[Features, Features]:
         """Features of an image (H, W, 3), and its Gram matrices."""
-        observe = row_bands.observe_features if self.static.low_memory else vgg.observe_features
+        observe = row_bands.observe_features if self.static.low_memory else tiles.observe_features
         return observe(self.network(layers), params, image[None], observers)
 
 
@@ -101,9 +104,10 @@ def make_program(settings: "Settings", weights: Weights, platform: str | None = 
     """
     for layer in settings.layers:
         canonical_layer(layer, weights.architecture)
-    precision = vgg.precision_on(platform or jax.default_backend(), settings.precision)
+    platform = platform or jax.default_backend()
+    precision = vgg.precision_on(platform, settings.precision)
     static = dataclasses.replace(settings.static_part, precision=precision)
-    return Program(weights.architecture, weights.mean, static)
+    return Program(weights.architecture, weights.mean, static, platform)
 
 
 class Best(NamedTuple):
@@ -153,7 +157,7 @@ class Carry(NamedTuple):
 
 
 def prepare_parameters(
-    program: Program, params: Parameters, shape: Sequence[int], platform: str | None = None
+    program: Program, params: Parameters, shape: Sequence[int]
 ) -> Parameters:
     """The parameters that a program's steps read, on the device, in the form fastest there.
 
@@ -163,15 +167,14 @@ def prepare_parameters(
         program: says which layers, and their type.
         params: of the network.
         shape: (H, W, 3) of the images, at full size.
-        platform: where the steps will run, "cpu", "gpu" or "tpu"; None: this process's.
     """
     layers = program.static.content_layers + program.static.style_layers
-    platform, dtype = platform or jax.default_backend(), program.network(layers).dtype
+    dtype = program.network(layers).dtype
 
     def form_of(layer: str) -> str:
         halvings = block_of(layer) - 1
         positions = (shape[0] >> halvings) * (shape[1] >> halvings)
-        return choose_form(platform, dtype, params[layer]["kernel"].shape, positions)
+        return choose_form(program.platform, dtype, params[layer]["kernel"].shape, positions)
 
     needed = {layer: params[layer] for layer in convolutions_up_to(program.architecture, layers)}
     return _in_forms(needed, tuple((layer, form_of(layer)) for layer in needed), dtype)
@@ -340,7 +343,7 @@ def jitted(program: Program) -> Compiled:
         jax.jit(bind(style_grams)),
         jax.jit(bind(start)),
         jax.jit(
-            bind(step), donate_argnums=0, compiler_options=compiler_options(jax.default_backend())
+            bind(step), donate_argnums=0, compiler_options=compiler_options(program.platform)
         ),
     )
 

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from nst_jax.architecture import FILTERS, block_of, convolutions_up_to, last_layer
-from nst_jax.network import vgg
+from nst_jax.network import tiles, vgg
 from nst_jax.network.convolution import pad_border
 from nst_jax.network.gram import gram_matrix, guided_gram_matrix
 
@@ -60,7 +60,7 @@ class _Band(NamedTuple):
 def observe_features(
     network: vgg.VGG, params: Mapping[str, Any], images: jax.Array, observers: vgg.Observers
 ) -> tuple[dict[str, jax.Array], dict[str, Any]]:
-    """Features of images (N, H, W, 3), and their Gram matrices; as `vgg.observe_features`.
+    """Features of images (N, H, W, 3), and their Gram matrices; as `tiles.observe_features`.
 
     Args:
         network: says which layers.
@@ -82,7 +82,7 @@ def observe_features(
     grams: dict[str, jax.Array] = {}
     if blocks:
         images, grams = _in_bands(network, params, images, early, blocks)
-    features, observed = vgg.observe_features(network, params, images, late, blocks + 1)
+    features, observed = tiles.observe_features(network, params, images, late, blocks + 1)
     return features, grams | observed
 
 

@@ -87,6 +87,7 @@ class VGG(nn.Module):
         precision: of the convolutions' products.
         padding: what stands around the image and around each layer's maps: "zero", as in training;
             "reflect" or "replicate", which leave no frame along the border (`pad_border`).
+        tiled: whether `tiles.observe_features` lays maps out for a TPU.
 
     Source: Simonyan & Zisserman 2014. Features are after the ReLU, as in Caffe, where the ReLU
     works in place and "conv4_2" is read after it.
@@ -99,6 +100,7 @@ class VGG(nn.Module):
     dtype: jnp.dtype = jnp.float32
     precision: lax.Precision = lax.Precision.HIGHEST
     padding: str = "zero"
+    tiled: bool = False
 
     @nn.compact
     def __call__(

@@ -56,6 +56,7 @@ def make_optimizer(
     preconditioned: bool = False,
     lbfgs_history: str = "float32",
     chroma_smoothing: jax.Array | float | None = None,
+    by_planes: bool = False,
 ) -> Optimizer:
     """Make the optimizer called "lbfgs" or "adam".
 
@@ -74,12 +75,18 @@ def make_optimizer(
         lbfgs_history: the type of these pairs: "float32" (or wider, where the image is) or
             "bfloat16".
         chroma_smoothing: of the preconditioner, a scalar, or None.
+        by_planes: whether L-BFGS keeps its vectors channel by channel, as a TPU keeps an image: in
+            the order of pixels each would be copied through an array padded from 3 channels to 128.
     """
     scaled = partial(precondition, chroma_smoothing=chroma_smoothing)
     if name == "lbfgs":
         preconditioner = scaled if preconditioned else None
         history = jnp.bfloat16 if lbfgs_history == "bfloat16" else None
+        if by_planes and preconditioner:
+            preconditioner = _on_planes(preconditioner)
         init, update = lbfgs(learning_rate, lbfgs_memory, preconditioner, history)
+        if by_planes:
+            update = _of_planes(update)
         axes = LANE_AXES, 0
         return Optimizer(init, update, _restart_lbfgs, lambda image: image, axes, PATIENCE)
     init, update = optax.adam(lambda step: learning_rate / jnp.sqrt(1 + step / COOLING))
@@ -96,6 +103,29 @@ def _between_roots(
     def updated(gradient: jax.Array, state: optax.OptState, image: jax.Array) -> Any:
         change, state = update(root(gradient), state, image)
         return root(change), state
+
+    return updated
+
+
+def _to_planes(image: jax.Array) -> jax.Array:
+    return jnp.moveaxis(image, -1, 0)
+
+
+def _from_planes(planes: jax.Array) -> jax.Array:
+    return jnp.moveaxis(planes, 0, -1)
+
+
+def _on_planes(operator: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
+    """An operator on images (H, W, C), for (C, H, W)."""
+    return lambda planes: _to_planes(operator(_from_planes(planes)))
+
+
+def _of_planes(update: Callable[..., Any]) -> Callable[..., Any]:
+    """An update of (C, H, W), for images (H, W, C)."""
+
+    def updated(gradient: jax.Array, state: optax.OptState, image: jax.Array) -> Any:
+        change, state = update(_to_planes(gradient), state, _to_planes(image))
+        return _from_planes(change), state
 
     return updated
 

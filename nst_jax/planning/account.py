@@ -16,7 +16,7 @@ class Account(NamedTuple):
         temporaries: bytes, of these.
         kernels: how many run in one call.
         collectives: of these, how many speak to other devices.
-        traffic: bytes that the kernels read and write.
+        traffic: bytes that the kernels read and write in the device's memory.
         flops: {precision: FLOPs of matrix products and convolutions}.
         least_seconds: of one call, by the device's peaks; None where they are not known.
         compile_seconds: that it took to compile.
@@ -35,8 +35,7 @@ class Account(NamedTuple):
 def account_of(compiled: Any, kind: DeviceKind, compile_seconds: float) -> Account:
     """Account for a `jax.stages.Compiled` that was compiled for this kind of device.
 
-    Kernels of a GPU are read from the program's text; a TPU's program is not made of kernels that
-    wait for each other, and what it moves XLA says itself.
+    A GPU's kernels wait for each other; a TPU moves what the next one reads while one computes.
     """
     sizes = compiled.memory_analysis()
     kept = sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
@@ -45,14 +44,11 @@ def account_of(compiled: Any, kind: DeviceKind, compile_seconds: float) -> Accou
     count = sum(kernel.runs for kernel in kernels)
     collectives = sum(kernel.runs for kernel in kernels if kernel.is_collective)
     flops = flops_of(kernels)
+    traffic = sum(kernel.runs * kernel.bytes for kernel in kernels)
+    least = least_seconds(kernels, kind)
     if kind.platform == "tpu":
-        costs = compiled.cost_analysis()
-        traffic = costs["bytes accessed"]
         busy = sum(each / kind.peaks.get(p, min(kind.peaks.values())) for p, each in flops.items())
         least = max(traffic / kind.bandwidth, busy)
-    else:
-        traffic = sum(kernel.runs * kernel.bytes for kernel in kernels)
-        least = least_seconds(kernels, kind)
     return Account(
         memory, sizes.temp_size_in_bytes, count, collectives, traffic, flops, least, compile_seconds
     )

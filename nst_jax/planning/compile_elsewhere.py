@@ -34,6 +34,7 @@ NEEDS: dict[str, tuple[str, str, dict[str, str]]] = {
         "aot-tpu",
         {
             "JAX_PLATFORMS": "cpu",
+            "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # another plan may be under way
             "TPU_SKIP_MDS_QUERY": "1",
             "TPU_WORKER_HOSTNAMES": "localhost",
         },
@@ -155,7 +156,7 @@ def compile_step(job: Job, kind: DeviceKind, device: Any) -> Any:
     from nst_jax.engine import executors
     from nst_jax.engine import program as steps
 
-    prepare = partial(steps.prepare_parameters, job.program, shape=job.shape, platform=kind.backend)
+    prepare = partial(steps.prepare_parameters, job.program, shape=job.shape)
     params = jax.eval_shape(prepare, job.params)
     image = jax.ShapeDtypeStruct((*job.shape, 3), jnp.float32)
     if job.lanes:

@@ -81,7 +81,7 @@ def job_of(
     program, initial = problem.program, problem.initial_images[0]
     changed = {"precision": precision_on(platform, problem.settings[0].precision), **changed}
     static = dataclasses.replace(program.static, **changed)
-    program = dataclasses.replace(program, static=static)
+    program = dataclasses.replace(program, static=static, platform=platform)
     style_images, regions = problem.style_images[0], initial.regions if shape is None else None
     content: Any = initial.content
     if shape and content is not None:

@@ -9,6 +9,10 @@ that it calls, is a kernel (or a few, inside a library). A kernel moves its resu
 operands once, but for what it only reads or writes a part of: of an operand that is nothing but
 sliced the slices count, and of an update in place what is put there. These are the rules of XLA's
 own HloCostAnalysis, which XLA:GPU does not offer for a compiled program.
+
+What counts is what the device's memory sees. A TPU's program says of every array in which tiles it
+lies, `{3,0,2,1:T(8,128)}`, to which its innermost axes are padded, and with `S(1)` that it lies on
+the chip, where reading it costs next to nothing; HloCostAnalysis counts that as well.
 """
 
 import math
@@ -26,6 +30,8 @@ FREE = frozenset((
     "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "opt-barrier",
     "optimization-barrier", "after-all", "partition-id", "replica-id",
 ))  # fmt: skip
+# Library calls that are names as well.
+FREE_CALLS = frozenset(("ConcatBitcast", "AssumeGatherIndicesInBound"))
 LOOPS = frozenset(("while", "call", "conditional"))
 SLICES = frozenset(("slice", "dynamic-slice", "gather"))
 UPDATES = {"dynamic-update-slice": 1, "scatter": 2}  # which operand is put there
@@ -34,7 +40,7 @@ COLLECTIVES = (
     "all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all",
 )  # fmt: skip
 
-_ARRAY = re.compile(r"(\w+)\[([\d,]*)\]")
+_ARRAY = re.compile(r"(\w+)\[([\d,]*)\](?:\{([^}]*)\})?")
 _NAME = re.compile(r"%([\w.\-]+)")
 _HEAD = re.compile(r"^(ENTRY )?%([\w.\-]+) \(.*\{$")
 _LINE = re.compile(r"^\s+(ROOT )?%([\w.\-]+) = (.*)$")
@@ -58,8 +64,8 @@ class Instruction(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """Of the result, or of all results together."""
-        return sum(math.prod(dims) * BYTES.get(kind, 0) for kind, dims in arrays_of(self.shape))
+        """Of the result, or of all results together, in the device's memory."""
+        return sum(bytes_of(self.shape))
 
     def attribute(self, name: str) -> str | None:
         """What stands after `name=`: a word, or what is between braces or quotes."""
@@ -115,6 +121,8 @@ class ProgramText:
         for one in table.values():
             if one.opcode in FREE or one.opcode.endswith("-done"):
                 continue
+            if one.attribute("custom_call_target") in FREE_CALLS:
+                continue
             if one.opcode in LOOPS:
                 trips = _trips(one)
                 for called in self._called(one):
@@ -161,22 +169,78 @@ class ProgramText:
             length = math.prod(left[1][int(axis)] for axis in contracted if axis)
             return 2.0 * length * _count(one.shape), _precision(one, left[0])
         if one.opcode == "convolution" or "$conv" in one.attributes:
-            kind, kernel = arrays_of(table[one.operands[1]].shape)[0]
-            labels = one.attribute("dim_labels") or ""
-            batch_first = labels.partition("->")[2]
-            result = arrays_of(one.shape)[0][1]
-            positions = math.prod(
-                side for side, label in zip(result, batch_first, strict=False) if label != "f"
-            )
-            return 2.0 * math.prod(kernel) * positions, _precision(one, kind)
+            inputs, kernel = (arrays_of(table[name].shape)[0] for name in one.operands[:2])
+            return 2.0 * _convolution_products(one, inputs[1], kernel[1]), _precision(one, inputs[0])
         return 0.0, ""
+
+
+def _convolution_products(
+    one: Instruction, inputs: tuple[int, ...], kernel: tuple[int, ...]
+) -> float:
+    """Multiplications of a convolution, those with padding and holes left out.
+
+    XLA:TPU writes products of many matrices as convolutions, too: the matrices stand along an axis
+    of the window, of which each output meets one.
+    """
+    labels = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", one.attributes)
+    assert labels
+    result = arrays_of(one.shape)[0][1]
+    of_inputs, of_kernel, of_result = (
+        dict(zip(each, sides, strict=False))
+        for each, sides in zip(labels.groups(), (inputs, kernel, result), strict=True)
+    )
+    window = dict(re.findall(r"(\w+)=([\dx_\-]+)", _braced(one.attributes, "window")))
+    total = float(of_result["b"] * of_kernel["i"] * of_kernel["o"])
+    for axis in sorted(label for label in of_kernel if label.isdigit()):
+        place, count = int(axis), len(of_kernel) - 2
+        size, stride, spread, holes = (
+            int(window.get(key, "x".join("1" * count)).split("x")[place])
+            for key in ("size", "stride", "lhs_dilate", "rhs_dilate")
+        )
+        before = int(window.get("pad", "x".join(["0_0"] * count)).split("x")[place].split("_")[0])
+        length = (of_inputs[axis] - 1) * spread + 1
+        total *= sum(
+            0 <= at < length and at % spread == 0
+            for out in range(of_result[axis])
+            for at in range(out * stride - before, out * stride - before + size * holes, holes)
+        )
+    return total
+
+
+def _braced(text: str, name: str) -> str:
+    found = re.search(rf"\b{name}=\{{([^}}]*)\}}", text)
+    return found[1] if found else ""
+
+
+def bytes_of(shape: str) -> list[int]:
+    """What each array of a printed shape takes in the device's memory; 0 if it is on the chip."""
+    return [
+        0 if "S(1)" in layout and "T(" in layout else _padded_count(dims, layout) * BYTES.get(kind, 0)
+        for (kind, dims), (_, _, layout) in zip(
+            arrays_of(shape), _ARRAY.findall(shape), strict=True
+        )
+    ]
+
+
+def _padded_count(dims: tuple[int, ...], layout: str) -> int:
+    """Numbers of an array, its innermost axes padded to the tiles of its layout."""
+    order, _, rest = layout.partition(":")
+    tile = re.match(r"T\(([\d,]+)\)", rest)
+    if not tile:
+        return math.prod(dims)
+    tiles = [int(side) for side in tile[1].split(",")]
+    sides = [dims[int(axis)] for axis in reversed(order.split(","))] if order else []
+    sides = [1] * (len(tiles) - len(sides)) + sides
+    for place, side in enumerate(reversed(tiles), 1):
+        sides[-place] = -(-sides[-place] // side) * side
+    return math.prod(sides)
 
 
 def arrays_of(shape: str) -> list[tuple[str, tuple[int, ...]]]:
     """(type, dimensions) of each array of a printed shape."""
     return [
         (kind, tuple(int(side) for side in sides.split(",") if side))
-        for kind, sides in _ARRAY.findall(shape)
+        for kind, sides, _ in _ARRAY.findall(shape)
     ]
 
 
@@ -263,6 +327,12 @@ def _bytes_put(one: Instruction, inside: dict[str, Instruction]) -> int:
 
 
 def _moved_alone(one: Instruction, operands: dict[str, Instruction]) -> int:
+    if one.opcode == "copy-start":  # its result: where to, where from, a semaphore
+        return sum(bytes_of(one.shape)[:2])
+    if one.opcode == "slice-start":  # where from, where to, a semaphore
+        whole, part = bytes_of(one.shape)[:2]
+        (kind, dims), (_, _, layout) = arrays_of(one.shape)[1], _ARRAY.findall(one.shape)[1]
+        return _padded_count(dims, layout) * BYTES[kind] * ((whole > 0) + (part > 0))
     if one.opcode in SLICES:
         return 2 * one.bytes
     if one.opcode in UPDATES:

@@ -22,7 +22,7 @@ import jax
 from jax import lax
 
 from nst_jax import Settings, save_image
-from nst_jax.engine import executors, program, runner
+from nst_jax.engine import executors, program
 from nst_jax.engine.options import RunOptions
 from nst_jax.engine.problem import prepare_problem
 from nst_jax.engine.results import SweepProgress
@@ -39,18 +39,18 @@ STEPS = (200, 500)
 @contextlib.contextmanager
 def rounded_products(mantissa: int) -> Iterator[None]:
     """Convolutions round their operands to so many bits; programs are compiled anew."""
-    convolve, prepare = convolution._convolve, runner.prepare_parameters
+    convolve, choose = convolution._convolve, program.choose_form
 
     def rounding(inputs, kernel, *others):
         round_to = partial(lax.reduce_precision, exponent_bits=8, mantissa_bits=mantissa)
         return convolve(round_to(inputs), round_to(kernel), *others)
 
     convolution._convolve = rounding
-    runner.prepare_parameters = partial(prepare, platform="tpu")  # plain kernels
+    program.choose_form = lambda *_: "kernel"  # the others are not convolutions
     try:
         yield
     finally:
-        convolution._convolve, runner.prepare_parameters = convolve, prepare
+        convolution._convolve, program.choose_form = convolve, choose
         for cached in (program.jitted, executors.jitted_lanes):
             cached.cache_clear()
         jax.clear_caches()

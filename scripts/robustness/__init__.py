@@ -1,1 +1,0 @@
-"""What runs withstand, tried many times."""
