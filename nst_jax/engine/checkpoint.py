@@ -194,7 +194,9 @@ def load_checkpoint(path: Path, problem: "Problem") -> Checkpoint | None:
 
 
 def _versions() -> dict[str, str]:
-    return {module.__name__: module.__version__ for module in (nst_jax, jax, jaxlib)}
+    # On TPUs vectors lie in another order.
+    platform = {"platform": jax.default_backend()}
+    return {module.__name__: module.__version__ for module in (nst_jax, jax, jaxlib)} | platform
 
 
 def _as_text(versions: Mapping[str, str]) -> str:

@@ -156,9 +156,7 @@ class Carry(NamedTuple):
         return self.best.image if self.average is None else self.average.image
 
 
-def prepare_parameters(
-    program: Program, params: Parameters, shape: Sequence[int]
-) -> Parameters:
+def prepare_parameters(program: Program, params: Parameters, shape: Sequence[int]) -> Parameters:
     """The parameters that a program's steps read, on the device, in the form fastest there.
 
     They are right for images of any size. On a CPU some take four times their memory.
@@ -342,9 +340,7 @@ def jitted(program: Program) -> Compiled:
         jax.jit(bind(content_features)),
         jax.jit(bind(style_grams)),
         jax.jit(bind(start)),
-        jax.jit(
-            bind(step), donate_argnums=0, compiler_options=compiler_options(program.platform)
-        ),
+        jax.jit(bind(step), donate_argnums=0, compiler_options=compiler_options(program.platform)),
     )
 
 

@@ -94,9 +94,11 @@ class Tiling(NamedTuple):
         positions = tiled.transpose(1, 2, 0, 3)
         both = gram_matrix(positions.reshape(1, -1, BANDS, positions.shape[-1]))
         channels = both.shape[-1] // self.columns
-        blocks = [both[:, at : at + channels, at : at + channels] for at in (0, channels)]
+        gram = both[:, :channels, :channels]
+        if self.columns == 2:
+            gram += both[:, channels:, channels:]
         count = positions.size // positions.shape[-1]
-        return sum(blocks[: self.columns]) * (count / (self.height * self.width))
+        return gram * (count / (self.height * self.width))
 
 
 def pack_kernel(kernel: jax.Array) -> jax.Array:
@@ -182,7 +184,8 @@ def observe_features(
                 deep = vgg.observe_features(rest, params, maps, late, block)
                 features, observed = features | deep[0], observed | deep[1]
                 break
-            tiling = Tiling.of_block(*maps.shape[1:3], params[own[0]]["kernel"].shape[-1])
+            _, height, width, _ = maps.shape
+            tiling = Tiling.of_block(height, width, params[own[0]]["kernel"].shape[-1])
             maps = tiling.cut(maps)
         for layer in own:
             maps = _convolved(network, params[layer], maps, tiling, layer in wanted)

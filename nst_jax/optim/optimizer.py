@@ -80,7 +80,7 @@ def make_optimizer(
     """
     scaled = partial(precondition, chroma_smoothing=chroma_smoothing)
     if name == "lbfgs":
-        preconditioner = scaled if preconditioned else None
+        preconditioner: Callable[..., Any] | None = scaled if preconditioned else None
         history = jnp.bfloat16 if lbfgs_history == "bfloat16" else None
         if by_planes and preconditioner:
             preconditioner = _on_planes(preconditioner)

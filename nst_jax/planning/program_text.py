@@ -170,7 +170,9 @@ class ProgramText:
             return 2.0 * length * _count(one.shape), _precision(one, left[0])
         if one.opcode == "convolution" or "$conv" in one.attributes:
             inputs, kernel = (arrays_of(table[name].shape)[0] for name in one.operands[:2])
-            return 2.0 * _convolution_products(one, inputs[1], kernel[1]), _precision(one, inputs[0])
+            return 2.0 * _convolution_products(one, inputs[1], kernel[1]), _precision(
+                one, inputs[0]
+            )
         return 0.0, ""
 
 
@@ -215,7 +217,9 @@ def _braced(text: str, name: str) -> str:
 def bytes_of(shape: str) -> list[int]:
     """What each array of a printed shape takes in the device's memory; 0 if it is on the chip."""
     return [
-        0 if "S(1)" in layout and "T(" in layout else _padded_count(dims, layout) * BYTES.get(kind, 0)
+        0
+        if "S(1)" in layout and "T(" in layout
+        else _padded_count(dims, layout) * BYTES.get(kind, 0)
         for (kind, dims), (_, _, layout) in zip(
             arrays_of(shape), _ARRAY.findall(shape), strict=True
         )

@@ -1,4 +1,4 @@
-"""An image as a TPU computes it, against the plain network (itself held against NumPy elsewhere)."""
+"""An image laid out for a TPU, against the plain network (itself held against NumPy elsewhere)."""
 
 import jax
 import jax.numpy as jnp

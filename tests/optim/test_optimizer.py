@@ -1,4 +1,4 @@
-"""Adam with its falling rate, against the published algorithm in NumPy float64."""
+"""Adam, with its falling rate, against the published algorithm in NumPy; orders of vectors."""
 
 import jax
 import jax.numpy as jnp
@@ -47,3 +47,22 @@ def test_adam_stays_within_the_range(random):
     project = make_optimizer("adam", 0.07, 1).project
     image = jnp.float32(random.standard_normal((4, 5, 3)))
     assert np.array_equal(project(image), np.clip(image, 0, 1))
+
+
+def test_vectors_by_planes_are_the_same_steps(random):
+    """In float64, since the sums are in another order; of a valley, where curvature matters."""
+    with jax.enable_x64(True):
+        widths = jnp.asarray(random.uniform(0.1, 5, (6, 5, 3)))
+        start = jnp.asarray(random.standard_normal((6, 5, 3)))
+        ends = []
+        for by_planes in (False, True):
+            optimizer = make_optimizer("lbfgs", 1.0, 5, True, by_planes=by_planes)
+            image, state = start, optimizer.init(start)
+            for _ in range(12):
+                update, state = optimizer.update(widths * image, state, image)
+                image = image + update
+            ends.append(image)
+        assert np.abs(ends[0]).mean() < 0.5 * np.abs(start).mean()
+        np.testing.assert_allclose(ends[1], ends[0], atol=1e-9)
+        kept = jnp.moveaxis(state[0].params.reshape(3, 6, 5), 0, -1)  # the image before the last
+        np.testing.assert_allclose(kept + update, image, atol=1e-12)
