@@ -70,7 +70,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
         output_file(options.output, Path(f"{options.lane or options.record.stem}-rerun.png")),
         with_files_found(wanted, recorded, as_given=vars(options)),
         options.content or next(iter(find_inputs(recorded, "content")), None),
-        tuple(list_files(options.style)) if options.style else find_inputs(recorded, "style"),
+        tuple(list_files(options.style, say)) if options.style else find_inputs(recorded, "style"),
         save_options(options, recorded.output),
         shlex.join(["nst-jax", *arguments]),
     )

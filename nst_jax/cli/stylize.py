@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nst_jax.cli.messages import say
 from nst_jax.cli.output_flags import add_output_flags, output_file, save_options
 from nst_jax.cli.picture import Picture, check_picture, paint_picture
 from nst_jax.cli.settings_flags import add_settings_flags, check_transfer, read_settings
@@ -35,7 +36,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     wanted = read_settings(options)
     check_transfer(wanted)
     path = output_file(options.output, default_output(options.content, options.styles))
-    styles, command = tuple(list_files(options.styles)), shlex.join(["nst-jax", *arguments])
+    styles, command = tuple(list_files(options.styles, say)), shlex.join(["nst-jax", *arguments])
     picture = Picture(path, wanted, options.content, styles, save_options(options), command)
     check_picture(picture, options)
     return paint_picture(picture, load_weights(find_weights(wanted.weights)), options)[1]

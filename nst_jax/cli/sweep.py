@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from nst_jax.cli.lanes import add_run_flags, paint_lanes
+from nst_jax.cli.messages import say
 from nst_jax.cli.settings_flags import add_value, check_transfer, flags_of, reader
 from nst_jax.engine.style_images import list_files
 from nst_jax.errors import SettingsError
@@ -104,7 +105,7 @@ def grid_of(options: argparse.Namespace, settings: Settings, default_ratios: boo
         settings: of all lanes, but for their axes.
         default_ratios: whether several ratios are painted where nothing else is asked for.
     """
-    styles = tuple(Source("style", style) for style in list_files(options.styles))
+    styles = tuple(Source("style", style) for style in list_files(options.styles, say))
     sources = (Source("content", options.content), *styles)
     return grid.make_grid(settings, sources, _axes(options, settings, sources, default_ratios))
 

@@ -32,10 +32,11 @@ def stylize(
     """Paint the content image in the manner of the style image.
 
     Args:
-        content: path, or (H, W, 3) sRGB in [0, 1]. A file is resized so that its long side is
-            `settings.size`; an array is taken as it is. May be None where there are no content
-            layers: the style alone is reconstructed.
-        style: path, or (H', W', 3) sRGB in [0, 1]; a file is resized to `settings.style_size`. Or
+        content: path, bytes, open file ("rb") or image of Pillow's, resized so that its long side
+            is `settings.size`; or an array (H, W, 3), sRGB in [0, 1], taken as it is, with alpha
+            (H, W, 4). Where it is transparent nothing is painted. May be None where there are no
+            content layers: the style alone is reconstructed.
+        style: any of these; a file is resized to `settings.style_size`, and goes on white. Or
             several of these, whose Gram matrices are mixed as style_blend and layers_per_style say,
             or which go to the regions of content_mask. The path of a folder stands for its images,
             by name. None reconstructs the content alone.

@@ -28,6 +28,7 @@ from nst_jax.engine.targets import content_targets, style_targets
 from nst_jax.errors import ImageError, SettingsError
 from nst_jax.images import color_transfer
 from nst_jax.images.io import load_image
+from nst_jax.images.opening import hold
 from nst_jax.images.resize import interpolate
 from nst_jax.losses.terms import LossWeights, Targets
 from nst_jax.settings.settings import INITS, LANE_SETTINGS, Settings
@@ -157,12 +158,17 @@ def prepare_problem(
     weights = choose_weights(first, weights)
     # What is static is the same for all, but whether any lane smooths chroma.
     program = make_program(max(settings, key=lambda one: one.chroma_smoothing), weights)
-    contents = _one_for_each("content", content, count)
-    styles = [list_style_images(each) for each in _one_for_each("style", style, count)]
+    once = _Once()
+
+    def held(given: Any) -> Any:  # an open file that lanes share is read once
+        return once(("held", identity(given)), partial(hold, given))
+
+    contents = [held(each) for each in _one_for_each("content", content, count)]
+    styles = [list_style_images(each, held) for each in _one_for_each("style", style, count)]
     for one, one_content, one_style in zip(settings, contents, styles, strict=True):
         _check_given(one, one_content, one_style or None)
         one.style_shares(len(one_style))
-    once, reader = _Once(), StyleImageReader(first.style_size or first.size)
+    reader = StyleImageReader(first.style_size or first.size)
     originals, alphas, style_images, lanes = [], [], [], []
     for one, one_content, one_style in zip(settings, contents, styles, strict=True):
         original, alpha = None, None

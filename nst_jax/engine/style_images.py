@@ -1,7 +1,9 @@
 """The images that a run is given: files or arrays, one style image or several, at their sizes."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+import os
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,9 @@ import numpy as np
 
 from nst_jax.errors import ImageError
 from nst_jax.images import io, resize
+from nst_jax.images.opening import ImageSource, hold, is_path
 
-ImageLike = np.ndarray | jax.Array | str | Path
+ImageLike = np.ndarray | jax.Array | ImageSource
 
 # What resizing in floats may add to [0, 1].
 OVERSHOOT = 0.5
@@ -55,8 +58,16 @@ def read_image(name: str, image: ImageLike, size: int) -> tuple[np.ndarray, np.n
     return image[..., :3] * alpha[..., None] + (1 - alpha[..., None]), alpha
 
 
-def list_style_images(style: StyleLike | None) -> tuple[ImageLike | StyleImage, ...]:
+def list_style_images(
+    style: StyleLike | None, held: Callable[[Any], Any] = hold
+) -> tuple[ImageLike | StyleImage, ...]:
     """The style images that were given: None is none of them, a folder is its images, sorted.
+
+    A warning tells what a folder's other files are.
+
+    Args:
+        style: as `stylize` takes it.
+        held: makes of an open file what can be read again.
 
     Raises:
         ImageError: a folder has no images.
@@ -64,21 +75,33 @@ def list_style_images(style: StyleLike | None) -> tuple[ImageLike | StyleImage, 
     if style is None:
         return ()
     given = style if isinstance(style, list | tuple) else (style,)
-    return tuple(image for each in given for image in _unfolded(each))
+    return tuple(held(image) for each in given for image in _unfolded(each, _warn))
 
 
-def list_files(names: Iterable[str]) -> list[str]:
+def list_files(names: Iterable[str], tell: Callable[[str], None] = lambda line: None) -> list[str]:
     """Names of files and folders, each folder replaced by its images.
+
+    Args:
+        names: of files and folders.
+        tell: gets a line on the other files of a folder.
 
     Raises:
         ImageError: a folder has no images.
     """
-    return [str(file) for name in names for file in _unfolded(name)]
+    return [str(file) for name in names for file in _unfolded(name, tell)]
 
 
-def _unfolded(given: Any) -> Sequence:
-    is_folder = isinstance(given, str | Path) and Path(given).is_dir()
-    return io.images_in(given) if is_folder else (given,)
+def _unfolded(given: Any, tell: Callable[[str], None]) -> Sequence:
+    if not (is_path(given) and Path(given).is_dir()):
+        return (given,)
+    found = io.images_in(given)
+    if left_out := io.describe_left_out(given):
+        tell(left_out)
+    return found
+
+
+def _warn(line: str) -> None:
+    warnings.warn(line, stacklevel=5)
 
 
 class StyleImageReader:
@@ -111,14 +134,14 @@ class StyleImageReader:
         key = (identity(given), scale)
         if key not in self._read:
             image, _ = read_image("style", given, _scaled(self._size, scale))
-            is_file = isinstance(given, str | Path)
-            self._read[key] = image if is_file or scale == 1 else _resampled(image, scale)
+            is_array = isinstance(given, np.ndarray | jax.Array)
+            self._read[key] = _resampled(image, scale) if is_array and scale != 1 else image
         return self._read[key]
 
 
 def identity(given: Any) -> str | int:
     """Of an image that is given: the same for the same file or array."""
-    return str(given) if isinstance(given, str | Path) else id(given)
+    return os.fspath(given) if is_path(given) else id(given)
 
 
 def _resampled(image: np.ndarray, scale: float) -> np.ndarray:

@@ -24,11 +24,19 @@ from nst_jax.images.encoders import (
 )
 from nst_jax.images.exif import DESCRIPTION, copy_exif
 from nst_jax.images.opening import ImageSource, PathLike, explain, opened, readable_formats
-from nst_jax.images.resize import MAX_PIXELS, check_sides, fit_size, resize, upright
+from nst_jax.images.resize import (
+    MAX_PIXELS,
+    check_sides,
+    fit_size,
+    resize,
+    too_large,
+    upright,
+)
 
 # A JPEG may be decoded at 1/2, 1/4 or 1/8 if that leaves at least this many times the wanted size;
 # at 3 or more it cannot be told from a full decode (Pillow's documentation of `reducing_gap`).
 DRAFT_GAP = 3
+MAX_NAMED = 5  # files that one line names
 
 
 def load_image(source: ImageSource, size: int | None = None) -> np.ndarray:
@@ -75,8 +83,9 @@ def load_text(source: ImageSource) -> dict[str, str]:
         ImageError: the file is missing, no image, or damaged.
     """
     with opened(source) as image:
-        check_sides(image.height, image.width, None)
-        image.load()
+        if image.width * image.height > MAX_PIXELS:
+            raise ImageError(too_large("has", image.width * image.height))
+        image.load()  # a PNG's may follow the pixels
         info, kind, exif = dict(image.info), image.format, image.getexif()
     comment = info.get("comment")
     if kind in ("TIFF", "WEBP"):
@@ -99,16 +108,34 @@ def images_in(folder: PathLike) -> list[Path]:
     Raises:
         ImageError: there are none, or the folder cannot be read.
     """
-    formats = readable_formats()
-    known = [s for s, name in Image.registered_extensions().items() if name in formats]
-    try:
-        files = [path for path in sorted(Path(folder).iterdir()) if path.is_file()]
-    except OSError as error:
-        raise ImageError(f"{folder}: {explain(error)}") from error
-    found = [f for f in files if f.suffix.lower() in known and not f.name.startswith(".")]
+    found, _ = _sorted_out(folder)
     if not found:
         raise ImageError(f"{folder}: is a folder without images; give an image file")
     return found
+
+
+def describe_left_out(folder: PathLike) -> str | None:
+    """One line on what `images_in` leaves out of a folder but hidden files; None if it is nothing.
+
+    Raises:
+        ImageError: the folder cannot be read.
+    """
+    _, others = _sorted_out(folder)
+    names = [f"{path.name}/" if path.is_dir() else path.name for path in others]
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return f"{folder}: no images, left out: {', '.join(names[:MAX_NAMED])}{more}" if names else None
+
+
+def _sorted_out(folder: PathLike) -> tuple[list[Path], list[Path]]:
+    """The images in a folder, and all else but what is hidden, by name."""
+    formats = readable_formats()
+    known = {s for s, name in Image.registered_extensions().items() if name in formats}
+    try:
+        shown = [path for path in sorted(Path(folder).iterdir()) if not path.name.startswith(".")]
+        images = [path for path in shown if path.suffix.lower() in known and path.is_file()]
+    except OSError as error:
+        raise ImageError(f"{folder}: {explain(error)}") from error
+    return images, [path for path in shown if path not in images]
 
 
 def read_exif(source: ImageSource) -> bytes | None:

@@ -40,8 +40,13 @@ def _kind(role: str) -> str:
     return re.sub(r"_\d+$", "", role)
 
 
-def _find(recorded: Recorded, kind: str, file: str, sha256: str) -> str:
+def _find(recorded: Recorded, kind: str, file: str | None, sha256: str) -> str:
     folder, flag = recorded.path.parent, f"--{kind.replace('_', '-')}"
+    if file is None:  # bytes, an array
+        raise ImageError(
+            f"{recorded.path}: its {kind} image was given without a name; say where it is with "
+            f"{flag} FILE"
+        )
     for path in (Path(file), folder / file, folder / Path(file).name):
         if path.is_file() and file_metadata(path)["sha256"] == sha256:
             return str(path)

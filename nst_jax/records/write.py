@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import importlib.metadata
 import json
 import math
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 import nst_jax
 from nst_jax.engine.identity import resolved_settings
@@ -21,6 +23,7 @@ from nst_jax.errors import ImageError, NSTError
 from nst_jax.files import sha256_of, write_bytes
 from nst_jax.images import io
 from nst_jax.images.encoders import PLAIN, SaveOptions
+from nst_jax.images.opening import hold, is_path, name_of
 from nst_jax.losses.terms import Losses
 from nst_jax.settings.settings import INITS, SETTINGS, Settings
 
@@ -60,7 +63,7 @@ def make_record(
     Args:
         result: of the run.
         command: as it was typed, or whatever made the call.
-        inputs: from `input_metadata`.
+        inputs: {role: image}, as they were given to the run, or from `input_metadata`.
         saving: how the image is written.
 
     Returns:
@@ -82,7 +85,10 @@ def make_record(
 
     return {
         "command": command,
-        "inputs": dict(inputs or {}),
+        "inputs": {
+            role: one if isinstance(one, Mapping) else file_metadata(one)
+            for role, one in (inputs or {}).items()
+        },
         "settings": resolved_settings(result.settings),
         "settings_given": given_settings(result.settings),
         "output": saving.metadata(),
@@ -136,21 +142,30 @@ def input_files(
     }
 
 
-def input_metadata(files: Mapping[str, str | Path]) -> dict[str, dict[str, str]]:
+def input_metadata(files: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """{role: {file, sha256}} of {role: file}; errors as in `file_metadata`."""
     return {role: file_metadata(file) for role, file in files.items()}
 
 
-def file_metadata(file: str | Path) -> dict[str, str]:
-    """{file, sha256} of an image.
+def file_metadata(given: Any) -> dict[str, Any]:
+    """{file, sha256} of an image, however it was given: as a path, as `stylize` takes it else.
+
+    Of what has no name `file` is None, and the checksum that of its bytes; of an array, or an image
+    of Pillow's, that of its pixels.
 
     Raises:
         ImageError: it cannot be read.
     """
+    if not is_path(given) and os.path.isfile(name := name_of(given)):
+        given = name  # an open file, which was read to its end, or an image of Pillow's
+    if not is_path(given):
+        content = hold(given)
+        pixels = content if isinstance(content, bytes) else np.asarray(content).tobytes()
+        return {"file": None, "sha256": hashlib.sha256(pixels).hexdigest()}
     try:
-        return {"file": str(file), "sha256": sha256_of(Path(file))}
+        return {"file": os.fspath(given), "sha256": sha256_of(Path(given))}
     except (OSError, NSTError):
-        io.load_image(file)  # says what is wrong
+        io.load_image(given)  # says what is wrong
         raise
 
 
