@@ -11,7 +11,7 @@ import pytest
 
 from nst_jax import files
 from nst_jax.errors import NSTError
-from nst_jax.files import made_folder, replacing, write_bytes
+from nst_jax.files import made_folder, remove_abandoned, replacing, write_bytes
 
 
 class Broken(BaseException):  # noqa: N818
@@ -63,6 +63,18 @@ def test_two_writers_do_not_meet(old):
         first.write_bytes(b"first"), second.write_bytes(b"second")
     assert old.read_bytes() == b"first"  # whoever ends last
     assert os.listdir(old.parent) == ["a.png"]
+
+
+def test_what_killed_writers_left_is_removed(tmp_path):
+    """Of this file only, whatever its name holds."""
+    path = tmp_path / "a[1] b.png"
+    with pytest.raises(Broken), replacing(path) as temporary:
+        left = temporary.name
+        raise Broken
+    for name in (left, "a[1] b.png", ".a[1] b-short.png", f"{left}.tif", ".a1 b-12345678.png"):
+        (tmp_path / name).write_bytes(b"ne")
+    remove_abandoned(path)
+    assert left not in os.listdir(tmp_path) and len(os.listdir(tmp_path)) == 4
 
 
 def test_missing_folder(tmp_path):

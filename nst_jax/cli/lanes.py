@@ -32,6 +32,7 @@ from nst_jax.engine.pace import AUTO
 from nst_jax.engine.problem import prepare_problem
 from nst_jax.engine.runner import Round, Runner
 from nst_jax.errors import FailedLanesError, MisplacedError, SettingsError
+from nst_jax.files import remove_abandoned
 from nst_jax.settings.settings import Settings
 from nst_jax.sweeps.grid import Grid, Lane
 from nst_jax.sweeps.results_folder import SweepFolder
@@ -146,6 +147,7 @@ def _run(
     contents, styles = zip(*map(folder.grid.files_of, lanes), strict=True)
     problem = prepare_problem(contents, styles, [lane.settings for lane in lanes], weights)
     file = CheckpointFile(folder.unfinished(jax.process_index()), problem, say, REMEDY)
+    remove_abandoned(file.path)
     resumed = None
     if options.resume or not folder.overwriting:
         resumed = _take_up(file, anything_finished=len(lanes) < len(folder.grid.lanes))
@@ -171,6 +173,8 @@ def _run(
                 file.remove()
     if finished.checkpoint is not None:
         keep_interrupted(file, finished.checkpoint, folder.overwriting)
+    elif distributed.is_first() and not finished.stopped:
+        folder.forget_unfinished()
     return not finished.stopped
 
 

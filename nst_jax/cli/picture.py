@@ -175,7 +175,7 @@ def paint_picture(
     with folder as is_new, reserved(picture.path) as alone, Interruption() as interruption:
         if not alone:
             raise ImageError(f"{picture.path}: another run is making it; choose another name")
-        for path in (picture.path, file.path):
+        for path in (picture.path, picture.record, file.path):
             remove_abandoned(path)
         for line in (*remarks, network, *problem.describe()):
             say(line)

@@ -97,6 +97,12 @@ class SweepFolder:
         path = self.path / UNFINISHED
         return path.with_stem(f"{path.stem}-{process}") if process else path
 
+    def forget_unfinished(self) -> None:
+        """Remove what any process of this run, or of one before, went on from."""
+        for path in self.path.glob(f"{Path(UNFINISHED).stem}*{Path(UNFINISHED).suffix}"):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
     def resume(self, overwrite: bool, going_on: bool = False) -> list[Lane]:
         """Take over what an earlier run of this sweep finished; return the lanes still to be done.
 
@@ -162,8 +168,8 @@ class SweepFolder:
                     raise ImageError(
                         f"{self.path}: another sweep is making it; choose another folder"
                     )
-                for path in (self.unfinished(), *map(self.file_of, self.grid.lanes)):
-                    remove_abandoned(path)
+                for lane in self.grid.lanes:
+                    remove_abandoned(self.file_of(lane))
                 yield is_nowhere
 
     def add(self, finished: Mapping[int, Result], lanes: list[Lane]) -> list[Path]:

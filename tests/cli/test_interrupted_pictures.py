@@ -256,7 +256,7 @@ def test_never(monkeypatch):
 
 def test_what_a_killed_writer_left_is_removed(monkeypatch):
     end_at(monkeypatch, 3, kill, *OUT)
-    for name in (".out.png-abcd_123.checkpoint", ".out-abcd_123.png"):
+    for name in (".out.png-abcd_123.checkpoint", ".out-abcd_123.png", ".out-abcd_123.json"):
         Path(name).write_text("half")
     Path(".out-mine.png").write_text("someone's")
     assert nst(*OUT).code == 0

@@ -24,6 +24,7 @@ from nst_jax.cli import lanes as cli_lanes
 from nst_jax.engine.checkpoint import CheckpointFile
 from nst_jax.files import reserved
 from nst_jax.images import io
+from nst_jax.sweeps.results_folder import SweepFolder
 
 FIRST = 1e-5  # relative: the same sums, in another order
 LAST = 0.02  # what L-BFGS makes of that in a few steps
@@ -939,6 +940,7 @@ def test_a_checkpoint_of_what_is_finished_by_now():
     kept = [*NINE, "-o", "out"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CheckpointFile, "remove", lambda self: None)
+        patch.setattr(SweepFolder, "forget_unfinished", lambda self: None)
         assert nst(*kept, "--overwrite").code == 0
     assert Path(KEPT).exists()
     Path("out/ratio-1e-4.png").unlink()  # the first round's; the file is of the second

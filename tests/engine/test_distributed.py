@@ -9,8 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command import draw, nst
+from PIL import Image
 
 from nst_jax.engine import distributed
 
@@ -106,6 +108,30 @@ def test_a_process_that_dies_ends_the_other(folder, start):
     assert out.splitlines() == [f"out/{lane['file']}" for lane in finished.values()]
     code, _, said = nst(*SWEEP, "-o", "out", "--steps", "60", "--lanes", "1")
     assert code == 0 and "2 of 3 are finished" in said
+
+
+def test_both_are_killed_and_go_on(folder, start):
+    """Each with its own lane, from its own file; to the same bits."""
+    flags = ("--steps", "40", "--lanes", "1", "--report-every", "1", "--checkpoint-every", "2")
+    running = start("-o", "out", *flags)
+    kept = [folder / "out" / f"unfinished{number}.safetensors" for number in ("", "-1")]
+    for path in kept:
+        wait_for(path)
+    for process in running:
+        process.kill(), process.wait()
+    assert all(path.exists() for path in kept)
+    for process in start("-o", "out", *flags)[2:]:
+        process.communicate(timeout=240)
+        assert process.returncode == 0
+    assert all("going on with 1 of them at step" in Path(f"said-{n}").read_text() for n in (0, 1))
+    for process in start("-o", "whole", *flags)[4:]:
+        process.communicate(timeout=240)
+    whole = records(folder / "whole")
+    for name, lane in records(folder / "out").items():
+        assert lane["history"] == whole[name]["history"] and lane["completed"]
+        pictures = [(folder / path / f"{name}.png") for path in ("out", "whole")]
+        assert np.array_equal(*(np.asarray(Image.open(path)) for path in pictures))
+    assert len(whole) == 3 and not any(path.exists() for path in kept)
 
 
 def test_mistakes_end_all_of_them(folder, start):

@@ -1,12 +1,15 @@
 """The loop: order, stopping, and when a carry may be looked at."""
 
+from types import SimpleNamespace
+
+import jax
 import pytest
 
 from nst_jax import SettingsError
 from nst_jax.engine import monitor
 from nst_jax.engine.monitor import Stopwatch
 from nst_jax.engine.options import check_intervals
-from nst_jax.engine.runner import STEPS_IN_FLIGHT, iterate
+from nst_jax.engine.runner import STEPS_IN_FLIGHT, Runner, _dealt, iterate
 
 
 class Run:
@@ -61,6 +64,16 @@ def test_nothing_to_do():
     run = Run()
     assert iterate(run.step, 7, range(7, 7), run.report) == (7, 7)
     assert run.told == []
+
+
+def test_each_process_goes_on_with_its_own_lanes(monkeypatch):
+    """What two have, the first takes; the fresh ones come after them."""
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    dealt = _dealt([(3, 1, 5), (1, 2)])
+    problem, executor = SimpleNamespace(settings=range(9)), SimpleNamespace(lanes=2)
+    runner = SimpleNamespace(_problem=problem, executor=executor, _interrupted=dealt)
+    interrupted = [((3, 1), (2,)), ((5,), ())]
+    assert Runner.rounds(runner) == [*interrupted, ((0, 4), (6, 7)), ((8,), ())]
 
 
 def test_a_stopwatch_counts_only_its_blocks(monkeypatch):

@@ -1,0 +1,1 @@
+"""What runs withstand, tried many times."""
