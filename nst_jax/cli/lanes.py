@@ -17,7 +17,7 @@ from nst_jax.cli.interruption import Interruption
 from nst_jax.cli.messages import answer, say, say_new_folder, say_nothing_gained
 from nst_jax.cli.output_flags import add_output_flags, output_flags_of, save_options, with_exif
 from nst_jax.cli.progress import ProgressBar
-from nst_jax.cli.running import choose_network, make_callback
+from nst_jax.cli.running import choose_network, describe_fit, make_callback
 from nst_jax.cli.settings_flags import add_settings_flags, add_value, read_settings
 from nst_jax.engine import distributed
 from nst_jax.engine.checkpoint import (
@@ -27,6 +27,7 @@ from nst_jax.engine.checkpoint import (
     checkpoint_bytes,
 )
 from nst_jax.engine.device_memory import as_text
+from nst_jax.engine.fitting import fitted
 from nst_jax.engine.options import RunOptions
 from nst_jax.engine.pace import AUTO
 from nst_jax.engine.problem import prepare_problem
@@ -145,7 +146,8 @@ def _run(
 ) -> bool:
     """Run the lanes and write what comes of each round; return whether all of them ended."""
     contents, styles = zip(*map(folder.grid.files_of, lanes), strict=True)
-    problem = prepare_problem(contents, styles, [lane.settings for lane in lanes], weights)
+    given = prepare_problem(contents, styles, [lane.settings for lane in lanes], weights)
+    problem = fitted(given, run_options.memory)
     file = CheckpointFile(folder.unfinished(jax.process_index()), problem, say, REMEDY)
     remove_abandoned(file.path)
     resumed = None
@@ -161,7 +163,8 @@ def _run(
         size = checkpoint_bytes(problem, runner.executor.lanes) if keep else 0
         check_room(folder.path, len(lanes) * picture_bytes(problem.shape, folder.saving), size)
         if distributed.is_first():
-            for line in (_describe_rounds(runner, len(lanes)), *problem.describe()):
+            lines = _describe_rounds(runner, len(lanes)), *describe_fit(given, problem)
+            for line in (*lines, *problem.describe()):
                 say(line)
         del resumed  # the runner lets go of it after its rounds
         for finished in runner.run():

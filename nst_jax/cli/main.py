@@ -63,10 +63,20 @@ class _Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
         """Refuse other programs' flags, of which argparse would take some for abbreviations."""
-        by_a_subparser = self._subparsers and args and not args[0].startswith("-")
-        if not by_a_subparser and (reason := refusal(args or (), self._option_string_actions)):
+        words = list(args or ())
+        by_a_subparser = self._subparsers and words and not words[0].startswith("-")
+        if not by_a_subparser and (reason := refusal(words, self._option_string_actions)):
             self.error(reason)
-        return super().parse_known_args(args, namespace)
+        words = list(map(self._told_apart, words, [*words[1:], ""]))
+        return super().parse_known_args(words, namespace)
+
+    def _told_apart(self, word: str, following: str) -> str:
+        """A flag whose value may be left out takes the one it knows, not a CONTENT after it."""
+        flags = self._option_string_actions
+        meant = [flag for flag in flags if flag.startswith(word)] if word[:2] == "--" else []
+        if len(meant) != 1 or flags[meant[0]].nargs != "?" or following == flags[meant[0]].metavar:
+            return word
+        return f"{meant[0]}=true"
 
     def error(self, message: str) -> NoReturn:
         say(f"{self.prog}: {message} (see {self.prog} --help)")

@@ -15,8 +15,9 @@ from nst_jax.cli.interruption import Interruption
 from nst_jax.cli.messages import answer, say, say_new_folder, say_nothing_gained
 from nst_jax.cli.output_flags import with_exif
 from nst_jax.cli.progress import ProgressBar
-from nst_jax.cli.running import choose_network, intermediate_path, make_callback
+from nst_jax.cli.running import choose_network, describe_fit, intermediate_path, make_callback
 from nst_jax.engine.checkpoint import Checkpoint, CheckpointFile, checkpoint_bytes
+from nst_jax.engine.fitting import fitted
 from nst_jax.engine.options import RunOptions, check_intervals
 from nst_jax.engine.pace import AUTO
 from nst_jax.engine.problem import prepare_problem
@@ -165,9 +166,10 @@ def paint_picture(
         MisplacedError: it could not be written where it was to stand.
     """
     settings, weights, network = choose_network(picture.settings, weights)
-    picture = dataclasses.replace(picture, settings=settings)
     styles, many = (picture.styles,) * copies, (settings,) * copies
-    problem = prepare_problem(picture.content, styles, many, weights)
+    given = prepare_problem(picture.content, styles, many, weights)
+    problem = fitted(given)
+    picture = dataclasses.replace(picture, settings=problem.settings[0])
     saving = with_exif(picture.saving, options, picture.content)
     inputs = picture.inputs  # as they are now: the run may be long
     file = CheckpointFile(picture.checkpoint, problem, say, REMEDY)
@@ -177,7 +179,7 @@ def paint_picture(
             raise ImageError(f"{picture.path}: another run is making it; choose another name")
         for path in (picture.path, picture.record, file.path):
             remove_abandoned(path)
-        for line in (*remarks, network, *problem.describe()):
+        for line in (*remarks, network, *describe_fit(given, problem), *problem.describe()):
             say(line)
         resumed = _take_up(picture, file, options, stop)
         replacing = options.overwrite or (resumed is not None and os.path.lexists(picture.path))
@@ -189,7 +191,6 @@ def paint_picture(
                 options.report_every,
                 options.save_every,
                 lanes_at_once=copies,
-                within_memory=copies > 1,
                 must_be_finite=copies == 1,
                 stop=stop,
                 keep=file.keep if options.checkpoint_every else None,

@@ -10,6 +10,7 @@ from nst_jax.cli.interruption import Interruption
 from nst_jax.cli.messages import answer, say
 from nst_jax.cli.progress import ProgressBar
 from nst_jax.engine import distributed
+from nst_jax.engine.fitting import what_was_taken
 from nst_jax.engine.problem import Problem, choose_weights
 from nst_jax.engine.pyramid import enlarge
 from nst_jax.engine.results import SweepCallback, SweepProgress
@@ -47,6 +48,12 @@ def choose_network(wanted: Settings, weights: Weights) -> tuple[Settings, Weight
     if settings.precision == "bfloat16" and on_cpu and not has_matrix_units():
         line += f"; {SLOW_BFLOAT16}"
     return settings, chosen, line
+
+
+def describe_fit(given: Problem, problem: Problem) -> list[str]:
+    """A line on what `--low-memory auto` has come to; none where it has changed nothing."""
+    taken = what_was_taken(given, problem)
+    return [f"to fit into memory: {taken}"] if taken else []
 
 
 def make_callback(

@@ -10,7 +10,7 @@ from nst_jax.errors import SettingsError
 from nst_jax.settings.declaration import Setting
 from nst_jax.settings.settings import GROUPS, PRESETS, SETTINGS, Settings, without_idle_layers
 from nst_jax.settings.settings_file import SettingsFile, read_settings_file, stacked
-from nst_jax.settings.values import FILES, SWITCH, Value, as_typed
+from nst_jax.settings.values import FILES, SWITCH, SWITCH_OR_AUTO, Value, as_typed
 
 
 def add_settings_flags(parser: argparse.ArgumentParser, with_defaults: bool = True) -> None:
@@ -46,6 +46,8 @@ def _add_flag(group: argparse._ArgumentGroup, setting: Setting, with_default: bo
     if setting.value is SWITCH:
         options = {"action": "store_const", "const": not setting.default}
     else:
+        if setting.value is SWITCH_OR_AUTO:  # the value may be left out
+            options |= {"nargs": "?", "const": True}
         options |= {"type": reader(setting.value), "metavar": setting.value.placeholder}
     group.add_argument(
         setting.flag,
@@ -122,7 +124,7 @@ def flags_of(settings: Settings, without: Container[str] = ()) -> list[str]:
         value = getattr(settings, setting.name)
         if value == setting.default or setting.name in without:
             continue
-        if setting.value is SWITCH:
+        if setting.value is SWITCH or value is True:
             flags.append(setting.flag)
         else:
             typed = value if setting.value is FILES else (value,)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nst_jax.engine.checkpoint import CheckpointFile
+from nst_jax.engine.fitting import fitted
 from nst_jax.engine.options import RunOptions
 from nst_jax.engine.pace import AUTO, read_interval
 from nst_jax.engine.problem import ContentImages, StyleImages, prepare_problem
@@ -58,11 +59,12 @@ def stylize(
     Raises:
         ImageError: an image cannot be read, or an array is no image in [0, 1].
         SettingsError: a setting does not fit the network or the images, or makes the first loss
-            overflow; the checkpoint is of another run, or of other versions.
+            overflow; the run does not fit into memory (with what would); the checkpoint is of
+            another run, or of other versions.
         WeightsError: there are no such weights.
     """
     styles, interval = (list_style_images(style),), read_interval(checkpoint_every)
-    problem = prepare_problem((content,), styles, (settings or Settings(),), weights)
+    problem = fitted(prepare_problem((content,), styles, (settings or Settings(),), weights))
     file = None
     if checkpoint is not None:
         file = CheckpointFile(Path(checkpoint), problem, warnings.warn, REMEDY)
@@ -70,7 +72,6 @@ def stylize(
         callback and told_of_first_lane(callback),
         report_every,
         save_every,
-        within_memory=False,
         must_be_finite=True,
         keep=file.keep if file and interval else None,
         checkpoint_every=interval or AUTO,
@@ -129,7 +130,7 @@ def sweep(
         WeightsError: there are no such weights.
     """
     options = RunOptions(callback, report_every, save_every, lanes_at_once, memory)
-    problem = prepare_problem(content, style, settings, weights)
+    problem = fitted(prepare_problem(content, style, settings, weights), memory)
     results: dict[int, Result] = {}
     for finished in Runner(problem, options).run():
         results |= finished.results

@@ -2,9 +2,11 @@
 
 import contextlib
 import ctypes
+import importlib
 import math
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,24 @@ USABLE = 0.9
 # Times the temporaries that XLA:CPU accounts for: beyond them a step of 1 to 20 lanes of 128 and
 # 256 px took 5 to 30 % more, by the process's peak (jaxlib 0.10.2, `compare_sweep`).
 CPU_SCRATCH = 1.25
-MEMINFO = "/proc/meminfo"
-# Files of control groups, which limit containers: version 2, then 1.
-CGROUPS = "/sys/fs/cgroup"
-CGROUP_LIMITS = (
-    (f"{CGROUPS}/memory.max", f"{CGROUPS}/memory.current"),
-    (f"{CGROUPS}/memory/memory.limit_in_bytes", f"{CGROUPS}/memory/memory.usage_in_bytes"),
-)
+MEMINFO, STATUS, CGROUP = "/proc/meminfo", "/proc/self/status", "/proc/self/cgroup"
+# Where control groups are: of version 2, the same beside version 1 (systemd), and of version 1.
+CGROUPS_2, CGROUPS_1 = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified"), ("/sys/fs/cgroup/memory",)
+# What a group may use (beyond "high" it is held back until it stands still), and what it does.
+LIMITS_2, USAGE_2 = ("memory.max", "memory.high"), "memory.current"
+LIMITS_1, USAGE_1 = ("memory.limit_in_bytes",), "memory.usage_in_bytes"
+# What `ulimit -v` and `-d` limit, by the names that /proc/self/status has for it, and what of that
+# LLVM and its threads take for good while they compile: at 512 px 0.8 and 0.6 GB (jaxlib 0.10.2).
+RLIMITS = {"RLIMIT_AS": ("VmSize", 8 * 10**8), "RLIMIT_DATA": ("VmData", 6 * 10**8)}
+
+
+class TooLargeError(SettingsError):
+    """One lane does not fit into memory."""
+
+    def __init__(self, needed: int, fixed: int, limit: int, words: str = "of memory are needed"):
+        """Take what a device needs for it, what of that is the network, and what there is."""
+        super().__init__(f"{as_text(needed)} {words}, and {as_text(limit)} are free")
+        self.needed, self.fixed, self.limit = needed, fixed, limit
 
 
 def needed_bytes(compiled: jax.stages.Compiled) -> int:
@@ -38,16 +51,21 @@ def needed_bytes(compiled: jax.stages.Compiled) -> int:
     return kept + int(scratch * sizes.temp_size_in_bytes)
 
 
-def usable_bytes(devices: tuple[jax.Device, ...]) -> int | None:
-    """What each of these devices has left for us, in bytes; None where nothing tells.
+def free_bytes(devices: tuple[jax.Device, ...], swap: bool = False) -> int | None:
+    """What each of these devices has left, in bytes; None where nothing tells.
 
-    Devices without memory of their own (CPUs) share the machine's, within its container's limit.
+    Devices without memory of their own (CPUs) share the machine's, within what the control groups
+    of this process, those above them, and its own limits leave.
+
+    Args:
+        devices: of this process.
+        swap: whether what the machine would swap to counts, too.
     """
     stats = devices[0].memory_stats()
     if stats and "bytes_limit" in stats:
-        return int(USABLE * (stats["bytes_limit"] - stats.get("bytes_in_use", 0)))
-    free = [size for size in (_free_memory(), _free_in_container()) if size is not None]
-    return int(USABLE * min(free)) // len(devices) if free else None
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    free = [*_free_memory(swap), *_free_in_groups(), *_free_of_process()]
+    return max(0, min(free)) // len(devices) if free else None
 
 
 def compile_for(function: jax.stages.Wrapped, *arguments: Any) -> jax.stages.Compiled:
@@ -69,6 +87,7 @@ def plan_lanes(
     lane_bytes: int,
     fixed_bytes: int,
     budget: int | None,
+    limit: int,
 ) -> int:
     """How many lanes fit, a multiple of the devices: by compiling, and asking what that needs.
 
@@ -79,11 +98,15 @@ def plan_lanes(
         lane_bytes: what one lane needs at the least: its carry.
         fixed_bytes: what does not depend on the number of lanes: the parameters.
         budget: bytes per device; None takes all lanes at once.
+        limit: bytes that one lane per device may take.
 
     Raises:
-        SettingsError: one lane per device does not fit.
+        TooLargeError: one lane per device does not fit.
     """
     each = math.ceil(wanted / devices)
+    if fixed_bytes + lane_bytes > limit:
+        least = fixed_bytes + lane_bytes
+        raise TooLargeError(least, fixed_bytes, limit, "of memory are needed at the least")
     if budget is not None:  # no compilation for what cannot fit: on a GPU it may fail by itself
         each = max(1, min(each, (budget - fixed_bytes) // lane_bytes))
     while True:
@@ -97,7 +120,9 @@ def plan_lanes(
         if budget is None or needed <= budget:
             return each * devices
         if each == 1:
-            raise SettingsError(_too_small(needed, fixed_bytes, budget))
+            if needed <= limit:
+                return devices
+            raise TooLargeError(needed, fixed_bytes, limit)
         fitting = (budget - fixed_bytes) * each // max(needed - fixed_bytes, 1)
         each = max(1, min(each - 1, fitting))
 
@@ -108,48 +133,71 @@ def even_share(wanted: int, at_once: int, devices: int) -> int:
     return math.ceil(wanted / (rounds * devices)) * devices
 
 
-def _too_small(needed: int, fixed: int, budget: int) -> str:
-    scale = max(budget - fixed, 0) / max(needed - fixed, 1)
-    remedy = f"the network alone takes {as_text(fixed)}: allow more with --memory"
-    if scale > 0.01:
-        remedy = (
-            f"a --size of {math.sqrt(scale):.0%} of this one would fit, and --low-memory, "
-            f"--lbfgs-memory 10 or --optimizer adam need less"
-        )
-    return (
-        f"one lane needs {as_text(needed)} of memory, and {as_text(budget)} may be used; {remedy}"
-    )
-
-
 def as_text(size: float) -> str:
     """A number of bytes for people: 512 MB, 1.5 GB."""
     return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"
 
 
-def _free_memory() -> int | None:
+def _free_memory(swap: bool) -> Iterator[int]:
     """Of the machine: what Linux would give without swapping; elsewhere half of all."""
-    with contextlib.suppress(OSError, StopIteration, ValueError):
-        lines = Path(MEMINFO).read_text().splitlines()
-        line = next(line for line in lines if line.startswith("MemAvailable"))
-        return int(line.split()[1]) * 1024
+    if fields := _fields(MEMINFO):
+        yield fields["MemAvailable"] + (fields.get("SwapFree", 0) if swap else 0)
+        return
     with contextlib.suppress(AttributeError, ValueError, OSError):  # no sysconf on Windows
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return None
+        yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
-def _free_in_container() -> int | None:
-    """What the control group allows beyond what it uses; None without a limit."""
-    for limit, usage in CGROUP_LIMITS:
+def _free_in_groups() -> Iterator[int]:
+    """What each control group that this process is in leaves it, and each above that.
+
+    A container may see them by other paths than its own /proc says: then only those above count.
+    """
+    for line in _lines(CGROUP):
+        _, controllers, own = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        is_2 = not controllers
+        limits, usage = (LIMITS_2, USAGE_2) if is_2 else (LIMITS_1, USAGE_1)
+        parts = [part for part in own.split("/") if part not in ("", "..")]
+        for root in CGROUPS_2 if is_2 else CGROUPS_1:
+            for depth in range(len(parts) + 1):
+                yield from _free_in_group(Path(root, *parts[:depth]), limits, usage)
+
+
+def _free_in_group(group: Path, limits: Sequence[str], usage: str) -> Iterator[int]:
+    for limit in limits:
         with contextlib.suppress(OSError, ValueError):  # ValueError: the limit is "max"
-            used = int(Path(usage).read_text()) - _file_cache(Path(usage).with_name("memory.stat"))
-            return max(0, int(Path(limit).read_text()) - used)
-    return None
+            used = int((group / usage).read_text()) - _file_cache(group / "memory.stat")
+            yield int((group / limit).read_text()) - used
 
 
 def _file_cache(stat: Path) -> int:
     """What a control group counts as used and gives back at need: pages of files."""
-    with contextlib.suppress(OSError, ValueError):
-        lines = dict(line.split() for line in stat.read_text().splitlines())
+    with contextlib.suppress(ValueError):
+        lines = dict(line.split() for line in _lines(stat))
         names = ("inactive_file", "active_file")
         return sum(int(lines.get(f"total_{name}", lines.get(name, 0))) for name in names)
     return 0
+
+
+def _free_of_process() -> Iterator[int]:
+    """What the limits of this process, as `ulimit` sets them, leave it."""
+    fields = _fields(STATUS)
+    for limit, (used, compiling) in RLIMITS.items():
+        with contextlib.suppress(ImportError, AttributeError, KeyError):  # another system
+            resource = importlib.import_module("resource")
+            size, _ = resource.getrlimit(getattr(resource, limit))
+            if size != resource.RLIM_INFINITY:
+                yield size - fields[used] - compiling
+
+
+def _fields(path: str) -> dict[str, int]:
+    """The sizes that a file of /proc lists, in bytes."""
+    found = (re.match(r"(\w+):\s*(\d+) kB$", line) for line in _lines(path))
+    return {each[1]: 1024 * int(each[2]) for each in found if each}
+
+
+def _lines(path: str | Path) -> list[str]:
+    with contextlib.suppress(OSError):
+        return Path(path).read_text().splitlines()
+    return []

@@ -14,7 +14,6 @@ class RunOptions:
 
     Attributes:
         callback, report_every, save_every, lanes_at_once, memory: as `sweep` takes them.
-        within_memory: whether lanes that need more are refused.
         must_be_finite: whether an initial image without a finite loss is an error; else its lane
             keeps that image, and its losses say so.
         stop: number of the last step to be evaluated; None goes to the end.
@@ -31,7 +30,6 @@ class RunOptions:
     save_every: int | None = None
     lanes_at_once: int | None = None
     memory: int | None = None
-    within_memory: bool = True
     must_be_finite: bool = False
     stop: int | None = None
     keep: Keep | None = None

@@ -60,6 +60,7 @@ class Problem:
         initial_images: the content image as the losses see it, regions, and how a scale begins.
         weights: of the network, normalized where the settings say so.
         alphas: (H, W) in [0, 1], how opaque the content images are, or None: all of it.
+        fits: whether one lane is known to fit into memory; finding out has taken some.
     """
 
     settings: tuple[Settings, ...]
@@ -69,6 +70,7 @@ class Problem:
     weights: Weights
     program: Program
     alphas: tuple[np.ndarray | None, ...]
+    fits: bool = False
     _once: _Once = dataclasses.field(default_factory=_Once, repr=False)
 
     @cached_property
@@ -86,6 +88,16 @@ class Problem:
     def identities(self) -> tuple[dict[str, Any], ...]:
         """What decides each lane's result, as `identify` has it."""
         return tuple(identify(self, lane) for lane in range(len(self.settings)))
+
+    def changed(self, **settings: Any) -> "Problem":
+        """With other values of static settings that no image depends on, such as low_memory."""
+        static = dataclasses.replace(self.program.static, **settings)
+        return dataclasses.replace(
+            self,
+            settings=tuple(dataclasses.replace(one, **settings) for one in self.settings),
+            program=dataclasses.replace(self.program, static=static),
+            _once=_Once(),
+        )
 
     def describe(self) -> list[str]:
         """What a user should know of scales and regions, where there are any; a line each."""

@@ -106,7 +106,8 @@ def make_program(settings: "Settings", weights: Weights, platform: str | None = 
         canonical_layer(layer, weights.architecture)
     platform = platform or jax.default_backend()
     precision = vgg.precision_on(platform, settings.precision)
-    static = dataclasses.replace(settings.static_part, precision=precision)
+    in_bands = settings.low_memory is True  # what "auto" comes to is `engine.fitting`'s
+    static = dataclasses.replace(settings.static_part, precision=precision, low_memory=in_bands)
     return Program(weights.architecture, weights.mean, static, platform)
 
 

@@ -10,19 +10,20 @@ from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from nst_jax.engine import device_memory, distributed
+from nst_jax.engine import device_memory, distributed, fitting
 from nst_jax.engine.checkpoint import Checkpoint, Keep, checkpoint_bytes
+from nst_jax.engine.device_memory import TooLargeError
 from nst_jax.engine.executors import Arguments, BatchedExecutor, Executor, Step
 from nst_jax.engine.monitor import Monitor
 from nst_jax.engine.options import RunOptions
 from nst_jax.engine.pace import Pace
 from nst_jax.engine.problem import Problem
-from nst_jax.engine.program import Carry, prepare_parameters, start, take_lanes
+from nst_jax.engine.program import Carry, prepare_parameters, take_lanes
 from nst_jax.engine.pyramid import Scale, enlarge, numbered
 from nst_jax.engine.results import Result, losses_of_lane
+from nst_jax.errors import SettingsError
 from nst_jax.losses.terms import Losses, PackedLosses
 
 # The device computes one step while the host reads the losses of the one before.
@@ -69,8 +70,8 @@ class Runner:
     ):
         """Find out how many lanes fit at once, by compiling the step at full size.
 
-        A single lane that may need any memory is compiled when its first scale begins. Of several
-        processes all must give the same problem, and each the lanes that it goes on with.
+        Of several processes all must give the same problem, and each the lanes that it goes on
+        with.
 
         Raises:
             SettingsError: one lane alone does not fit into the memory that may be used.
@@ -78,11 +79,17 @@ class Runner:
         self._problem, self._options = problem, options or RunOptions()
         self._resumed, self._done = resumed, 0
         self._interrupted = _dealt(distributed.gather(resumed.lanes if resumed else ()))
-        self._params = prepare_parameters(problem.program, problem.weights.params, problem.shape)
         self._devices = tuple(jax.local_devices())
+        free = device_memory.free_bytes(self._devices)
+        count = len(problem.settings)
+        limit = None if problem.fits else fitting.free_for_one(count, self._options.memory)
+        self._params = prepare_parameters(problem.program, problem.weights.params, problem.shape)
         self._compiled: dict[tuple[int, Scale], jax.stages.Compiled] = {}
         self._compile_seconds = 0.0
-        self.executor = self._choose_executor()
+        try:
+            self.executor = self._choose_executor(free, limit)
+        except TooLargeError as error:
+            raise SettingsError(f"{error}; {fitting.remedy(problem, error)}") from error
         self._pace = Pace(
             self._options.checkpoint_every, checkpoint_bytes(problem, self.executor.lanes)
         )
@@ -114,28 +121,30 @@ class Runner:
             if finished.stopped:
                 return
 
-    def _choose_executor(self) -> Executor:
-        """As many lanes at once as fit in every process, evenly over the rounds."""
+    def _choose_executor(self, free: int | None, limit: int | None) -> Executor:
+        """As many lanes at once as fit in every process, evenly over the rounds.
+
+        Args:
+            free: bytes on each device; None where nothing tells.
+            limit: bytes that one lane may take; None: any number.
+        """
         count, options = len(self._problem.settings), self._options
-        if count == 1 and not options.within_memory:
-            return self._executor_of(1)
         interrupted = [len(own) for own in self._interrupted]
         fresh = math.ceil((count - sum(interrupted)) / jax.process_count())
         wanted = max(fresh, *interrupted)
         devices = 1 if count == 1 else len(self._devices)
-        image = jax.ShapeDtypeStruct(self._problem.shape, jnp.float32)
-        carry = jax.eval_shape(partial(start, self._problem.program), image)
-        budget = options.memory or device_memory.usable_bytes(self._devices)
+        usable = None if free is None else int(device_memory.USABLE * free)
         executor_of = cache(self._executor_of)  # each puts the parameters on all devices
-        fitting = device_memory.plan_lanes(
+        planned = device_memory.plan_lanes(
             min(wanted, options.lanes_at_once or _useful_lanes(self._problem.shape, devices)),
             lambda lanes: self._bytes_needed_by(executor_of(lanes)),
             devices,
-            lane_bytes=_bytes_of(carry),
-            fixed_bytes=_bytes_of(self._params),
-            budget=budget if options.within_memory else None,
+            lane_bytes=fitting.least_bytes(self._problem),
+            fixed_bytes=fitting.bytes_of(self._params),
+            budget=options.memory or usable,
+            limit=sys.maxsize if limit is None else limit,
         )
-        everywhere = min(distributed.gather(fitting))
+        everywhere = min(distributed.gather(planned))
         executor = executor_of(device_memory.even_share(wanted, everywhere, devices))
         tried = self._compiled
         self._compiled = {key: tried[key] for key in tried if key[0] == executor.lanes}
@@ -354,7 +363,3 @@ def _useful_lanes(shape: tuple[int, ...], devices: int) -> int:
     if jax.default_backend() != "cpu":
         return sys.maxsize
     return devices * max(1, CPU_PIXELS // (shape[0] * shape[1]))
-
-
-def _bytes_of(tree: Any) -> int:
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

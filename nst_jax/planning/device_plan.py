@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 
 from nst_jax.engine import device_memory
+from nst_jax.engine.fitting import flags_text
 from nst_jax.engine.problem import Problem
 from nst_jax.engine.targets import compute_targets
 from nst_jax.errors import SettingsError
@@ -20,7 +21,6 @@ from nst_jax.network.vgg import precision_on
 from nst_jax.planning.account import Account
 from nst_jax.planning.compile_elsewhere import Compiler, Job
 from nst_jax.planning.device_kinds import DeviceKind
-from nst_jax.settings.settings import SETTINGS
 
 # Of a device's memory, what the command lets JAX have (`nst_jax.__main__`).
 USABLE = device_memory.USABLE
@@ -181,9 +181,3 @@ def _too_large(one: Account, budget: float) -> str:
 
 def _shape_of(leaf) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
-
-
-def flags_text(changed: dict[str, Any]) -> str:
-    """The flags that change these settings, as they are typed."""
-    flags = {SETTINGS[name].flag: value for name, value in changed.items()}
-    return " ".join(flag if value is True else f"{flag} {value}" for flag, value in flags.items())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 
+from nst_jax.engine.fitting import fitted
 from nst_jax.engine.options import RunOptions
 from nst_jax.engine.problem import Problem
 from nst_jax.engine.results import SweepProgress
@@ -38,7 +39,7 @@ def plan_here(
 
     options = RunOptions(callback, report_every=1, lanes_at_once=lanes_at_once)
     try:
-        runner = Runner(problem, options)
+        runner = Runner(fitted(problem), options)
     except SettingsError as error:
         return Plan(None, 0, 0, 0, str(error), {})
     rounds, lanes = runner.rounds(), runner.executor.lanes

@@ -4,7 +4,7 @@ import dataclasses
 from functools import partialmethod
 from typing import Any, Literal, NamedTuple
 
-from nst_jax.settings.values import SWITCH, Value, as_typed
+from nst_jax.settings.values import Value, as_typed
 
 FIRST_VERSION = "0.1"
 
@@ -76,7 +76,7 @@ class Setting:
         """The help of its flag, with the names that there are and the default."""
         *first, last = self.value.names or ("",)
         text = f"{', '.join(first)} or {last}: {self.help}" if first else self.help
-        if with_default and self.shown_default and self.value is not SWITCH:
+        if with_default and self.shown_default and not isinstance(self.default, bool):
             return f"{text} [{self.shown_default}]"
         return text
 

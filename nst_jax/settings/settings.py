@@ -18,6 +18,7 @@ from nst_jax.settings.values import (
     FILES,
     LAYERS,
     SWITCH,
+    SWITCH_OR_AUTO,
     WEIGHT,
     choice,
     many,
@@ -270,8 +271,12 @@ class Settings:
         notes="each is twice the one before; those of less than 32 px are left out",
         since="0.2",
     )
-    low_memory: bool = network.static(
-        False, SWITCH, "large images in bands: less memory, a quarter slower", since="0.2"
+    low_memory: bool | str = network.static(
+        False,
+        SWITCH_OR_AUTO,
+        "large images in bands: less memory, a quarter slower",
+        notes="auto: where memory is too small otherwise, and then less history, too, if needed",
+        since="0.2",
     )
 
     def __post_init__(self):
@@ -284,7 +289,7 @@ class Settings:
             raise SettingsError("style_scale has no number; wanted at least one, such as 1")
         blending.check_mixture(self.style_layers, self.style_blend, self.layers_per_style)
         self._check_regions()
-        if self.low_memory and self.normalize_gradients and self.style_layers:
+        if self.low_memory is True and self.normalize_gradients and self.style_layers:
             raise SettingsError(
                 "low_memory does not go with normalize_gradients, whose norms are those of whole "
                 "layers; leave one of them out"

@@ -156,6 +156,23 @@ def as_typed(value: Any) -> str:
 
 
 SWITCH = Value("true or false", "values of true or false", lambda value: isinstance(value, bool))
+
+
+def _switch_or_auto(name: str, value: Any) -> Any:
+    if isinstance(value, bool) or value == "auto":
+        return value
+    raise SettingsError(f"{name} is {value!r}; wanted true, false or auto")
+
+
+SWITCH_OR_AUTO = Value(
+    "true, false or auto",
+    "values of true, false or auto",
+    lambda value: isinstance(value, bool) or value == "auto",
+    lambda text: {"true": True, "false": False}.get(text, text),
+    _switch_or_auto,
+    placeholder="auto",
+    limits="true, false or auto",
+)
 WEIGHT = real(0, 1e38)  # float32 ends there
 LAYERS = dataclasses.replace(many(text("L")), canonical=_canonical_layers)
 # Each with a flag of its own, since their names may hold commas.

@@ -78,7 +78,8 @@ def cost(spec: Spec) -> dict[str, Any]:
 
 def largest(spec: Spec) -> dict[str, Any]:
     """The largest square that fits, up to `steps` px a side, by memory analysis and by trying."""
-    budget = device_memory.usable_bytes((jax.devices()[0],))
+    free = device_memory.free_bytes((jax.devices()[0],))
+    budget = None if free is None else int(device_memory.USABLE * free)
     small, large = (
         device_memory.needed_bytes(ours.compile_step(ours.place(_square(spec, size))))
         for size in (spec.size, 2 * spec.size)

@@ -2,13 +2,14 @@
 
 import dataclasses
 import re
+import sys
 
 import jax
 import numpy as np
 import pytest
 
-from nst_jax import Settings, SettingsError
-from nst_jax.engine.device_memory import even_share, plan_lanes
+from nst_jax import Settings
+from nst_jax.engine.device_memory import TooLargeError, even_share, plan_lanes
 from nst_jax.engine.executors import jitted_lanes, shape_of_lanes
 from nst_jax.engine.program import jitted, make_program, take_lanes
 from nst_jax.engine.targets import compute_targets
@@ -30,7 +31,13 @@ def compiler(calls, each=EACH, devices=1):
 
 def plan(wanted, needed_for, devices, lane, fixed, budget):
     return plan_lanes(
-        wanted, needed_for, devices, lane_bytes=lane, fixed_bytes=fixed, budget=budget
+        wanted,
+        needed_for,
+        devices,
+        lane_bytes=lane,
+        fixed_bytes=fixed,
+        budget=budget,
+        limit=sys.maxsize if budget is None else budget,
     )
 
 
@@ -91,21 +98,27 @@ def test_a_compiler_that_runs_out_of_memory():
 
 
 @pytest.mark.parametrize(
-    ("budget", "words"),
-    [
-        (FIXED + 36, ("1.1 GB", "1.04 GB", "a --size of 60%", "--low-memory", "--lbfgs-memory 10")),
-        (FIXED - 1, ("1.1 GB", "the network alone takes 1 GB", "--memory")),
-    ],
+    ("least", "compiled", "words"), [(EACH, 0, "needed at the least"), (1, 1, "needed")]
 )
-def test_a_budget_too_small_for_one_lane(budget, words):
-    million = 1_000_000
+def test_a_budget_too_small_for_one_lane(least, compiled, words):
+    """Known at once where the least that it needs is too much."""
+    million, calls = 1_000_000, []
 
     def needed_for(count):
+        calls.append(count)
         return (FIXED + EACH * count) * million
 
-    with pytest.raises(SettingsError) as caught:
-        plan(20, needed_for, 1, EACH * million, FIXED * million, budget * million)
-    assert all(word in str(caught.value) for word in words)
+    with pytest.raises(TooLargeError) as caught:
+        plan(1, needed_for, 1, least * million, FIXED * million, (FIXED + 36) * million)
+    assert str(caught.value) == f"1.1 GB of memory are {words}, and 1.04 GB are free"
+    assert len(calls) == compiled
+
+
+def test_one_lane_may_take_what_is_spared_for_others():
+    lanes = plan_lanes(
+        9, compiler([]), 1, lane_bytes=1, fixed_bytes=FIXED, budget=FIXED, limit=FIXED + EACH
+    )
+    assert lanes == 1
 
 
 @pytest.mark.parametrize(

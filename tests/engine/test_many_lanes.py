@@ -331,7 +331,7 @@ def test_a_budget(normalized, photograph, painting):
     fewer = Runner(problem, RunOptions(memory=all_at_once.needed_bytes - 1))
     assert fewer.executor.lanes == 3  # in even rounds, of 3 and 2
     assert alone.needed_bytes < fewer.needed_bytes < all_at_once.needed_bytes
-    with pytest.raises(SettingsError, match=r"one lane needs .* MB may be used; a --size of"):
+    with pytest.raises(SettingsError, match=r"MB of memory are needed, and .* MB are free; "):
         Runner(problem, RunOptions(memory=alone.needed_bytes - 1_000_000))
 
 
@@ -532,7 +532,6 @@ def test_one_lane_needs_no_more_than_a_single_run(normalized, photograph, painti
     settings = [dataclasses.replace(BASE, lbfgs_memory=50)]
     alone = Runner(
         prepare_problem(photograph, painting, settings, normalized),
-        RunOptions(within_memory=False),
     )
     several = settings * (1 if lanes_at_once is None else 2)
     swept = Runner(

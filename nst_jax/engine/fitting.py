@@ -1,0 +1,143 @@
+"""One lane and the memory there is: what makes it fit, taken where that was asked for, or told."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from nst_jax.architecture import FILTERS
+from nst_jax.engine import device_memory
+from nst_jax.engine.device_memory import TooLargeError
+from nst_jax.engine.executors import Executor
+from nst_jax.engine.problem import Problem
+from nst_jax.engine.program import prepare_parameters, start
+from nst_jax.network.vgg import PRECISIONS
+from nst_jax.settings.settings import SETTINGS
+
+# What needs less memory, in the order of what it costs the picture: time, rounding, more steps.
+SPARING: tuple[dict[str, Any], ...] = (
+    {"low_memory": True},
+    {"low_memory": True, "lbfgs_history": "bfloat16"},
+    {"low_memory": True, "lbfgs_history": "bfloat16", "lbfgs_memory": 10},
+)
+MIN_SIZE, ROUND_SIZE = 64, 16  # px, the least that is offered, and of which it is a multiple
+SPARE = 0.95  # of the size that would fit if memory went with the pixels
+# Of features and gradients, beside the carry: 1600 on a CPU at 512 and at 1024 px (jaxlib 0.10.2).
+BYTES_OF_PIXEL = 1700
+
+
+def free_for_one(count: int, memory: int | None = None) -> int | None:
+    """What a lane may take of each device that it or others run on; None where nothing tells.
+
+    Args:
+        count: of lanes; one alone runs on the first device.
+        memory: bytes that a device may use; None means what is free, what is swapped to included.
+    """
+    devices = jax.local_devices()
+    return memory or device_memory.free_bytes(tuple(devices[: min(count, len(devices))]), swap=True)
+
+
+def fitted(problem: Problem, memory: int | None = None) -> Problem:
+    """The problem; with `low_memory` "auto", in bands and with less history as far as needed.
+
+    Nothing of it is done where all of it would not do: the runner then says so.
+
+    Args:
+        problem: of any number of lanes, of which one must fit.
+        memory: bytes that a device may use; None means what is free.
+    """
+    if problem.settings[0].low_memory != "auto":
+        return problem
+    plain = problem.changed(low_memory=False)
+    limit = free_for_one(len(problem.settings), memory)
+    if limit is None:
+        return plain
+    tried = (plain.changed(**way) for way in ({}, *_ways(plain)))
+    fitting = next((each for each in tried if _fits(each, limit)), None)
+    return dataclasses.replace(fitting, fits=True) if fitting else plain
+
+
+def what_was_taken(given: Problem, problem: Problem) -> str:
+    """The flags that `fitted` has set; nothing where it has set none."""
+    before, now = given.program.static, problem.program.static
+    names = SPARING[-1]
+    return flags_text({n: getattr(now, n) for n in names if getattr(now, n) != getattr(before, n)})
+
+
+def remedy(problem: Problem, error: TooLargeError) -> str:
+    """The flags with which one lane of a problem would fit, by compiling it with them."""
+    fitting = (w for w in _ways(problem) if _fits(problem.changed(**w), error.limit))
+    offers = [flags_text(way) for way in itertools.islice(fitting, 1)]
+    height, width, _ = problem.shape
+    usual = _carry_bytes(problem) + BYTES_OF_PIXEL * height * width
+    share = max(0, error.limit - error.fixed) / max(usual, error.needed - error.fixed)
+    side = int(SPARE * math.sqrt(share) * max(problem.shape)) // ROUND_SIZE * ROUND_SIZE
+    offers += [f"--size {side}"] if side >= MIN_SIZE else []
+    if not offers:
+        network = device_memory.as_text(error.fixed)
+        return f"the network alone takes {network}: free some, or take another device"
+    return f"it fits with {', or with '.join(offers)}"
+
+
+def flags_text(changed: Mapping[str, Any]) -> str:
+    """The flags that change these settings, as they are typed."""
+    flags = {SETTINGS[name].flag: value for name, value in changed.items()}
+    return " ".join(flag if value is True else f"{flag} {value}" for flag, value in flags.items())
+
+
+def _ways(problem: Problem) -> list[dict[str, Any]]:
+    """Those of `SPARING` that go with the problem's settings, without what is so already."""
+    one = problem.settings[0]
+    idle = [name for name in SPARING[-1] if name.startswith("lbfgs") and one.optimizer != "lbfgs"]
+    if one.normalize_gradients:  # which bands do not go with
+        idle.append("low_memory")
+    if one.lbfgs_memory <= SPARING[-1]["lbfgs_memory"]:
+        idle.append("lbfgs_memory")
+    ways = [
+        {n: value for n, value in way.items() if n not in idle and getattr(one, n) != value}
+        for way in SPARING
+    ]
+    return [way for number, way in enumerate(ways) if way and way not in ways[:number]]
+
+
+def least_bytes(problem: Problem) -> int:
+    """What one lane needs at the least, beside the network: carry, and features of a first layer.
+
+    Known without computing or compiling anything.
+    """
+    height, width, _ = problem.shape
+    static = problem.program.static
+    filters = 0 if static.low_memory else FILTERS[0]
+    size = jnp.dtype(PRECISIONS[static.precision][0]).itemsize
+    return _carry_bytes(problem) + size * filters * height * width
+
+
+def _carry_bytes(problem: Problem) -> int:
+    image = jax.ShapeDtypeStruct(problem.shape, jnp.float32)
+    return bytes_of(jax.eval_shape(partial(start, problem.program), image))
+
+
+def bytes_of(tree: Any) -> int:
+    """Of all arrays in a tree."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _fits(problem: Problem, limit: int) -> bool:
+    """Whether the step of one lane at full size needs no more bytes; false if it cannot compile."""
+    program, scale = problem.program, problem.scales[-1]
+    if least_bytes(problem) > limit:
+        return False
+    try:
+        params = prepare_parameters(program, problem.weights.params, problem.shape)
+        arguments = problem.targets(0, scale), problem.loss_weights(0)
+        compiled = Executor(program, params).compile(scale.shape, arguments)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return False
+    return device_memory.needed_bytes(compiled) <= limit
