@@ -4,6 +4,7 @@ The program of one has no lane axis: under a `vmap` over one lane XLA copies L-B
 each step.
 """
 
+import gc
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -19,6 +20,11 @@ from nst_jax.engine import program as steps
 from nst_jax.engine.program import Carry, Program, compiler_options, jitted, lane_axes, map_lanes
 from nst_jax.losses.terms import LossWeights, PackedLosses, Targets
 from nst_jax.weights.parameters import Parameters
+
+# A picture's compiled programs take some 40 MB until the process ends; of more sizes than these
+# the older ones are let go. JAX would keep them all.
+MAX_SHAPES = 8
+_seen: set[tuple[Any, ...]] = set()
 
 # Carry → (carry, losses of the images that came in); may return before it has finished.
 Step = Callable[[Carry], tuple[Carry, PackedLosses]]
@@ -152,6 +158,22 @@ def jitted_lanes(one: Program, devices: tuple[jax.Device, ...]) -> LanePrograms:
         jit(steps.step, (axes, None, 0, 0), (axes, 0), inputs, (carry, spread), **options),
         *placed((carry, spread, whole)),
     )
+
+
+def remember_shapes(shapes: tuple[Any, ...]) -> None:
+    """Say what is compiled next; where it is one too many, all that was compiled before is let go.
+
+    What still runs keeps its own programs.
+
+    Args:
+        shapes: a program, and the shapes of its images.
+    """
+    if shapes not in _seen and len(_seen) == MAX_SHAPES:
+        _seen.clear()
+        jitted.cache_clear()
+        jitted_lanes.cache_clear()
+        gc.collect()  # JAX's functions refer to themselves
+    _seen.add(shapes)
 
 
 def shape_of_lanes(count: int, one_lane: Any) -> Any:

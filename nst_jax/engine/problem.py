@@ -78,6 +78,12 @@ class Problem:
         """(H, W, 3) of the generated images."""
         return self.initial_images[0].shape
 
+    @property
+    def shapes(self) -> tuple[Any, ...]:
+        """The program, and the shapes of all images that it is compiled for."""
+        styles = {scaled.shape for lane in self.style_images for s in lane for scaled in s.scaled}
+        return (self.program, self.shape, *sorted(styles))
+
     @cached_property
     def scales(self) -> tuple[Scale, ...]:
         """That the lanes go through, all together; the full size is the last."""

@@ -15,7 +15,13 @@ import numpy as np
 from nst_jax.engine import device_memory, distributed, fitting
 from nst_jax.engine.checkpoint import Checkpoint, Keep, checkpoint_bytes
 from nst_jax.engine.device_memory import TooLargeError
-from nst_jax.engine.executors import Arguments, BatchedExecutor, Executor, Step
+from nst_jax.engine.executors import (
+    Arguments,
+    BatchedExecutor,
+    Executor,
+    Step,
+    remember_shapes,
+)
 from nst_jax.engine.monitor import Monitor
 from nst_jax.engine.options import RunOptions
 from nst_jax.engine.pace import Pace
@@ -77,6 +83,7 @@ class Runner:
             SettingsError: one lane alone does not fit into the memory that may be used.
         """
         self._problem, self._options = problem, options or RunOptions()
+        remember_shapes(problem.shapes)
         self._resumed, self._done = resumed, 0
         self._interrupted = _dealt(distributed.gather(resumed.lanes if resumed else ()))
         self._devices = tuple(jax.local_devices())

@@ -159,8 +159,8 @@ SWITCH = Value("true or false", "values of true or false", lambda value: isinsta
 
 
 def _switch_or_auto(name: str, value: Any) -> Any:
-    if isinstance(value, bool) or value == "auto":
-        return value
+    if value in (False, True, "auto"):
+        return value if value == "auto" else bool(value)
     raise SettingsError(f"{name} is {value!r}; wanted true, false or auto")
 
 

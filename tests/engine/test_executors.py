@@ -3,12 +3,14 @@
 import dataclasses
 import re
 import sys
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
-from nst_jax import Settings
+from nst_jax import Settings, stylize
+from nst_jax.engine import executors
 from nst_jax.engine.device_memory import TooLargeError, even_share, plan_lanes
 from nst_jax.engine.executors import jitted_lanes, shape_of_lanes
 from nst_jax.engine.program import jitted, make_program, take_lanes
@@ -193,3 +195,34 @@ def test_taking_lanes(problem, optimizer):
     shapes = [leaf.shape[:1] for leaf in jax.tree.leaves(taken)]
     shared = 1 if optimizer == "lbfgs" else 0  # L-BFGS's slot
     assert sorted(shapes) == [()] * shared + [(2,)] * (len(shapes) - shared)
+
+
+@pytest.fixture
+def no_programs():
+    executors._seen.clear()
+    jitted.cache_clear(), jitted_lanes.cache_clear()
+
+
+@pytest.mark.slow
+def test_pictures_of_many_sizes(normalized, no_programs):
+    """Only the last compiled programs are kept; counted, which is steadier than bytes."""
+    counts, program = [], make_program(SETTINGS, normalized)
+    image = np.random.default_rng(0).random((64, 48, 3), np.float32)
+    for height in range(32, 32 + 2 * (executors.MAX_SHAPES + 4), 2):
+        settings = dataclasses.replace(SETTINGS, steps=0)
+        stylize(image[:height], image, settings, weights=normalized)
+        counts.append(sum(one._cache_size() for one in jitted(program)))
+    assert max(counts) <= 3 * executors.MAX_SHAPES  # targets of content, start
+    assert counts[executors.MAX_SHAPES] < counts[executors.MAX_SHAPES - 1]
+    assert len(executors._seen) == 4
+
+
+def test_the_same_sizes_again_are_kept(no_programs):
+    program = make_program(SETTINGS, SimpleNamespace(architecture="vgg16", mean=(0, 0, 0)))
+    first = jitted(program)
+    for _ in range(2):
+        for number in range(executors.MAX_SHAPES):
+            executors.remember_shapes((program, (number, 1, 3)))
+    assert jitted(program) is first
+    executors.remember_shapes((program, (99, 1, 3)))
+    assert jitted(program) is not first and len(executors._seen) == 1
