@@ -1,4 +1,4 @@
-"""The trial of hostile inputs: outcomes are told apart, and a fault is not taken for one of them."""
+"""The trial of hostile inputs: outcomes are told apart, and a fault is not taken for one."""
 
 import pytest
 from command import draw
