@@ -173,7 +173,8 @@ def test_initial_images(photograph, painting):
     ("content", "message"),
     [
         (np.zeros((64, 64)), r"content image has shape \(64, 64\)"),
-        (np.zeros((64, 64, 4)), "wanted"),
+        (np.zeros((64, 64, 5)), "wanted"),
+        (np.zeros((64, 64, 4)), "transparent throughout"),
         (np.zeros((0, 64, 3)), "wanted"),
         (np.full((64, 64, 3), np.nan), "values from nan to nan"),
         (np.full((64, 64, 3), 255, np.uint8), "values from 255 to 255; wanted .* divide"),
