@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from scripts import CONTENT, STYLE, make_parser
+from scripts import CONTENT, STYLE, make_parser, say
 
 LAYERS = ("--content-layers", "conv2_1", "--style-layers", "conv1_1,conv2_1")
 FLAGS = ("--steps", "150", "--lbfgs-memory", "10", "--report-every", "1", *LAYERS)
@@ -73,6 +73,7 @@ class Trials:
         others = [name for name, value in whole.items() if outcome.get(name) != value]
         for what in (*(f"OTHER {name}" for name in others), *(f"LEFT {one.name}" for one in left)):
             self.counts[what] += 1
+            say(what)
         same = not others and not left
         self.counts["the same bits"] += same
         return same
@@ -114,7 +115,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         trials = Trials(Path(folder), options.size, options.every, options.seed)
-        same = [trials.run() for _ in range(options.trials)]
+        same = []
+        for number in range(1, options.trials + 1):
+            same.append(trials.run())
+            say(f"{number}: {sum(same)} the same")
         for what, count in sorted(trials.counts.items()):
             print(f"{count:5} {what}")
     return 0 if all(same) else 1
