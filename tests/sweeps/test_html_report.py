@@ -4,27 +4,14 @@ import base64
 import io
 import itertools
 import json
-import shutil
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from browsing import Keys, Page
 from PIL import Image, JpegImagePlugin
 
 from nst_jax.sweeps.html_report import PREVIEW_SIDE, make_page
-
-try:
-    from selenium import webdriver
-    from selenium.webdriver import ActionChains, ChromeOptions, ChromeService, Keys
-    from selenium.webdriver.common.by import By
-except ImportError:
-    webdriver = None
-
-NEEDS = "needs Chromium: apt install chromium chromium-driver, and pip install selenium"
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --hide-scrollbars "
-    "--disable-background-networking --disable-component-update --disable-sync"
-).split()
 
 CLOSE = 5  # levels of 255: JPEG at quality 88 on flat colors is off by 2, the mixture by 1 more
 
@@ -190,54 +177,8 @@ def test_without_scripts_the_page_says_where_the_pictures_are():
 # ---- In a browser
 
 
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory):
-    """One headless Chromium for all tests."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if not (webdriver and chromium and driver):
-        pytest.skip(NEEDS)
-    options = ChromeOptions()
-    options.binary_location = chromium
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    browser = webdriver.Chrome(options=options, service=ChromeService(driver))
-    browser.get("about:blank")  # the start page loads much, and would be in the log
-    yield browser
-    browser.quit()
-
-
-class Page:
-    """A page in the browser, as its user sees it."""
-
-    def __init__(self, browser, path):
-        self.browser, self.path = browser, path
-
-    def load(self, anchor="", width=1200, height=900, dark=False):
-        """Open the page anew, in a window of this size in pixels."""
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        if anchor:
-            self.browser.get("about:blank")  # or a new anchor alone would load nothing
-        for log in ("browser", "performance"):
-            self.browser.get_log(log)
-        self.browser.get(self.path.as_uri() + anchor)
-        return self
-
-    def script(self, code, *arguments):
-        return self.browser.execute_script(code, *arguments)
-
-    def find(self, selector):
-        return self.browser.find_element(By.CSS_SELECTOR, selector)
-
-    def find_all(self, selector):
-        return self.browser.find_elements(By.CSS_SELECTOR, selector)
-
-    def text(self, selector):
-        return self.find(selector).text
+class SweepPage(Page):
+    """The page of a sweep."""
 
     def cell(self, name):
         return self.find_all(".lane")[self.names().index(name)]
@@ -245,12 +186,6 @@ class Page:
     def names(self):
         """The lanes' names, in the order of the cells: row by row."""
         return self.script("return [...cells.keys()].map((lane) => lane.name)")
-
-    def press(self, *keys):
-        ActionChains(self.browser, duration=0).send_keys(*keys).perform()
-
-    def actions(self):
-        return ActionChains(self.browser, duration=0)
 
     def middle_color(self):
         """What the middle of the large view looks like, in levels of 255."""
@@ -268,9 +203,6 @@ class Page:
         wanted = 255 * np.array(color or color_of(place, (4, 5)))
         assert np.abs(self.middle_color() - wanted).max() <= CLOSE, (self.middle_color(), wanted)
 
-    def messages(self):
-        return [entry["message"] for entry in self.browser.get_log("browser")]
-
 
 @pytest.fixture
 def show(browser, tmp_path):
@@ -279,7 +211,7 @@ def show(browser, tmp_path):
     def make(sweep, images, **options):
         path = tmp_path / "index.html"
         path.write_text(make_page(sweep, images), "utf-8")
-        return Page(browser, path).load(**options)
+        return SweepPage(browser, path).load(**options)
 
     return make
 
@@ -678,6 +610,18 @@ def test_curves_have_gaps_and_bear_zeros(show):
     page.script("byId('term').value = 'style'; drawChart()")
     assert page.text("#chart") == "There are no values of this term."
     assert page.messages() == []
+
+
+def test_what_rounding_leaves_of_zero_takes_no_room(show):
+    """The content loss of the photograph itself, where a run starts."""
+    sweep, images = make_sweep([])
+    values = enumerate([3e-9, 300, 400, 500])
+    sweep["lanes"][0]["history"] = [{"step": step, "loss": loss} for step, loss in values]
+    page = show(sweep, images)
+    ticks = {text.text for text in page.find_all("#chart text")}
+    assert "0" in ticks and not {"1e-8", "1e-6", "0.01"} & ticks
+    heights = page.script("return chart.curves.get(lanes[0]).places.map((place) => place.y)")
+    assert heights[1] - heights[3] > 50 and heights[0] == max(heights)
 
 
 @pytest.mark.parametrize("loss", [0.0, 1e-30, 0.37, 4e7])

@@ -1,0 +1,5 @@
+"""The browser, for the tests of pages."""
+
+from browsing import browser
+
+__all__ = ["browser"]
