@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nst_jax.images.io import load_image, read_exif, save_image
     from nst_jax.records.write import make_record
     from nst_jax.settings.settings import PRESETS, Settings
+    from nst_jax.sweeps.watch_page import WatchPage
     from nst_jax.weights.locate import find_weights
     from nst_jax.weights.parameters import Weights, normalize
     from nst_jax.weights.storage import load_weights
@@ -29,6 +30,7 @@ _MODULES = {
     "Settings": "settings.settings",
     "SettingsError": "errors",
     "SweepProgress": "engine.results",
+    "WatchPage": "sweeps.watch_page",
     "Weights": "weights.parameters",
     "WeightsError": "errors",
     "find_weights": "weights.locate",
@@ -51,6 +53,7 @@ __all__ = [  # noqa: F822
     "Settings",
     "SettingsError",
     "SweepProgress",
+    "WatchPage",
     "Weights",
     "WeightsError",
     "find_weights",

@@ -14,7 +14,13 @@ import jax
 
 from nst_jax.cli.checkpoints import check_room, keep_interrupted, picture_bytes
 from nst_jax.cli.interruption import Interruption
-from nst_jax.cli.messages import answer, say, say_new_folder, say_nothing_gained
+from nst_jax.cli.messages import (
+    answer,
+    say,
+    say_new_folder,
+    say_nothing_gained,
+    say_where_to_watch,
+)
 from nst_jax.cli.output_flags import add_output_flags, output_flags_of, save_options, with_exif
 from nst_jax.cli.progress import ProgressBar
 from nst_jax.cli.running import choose_network, describe_fit, make_callback
@@ -109,7 +115,8 @@ def paint_lanes(
     again = {name: shlex.join(["nst-jax", *command]) for name, command in alone.items()}
     command = shlex.join(["nst-jax", *arguments])
     folder = SweepFolder(Path(options.output), grid, weights, command, again, saving, say)
-    lanes = distributed.decided_by_first(lambda: folder.resume(options.overwrite, options.resume))
+    taking_up = partial(folder.resume, options.overwrite, options.resume, options.watch)
+    lanes = distributed.decided_by_first(taking_up)
     if len(lanes) < len(grid.lanes):
         say(f"{folder.path}: {len(grid.lanes) - len(lanes)} of {len(grid.lanes)} are finished")
     created = folder.created() if distributed.is_first() else contextlib.nullcontext()
@@ -153,12 +160,15 @@ def _run(
     resumed = None
     if options.resume or not folder.overwriting:
         resumed = _take_up(file, anything_finished=len(lanes) < len(folder.grid.lanes))
+    page = folder.watch_page(lanes) if options.watch and distributed.is_first() else None
+    if page:
+        say_where_to_watch(page.path)
     finished = Round({})
-    with ProgressBar(len(lanes)) as bar:
+    with page or contextlib.nullcontext(), ProgressBar(len(lanes)) as bar:
         pictures = {number: folder.file_of(lane) for number, lane in enumerate(lanes)}
         callback = make_callback(bar, interruption, pictures, folder.saving, problem)
         keep = file.keep if options.checkpoint_every else None
-        run_options = dataclasses.replace(run_options, callback=callback, keep=keep)
+        run_options = dataclasses.replace(run_options, callback=callback, keep=keep, watch=page)
         runner = Runner(problem, run_options, resumed)
         size = checkpoint_bytes(problem, runner.executor.lanes) if keep else 0
         check_room(folder.path, len(lanes) * picture_bytes(problem.shape, folder.saving), size)

@@ -26,6 +26,11 @@ def say_nothing_gained(pictures: Sequence[str]) -> None:
     )
 
 
+def say_where_to_watch(page: Path) -> None:
+    """Say in one line what to open to see the run as it goes on."""
+    say(f"watch it in a browser: {page.resolve().as_uri()}")
+
+
 def say_new_folder(folder: Path) -> None:
     """Say that results lie in a folder that did not exist, as after a mistyped name."""
     say(f"made the folder {folder}")

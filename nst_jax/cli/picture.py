@@ -12,7 +12,13 @@ from pathlib import Path
 
 from nst_jax.cli.checkpoints import check_room, keep_interrupted, picture_bytes
 from nst_jax.cli.interruption import Interruption
-from nst_jax.cli.messages import answer, say, say_new_folder, say_nothing_gained
+from nst_jax.cli.messages import (
+    answer,
+    say,
+    say_new_folder,
+    say_nothing_gained,
+    say_where_to_watch,
+)
 from nst_jax.cli.output_flags import with_exif
 from nst_jax.cli.progress import ProgressBar
 from nst_jax.cli.running import choose_network, describe_fit, intermediate_path, make_callback
@@ -39,6 +45,7 @@ from nst_jax.records.write import (
     save_record,
 )
 from nst_jax.settings.settings import Settings
+from nst_jax.sweeps.watch_page import ALONE, WatchPage, is_watch_page
 from nst_jax.weights.parameters import Weights
 
 REMEDY = "choose another name, or begin anew with --overwrite"
@@ -75,6 +82,11 @@ class Picture:
         return self.path.with_name(f"{self.path.name}.checkpoint")
 
     @property
+    def page(self) -> Path:
+        """Where the run is to be watched."""
+        return self.path.with_suffix(".html")
+
+    @property
     def files(self) -> Mapping[str, str | Path]:
         """All that are read, from `input_files`."""
         return input_files(self.settings, self.content, self.styles)
@@ -99,6 +111,8 @@ def check_picture(picture: Picture, options: argparse.Namespace) -> None:
     io.check_writable(picture.path, replacing, picture.saving)
     check_replaceable(_outputs(picture, options), inputs, replacing)
     check_replaceable([picture.checkpoint], inputs, overwrite=True)
+    if options.watch:
+        check_replaceable([picture.page], inputs, options.overwrite or is_watch_page(picture.page))
 
 
 def _outputs(picture: Picture, options: argparse.Namespace) -> list[Path]:
@@ -174,10 +188,16 @@ def paint_picture(
     inputs = picture.inputs  # as they are now: the run may be long
     file = CheckpointFile(picture.checkpoint, problem, say, REMEDY)
     folder = made_folder(picture.path.parent)
-    with folder as is_new, reserved(picture.path) as alone, Interruption() as interruption:
+    page = _watch_page(picture) if options.watch else None
+    with (
+        folder as is_new,
+        reserved(picture.path) as alone,
+        page or contextlib.nullcontext(),
+        Interruption() as interruption,
+    ):
         if not alone:
             raise ImageError(f"{picture.path}: another run is making it; choose another name")
-        for path in (picture.path, picture.record, file.path):
+        for path in (picture.path, picture.record, file.path, picture.page):
             remove_abandoned(path)
         for line in (*remarks, network, *describe_fit(given, problem), *problem.describe()):
             say(line)
@@ -185,6 +205,8 @@ def paint_picture(
         replacing = options.overwrite or (resumed is not None and os.path.lexists(picture.path))
         size = checkpoint_bytes(problem, copies) if options.checkpoint_every else 0
         check_room(picture.path.parent, picture_bytes(problem.shape, saving), size)
+        if page:
+            say_where_to_watch(page.path)
         with ProgressBar(1) as bar:
             run_options = RunOptions(
                 make_callback(bar, interruption, {0: picture.path}, saving, problem),
@@ -195,6 +217,7 @@ def paint_picture(
                 stop=stop,
                 keep=file.keep if options.checkpoint_every else None,
                 checkpoint_every=options.checkpoint_every or AUTO,
+                watch=page,
             )
             runner = Runner(problem, run_options, resumed)
             del resumed  # the runner lets go of it
@@ -222,6 +245,16 @@ def paint_picture(
     if not in_place:
         raise MisplacedError(f"{picture.path}: picture and record are {place} and {record_place}")
     return result, ended
+
+
+def _watch_page(picture: Picture) -> WatchPage:
+    """The page of a run, not yet written."""
+    sources = [picture.content, *picture.styles]
+    title = " × ".join(Path(each).name for each in sources if each is not None)
+    links = {"the picture": picture.path.name, "its record": picture.record.name}
+    return WatchPage(
+        picture.page, title, places={ALONE: {}}, running=[ALONE], links=links, tell=say
+    )
 
 
 def _write_somewhere(write: Callable[[Path], None], path: Path, overwrite: bool) -> Path:

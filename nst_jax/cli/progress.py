@@ -68,8 +68,7 @@ class ProgressBar:
             what = f"lanes {progress.done + 1} to {progress.done + running} of {self._lanes}"
         rate = self._steps_per_second(progress)
         if step:
-            rounds = (self._lanes - progress.done) / running - progress.work
-            left = datetime.timedelta(seconds=round(progress.seconds / progress.work * rounds))
+            left = datetime.timedelta(seconds=round(progress.seconds_left(self._lanes) or 0))
             numbers += f"  {rate:.2f} steps/s  {left} left"
         done = progress.done + running * progress.work
         self._bar.update(self._task, description=what, completed=done, numbers=numbers)

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from nst_jax.engine.checkpoint import CheckpointFile
@@ -9,7 +10,7 @@ from nst_jax.engine.fitting import fitted
 from nst_jax.engine.options import RunOptions
 from nst_jax.engine.pace import AUTO, read_interval
 from nst_jax.engine.problem import ContentImages, StyleImages, prepare_problem
-from nst_jax.engine.results import Callback, Result, SweepCallback, told_of_first_lane
+from nst_jax.engine.results import Callback, Result, SweepCallback, Watch, told_of_first_lane
 from nst_jax.engine.runner import Runner
 from nst_jax.engine.style_images import ImageLike, StyleLike, list_style_images
 from nst_jax.settings.settings import Settings
@@ -29,6 +30,7 @@ def stylize(
     save_every: int | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_every: str = "auto",
+    watch: Watch | None = None,
 ) -> Result:
     """Paint the content image in the manner of the style image.
 
@@ -52,6 +54,7 @@ def stylize(
             cannot be written is a warning.
         checkpoint_every: how often: "50" steps, "300s", "10m", "2h"; "auto" takes 2 % of the time
             at most, and none in the first minute; "never".
+        watch: a WatchPage, which shows the run in a browser.
 
     Returns:
         The image of least loss, or the average, and how it came about.
@@ -75,8 +78,10 @@ def stylize(
         must_be_finite=True,
         keep=file.keep if file and interval else None,
         checkpoint_every=interval or AUTO,
+        watch=watch,
     )
-    finished = next(Runner(problem, options, file.load() if file else None).run())
+    with watch or nullcontext():
+        finished = next(Runner(problem, options, file.load() if file else None).run())
     result = finished.results[0]
     if file and finished.checkpoint:
         file.keep(finished.checkpoint)
@@ -96,6 +101,7 @@ def sweep(
     save_every: int | None = None,
     lanes_at_once: int | None = None,
     memory: int | None = None,
+    watch: Watch | None = None,
 ) -> list[Result]:
     """Run many settings together, each as `stylize` would run it alone.
 
@@ -117,6 +123,7 @@ def sweep(
         lanes_at_once: at most, in each process, rounded up to a multiple of its devices; None takes
             as many as fit into memory.
         memory: bytes that each device may use; None means nearly all that is free.
+        watch: a WatchPage, which shows the run in a browser.
 
     Returns:
         One result for each lane, in their order. Where the callback ended the sweep, those that ran
@@ -129,9 +136,10 @@ def sweep(
             or one lane alone does not fit into memory.
         WeightsError: there are no such weights.
     """
-    options = RunOptions(callback, report_every, save_every, lanes_at_once, memory)
+    options = RunOptions(callback, report_every, save_every, lanes_at_once, memory, watch=watch)
     problem = fitted(prepare_problem(content, style, settings, weights), memory)
     results: dict[int, Result] = {}
-    for finished in Runner(problem, options).run():
-        results |= finished.results
+    with watch or nullcontext():
+        for finished in Runner(problem, options).run():
+            results |= finished.results
     return [results[lane] for lane in sorted(results)]

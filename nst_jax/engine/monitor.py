@@ -119,15 +119,42 @@ class Monitor:
             images=shown,
         )
 
+    def look(
+        self, images: Callable[[], np.ndarray], at_most: int
+    ) -> tuple[SweepProgress, list[History]]:
+        """The last step that was read, and the histories, thinned to nearly so many entries.
+
+        Args:
+            images: as `report` takes them.
+            at_most: how many entries.
+        """
+        assert self._last is not None
+        progress = self._progress(*self._last, images)
+        return progress, [self.history_of(place, at_most) for place in range(len(self._lanes))]
+
     def _is_kept(self, step: int) -> bool:
         """Whether a step has an entry in the history, though it may not be the last."""
         return step in self._firsts or step % self._options.report_every == 0
 
-    def history_of(self, position: int) -> History:
-        """Of one lane of the round, with the last step that was read at its end."""
+    def history_of(self, position: int, at_most: int | None = None) -> History:
+        """Of one lane of the round, with the last step that was read at its end.
+
+        Args:
+            position: of the lane in the round.
+            at_most: how many entries, nearly; the others between are left out.
+        """
         entries = self._entries
         if self._last and (not entries or entries[-1][0] != self._last[0]):
             entries = [*entries, self._last]
         # But not where it was interrupted in between.
         before = [entry for entry in self._before[position] if self._is_kept(entry[0])]
-        return before + [(step, losses_of_lane(losses, position)) for step, losses in entries]
+        entries = _thinned(entries, at_most)
+        return _thinned(before, at_most) + [
+            (step, losses_of_lane(losses, position)) for step, losses in entries
+        ]
+
+
+def _thinned(entries: list[tuple[int, Losses]], at_most: int | None) -> list[tuple[int, Losses]]:
+    """Every so-manieth entry, and the last."""
+    stride = 1 if at_most is None else max(1, len(entries) // at_most)
+    return entries[:-1:stride] + entries[-1:]

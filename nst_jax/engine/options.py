@@ -4,7 +4,7 @@ import dataclasses
 
 from nst_jax.engine.checkpoint import Keep
 from nst_jax.engine.pace import AUTO, Interval
-from nst_jax.engine.results import SweepCallback
+from nst_jax.engine.results import SweepCallback, Watch
 from nst_jax.errors import SettingsError
 
 
@@ -20,6 +20,7 @@ class RunOptions:
         keep: takes the checkpoints of lanes as they go on; None: none are made, nor where a round
             ends early.
         checkpoint_every: how often.
+        watch: is shown the run as it goes on.
 
     Raises:
         SettingsError: an interval or a number of lanes is less than 1.
@@ -34,6 +35,7 @@ class RunOptions:
     stop: int | None = None
     keep: Keep | None = None
     checkpoint_every: Interval = AUTO
+    watch: Watch | None = None
 
     def __post_init__(self):
         check_intervals(

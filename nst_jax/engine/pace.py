@@ -1,7 +1,7 @@
-"""When a run keeps a checkpoint: by steps, by seconds, or so seldom that it costs next to nothing.
+"""When a run keeps a checkpoint or is shown: by steps, seconds, or seldom enough to cost nothing.
 
-Writing is measured, and the next checkpoint is due when as much time has gone by as makes that
-2 % of it.
+What it takes is measured, and the next one is due when as much time has gone by as makes that 2 %
+of it.
 """
 
 import re
@@ -45,24 +45,24 @@ def read_interval(text: str) -> Interval | None:
 
 
 class Pace:
-    """Says when the next checkpoint is due."""
+    """Says when the next one is due."""
 
-    def __init__(self, interval: Interval, size: int):
-        """Take the interval, and the bytes of a checkpoint."""
-        self._interval, self._cost = interval, size / SLOW_DISK
+    def __init__(self, interval: Interval, size: int, at_least: float = FIRST_SECONDS):
+        """Take the interval, the bytes to write, and the fewest seconds where it says none."""
+        self._interval, self._cost, self._at_least = interval, size / SLOW_DISK, at_least
         self._since: float | None = None
 
     def is_due(self, step: int) -> bool:
-        """Whether to keep one after this step; time counts from the first call on."""
+        """Whether one is due after this step; time counts from the first call on."""
         now = time.monotonic()
         self._since = now if self._since is None else self._since
         steps, seconds = self._interval
         if steps is not None:
             return (step + 1) % steps == 0
         if seconds is None:
-            seconds = max(FIRST_SECONDS, self._cost / SHARE)
+            seconds = max(self._at_least, self._cost / SHARE)
         return now - self._since >= seconds
 
     def spent(self, seconds: float) -> None:
-        """Take note that one was kept just now, in so many seconds."""
+        """Take note that one was made just now, in so many seconds."""
         self._since, self._cost = time.monotonic(), seconds

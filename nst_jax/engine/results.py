@@ -2,8 +2,9 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
 
 import jax
 import numpy as np
@@ -70,9 +71,37 @@ class SweepProgress:
     work: float
     images: np.ndarray | None = None
 
+    def seconds_left(self, lanes: int) -> float | None:
+        """Until the first so many lanes are done, the rounds included that have not begun.
+
+        None before the first step.
+        """
+        if not self.work:
+            return None
+        rounds = (lanes - self.done) / min(self.together, lanes) - self.work
+        return self.seconds / self.work * rounds
+
 
 Callback = Callable[[Progress], object]
 SweepCallback = Callable[[SweepProgress], object]
+# Gives the progress, with images, and the histories of its lanes, thinned to so many entries.
+Look = Callable[[int], tuple[SweepProgress, list[History]]]
+
+
+class Watch(AbstractContextManager, Protocol):
+    """What a run is shown to now and then; `nst_jax.WatchPage` is one. Entered before it begins."""
+
+    def begin(self, settings: Sequence["Settings"]) -> object:
+        """Take the settings of all lanes, before anything is compiled."""
+
+    def is_due(self, step: int) -> bool:
+        """Whether it wants to look after this step."""
+
+    def show(self, look: Look) -> object:
+        """Look at lanes that run."""
+
+    def take(self, results: Mapping[int, "Result"]) -> object:
+        """Take what a round has come to, by the lane's number."""
 
 
 def told_of_first_lane(callback: Callback) -> SweepCallback:

@@ -85,6 +85,8 @@ class Runner:
         self._problem, self._options = problem, options or RunOptions()
         remember_shapes(problem.shapes)
         self._resumed, self._done = resumed, 0
+        if self._options.watch:
+            self._options.watch.begin(problem.settings)
         self._interrupted = _dealt(distributed.gather(resumed.lanes if resumed else ()))
         self._devices = tuple(jax.local_devices())
         free = device_memory.free_bytes(self._devices)
@@ -194,6 +196,8 @@ class Runner:
             results |= others
             stopped |= other_stopped
         self._done += len(numbers)
+        if self._options.watch:
+            self._options.watch.take(results)
         return Round(results, stopped, finished.checkpoint)
 
     def _run_lanes(self, lanes: tuple[int, ...], together: int, keep: Keep | None) -> Round:
@@ -248,7 +252,7 @@ class Runner:
         self, lanes: tuple[int, ...], monitor: Monitor, keep: Keep | None
     ) -> tuple[Carry, int, Step]:
         """Go through the scales; the last carry, the next step's number, the last scale's step."""
-        executor, problem, end = self.executor, self._problem, self._end
+        executor, problem, end, watch = self.executor, self._problem, self._end, self._options.watch
         filled = lanes + lanes[:1] * (executor.lanes - len(lanes))
         following = self._resumed.step if self._resumed else 0
         carry: Any = None
@@ -260,8 +264,11 @@ class Runner:
         def is_kept(number: int) -> bool:
             return keep is not None and number + 1 < end and self._pace.is_due(number)
 
+        def is_watched(number: int) -> bool:
+            return watch is not None and number + 1 < end and watch.is_due(number)
+
         def is_wanted(number: int) -> bool:
-            return is_shown(number) or is_kept(number)
+            return is_shown(number) or is_kept(number) or is_watched(number)
 
         def report(number: int, losses: PackedLosses, at_rest: Carry | None) -> bool:
             images = None
@@ -272,6 +279,8 @@ class Runner:
                 began = time.perf_counter()
                 keep(self._checkpoint(lanes, number + 1, at_rest, monitor))
                 self._pace.spent(time.perf_counter() - began)
+            if watch and going and at_rest is not None and is_watched(number):
+                watch.show(partial(monitor.look, partial(executor.outcome, at_rest)))
             return going
 
         for scale, numbers in numbered(problem.scales):

@@ -34,10 +34,13 @@ from nst_jax.settings.settings import SETTINGS, settings_of_record, without_idle
 from nst_jax.sweeps.contact_sheet import Cell, join_pictures, make_sweep_sheet
 from nst_jax.sweeps.grid import Grid, Lane
 from nst_jax.sweeps.html_report import PREVIEW_SIDE, make_page
+from nst_jax.sweeps.watch_page import WatchPage, is_watch_page
 from nst_jax.weights.parameters import Weights
 
 MAX_SIZE_OFFERED = 1024  # px; more than this not every machine manages
 RECORD, SHEET, PAGE, UNFINISHED = "sweep.json", "grid.png", "index.html", "unfinished.safetensors"
+WATCH = "watch.html"
+ROW = ("step", "loss", "content", "style")  # what its curves are made of
 NOT_WRITTEN = "not written"  # of a lane whose picture had no room
 OTHERS = "other images or weights"  # where no setting differs
 NEEDED = {"name", "key", "settings", "completed", "error"}  # of a lane's record, to take it up
@@ -103,7 +106,7 @@ class SweepFolder:
             with contextlib.suppress(OSError):
                 path.unlink()
 
-    def resume(self, overwrite: bool, going_on: bool = False) -> list[Lane]:
+    def resume(self, overwrite: bool, going_on: bool = False, watch: bool = False) -> list[Lane]:
         """Take over what an earlier run of this sweep finished; return the lanes still to be done.
 
         Finished are also those that have come to nothing: they would again.
@@ -111,6 +114,7 @@ class SweepFolder:
         Args:
             overwrite: do all of them, whatever is there.
             going_on: though `overwrite`, take over what is of this sweep.
+            watch: whether there will be a page to watch it on.
 
         Raises:
             SettingsError: the folder holds another sweep.
@@ -120,8 +124,11 @@ class SweepFolder:
         lanes = list(self.grid.lanes)
         results = [self.file_of(lane) for lane in lanes]
         results += [self.path / name for name in (RECORD, SHEET, PAGE, UNFINISHED)]
-        inputs = (file["file"] for each in self._inputs.values() for file in each.values())
+        inputs = [file["file"] for each in self._inputs.values() for file in each.values()]
         check_replaceable(results, inputs, overwrite=True)
+        if watch:
+            page = self.path / WATCH
+            check_replaceable([page], inputs, overwrite or is_watch_page(page))
         self.overwriting = overwrite and not going_on
         if not self.overwriting:
             try:
@@ -150,6 +157,26 @@ class SweepFolder:
             if os.path.lexists(path):
                 raise ImageError(f"{path}: exists already; choose another folder or --overwrite")
 
+    def watch_page(self, lanes: list[Lane]) -> WatchPage:
+        """The page on which these lanes are watched, not yet written; the others are finished."""
+        page = WatchPage(
+            self.path / WATCH,
+            self.grid.title,
+            axes=self._axes(),
+            places={lane.name: lane.place for lane in self.grid.lanes},
+            running=[lane.name for lane in lanes],
+            links={"compare them": PAGE},
+            tell=self._tell,
+        )
+        for lane in self.grid.lanes:
+            if lane not in lanes:
+                record, image = self._records[lane.name], self._cell_of(lane).image
+                entries = record.get("history", [])
+                rows = [[each.get(term) for term in ROW] for each in entries]
+                loss, reason = record.get("result", {}).get("loss"), record["error"] or ""
+                page.set_lane(lane.name, "failed" if reason else "done", loss, rows, image, reason)
+        return page
+
     @contextlib.contextmanager
     def created(self) -> Iterator[bool]:
         """Make the folder, for this process alone; say whether the one it is in was made, too.
@@ -168,8 +195,8 @@ class SweepFolder:
                     raise ImageError(
                         f"{self.path}: another sweep is making it; choose another folder"
                     )
-                for lane in self.grid.lanes:
-                    remove_abandoned(self.file_of(lane))
+                for path in (self.path / WATCH, *map(self.file_of, self.grid.lanes)):
+                    remove_abandoned(path)
                 yield is_nowhere
 
     def add(self, finished: Mapping[int, Result], lanes: list[Lane]) -> list[Path]:
@@ -274,16 +301,19 @@ class SweepFolder:
         return {
             "title": self.grid.title,
             "command": self._command,
-            "axes": [
-                {"name": axis.name, "title": axis.title, "labels": [p.label for p in axis.points]}
-                for axis in self.grid.axes
-            ],
+            "axes": self._axes(),
             "sources": [
                 {"key": _source_key(n), "role": each.role, "label": each.label, "file": each.file}
                 for n, each in enumerate(self.grid.sources)
             ],
             "lanes": [self._records[n.name] for n in self.grid.lanes if n.name in self._records],
         }
+
+    def _axes(self) -> list[dict[str, Any]]:
+        return [
+            {"name": axis.name, "title": axis.title, "labels": [p.label for p in axis.points]}
+            for axis in self.grid.axes
+        ]
 
     def _make_record(self, lane: Lane, result: Result) -> dict[str, Any]:
         failed = not math.isfinite(result.losses.total)  # as every one since its scale began
