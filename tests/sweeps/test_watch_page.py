@@ -421,6 +421,13 @@ def test_the_grid_fills(watched, many):
     assert seen.messages() == []
 
 
+def test_cells_are_alike_whatever_stands_below_them(watched, many):
+    many.begin([Settings()] * 5)
+    many.show(looking(50, (0, 1), total=5))
+    sizes = {tuple(cell.size.values()) for cell in watched(many).find_all(".lane")}
+    assert np.ptp([list(size) for size in sizes], axis=0).max() <= 1, sizes
+
+
 def test_a_cell_marks_its_curves(watched, many):
     many.begin([Settings()] * 5)
     many.show(looking(50, (0, 1), total=5))
