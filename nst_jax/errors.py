@@ -18,7 +18,7 @@ class WeightsError(NSTError):
 
 
 class FailedLanesError(Exception):
-    """Lanes of a sweep have come to nothing; all else is written. Exit code 1."""
+    """Lanes of a sweep, or photographs of a folder, have no picture; all others do. Exit code 1."""
 
 
 class MisplacedError(Exception):

@@ -230,10 +230,10 @@ def paint_picture(
             say_nothing_gained([str(picture.path)])
         text, alpha = image_text(record), result.alpha
         save = partial(io.save_image, result.image, text=text, options=saving, alpha=alpha)
-        place = _write_somewhere(save, picture.path, replacing)
+        place = write_somewhere(save, picture.path, replacing)
         answer(place)
         beside = place.with_suffix(picture.record.suffix)
-        record_place = _write_somewhere(partial(save_record, record), beside, replacing)
+        record_place = write_somewhere(partial(save_record, record), beside, replacing)
         if is_new and place == picture.path:
             say_new_folder(place.parent)
         in_place = (place, record_place) == (picture.path, picture.record)
@@ -257,7 +257,7 @@ def _watch_page(picture: Picture) -> WatchPage:
     )
 
 
-def _write_somewhere(write: Callable[[Path], None], path: Path, overwrite: bool) -> Path:
+def write_somewhere(write: Callable[[Path], None], path: Path, overwrite: bool) -> Path:
     """Write a file where it is to stand, or in the working or the temporary folder; say why.
 
     The run may have taken hours, and its place be full, gone or, without `overwrite`, taken by now.

@@ -35,12 +35,12 @@ def make_bar(*columns: ProgressColumn) -> Progress:
 class ProgressBar:
     """Loss, steps per second and time left: a bar on a terminal; elsewhere a line now and then."""
 
-    def __init__(self, lanes: int):
+    def __init__(self, lanes: int, name: str = "lane"):
         """Take how many lanes there are, from the first on; what it is told of others is left out.
 
-        The time left counts the rounds that have not begun.
+        The time left counts the rounds that have not begun. The name is what one lane is called.
         """
-        self._lanes = lanes
+        self._lanes, self._name = lanes, name
         self._line_due = 0.0
         self._size: int | None = None
         self._last, self._since = (0, 0.0), (0, 0.0)  # step and seconds; those of this size
@@ -65,7 +65,8 @@ class ProgressBar:
         what = "painting"
         if self._lanes > 1:
             numbers += f" to {losses.max():.4g}"
-            what = f"lanes {progress.done + 1} to {progress.done + running} of {self._lanes}"
+            these = f"s {progress.done + 1} to" if running > 1 else ""
+            what = f"{self._name}{these} {progress.done + running} of {self._lanes}"
         rate = self._steps_per_second(progress)
         if step:
             left = datetime.timedelta(seconds=round(progress.seconds_left(self._lanes) or 0))

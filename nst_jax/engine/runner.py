@@ -31,6 +31,7 @@ from nst_jax.engine.pyramid import Scale, enlarge, numbered
 from nst_jax.engine.results import Result, losses_of_lane
 from nst_jax.errors import SettingsError
 from nst_jax.losses.terms import Losses, PackedLosses
+from nst_jax.weights.parameters import Parameters
 
 # The device computes one step while the host reads the losses of the one before.
 STEPS_IN_FLIGHT = 2
@@ -72,9 +73,16 @@ class Runner:
     """
 
     def __init__(
-        self, problem: Problem, options: RunOptions | None = None, resumed: Checkpoint | None = None
+        self,
+        problem: Problem,
+        options: RunOptions | None = None,
+        resumed: Checkpoint | None = None,
+        like: "Runner | None" = None,
     ):
         """Find out how many lanes fit at once, by compiling the step at full size.
+
+        A runner of other images of that shape, with the same settings but for those of lanes, has
+        found that out and compiled already: `like` it, as many run at once, of what it compiled.
 
         Of several processes all must give the same problem, and each the lanes that it goes on
         with.
@@ -92,11 +100,15 @@ class Runner:
         free = device_memory.free_bytes(self._devices)
         count = len(problem.settings)
         limit = None if problem.fits else fitting.free_for_one(count, self._options.memory)
-        self._params = prepare_parameters(problem.program, problem.weights.params, problem.shape)
-        self._compiled: dict[tuple[int, Scale], jax.stages.Compiled] = {}
+        params = problem.weights.params
+        self._params: Parameters = (
+            like._params if like else prepare_parameters(problem.program, params, problem.shape)
+        )
+        self._compiled: dict[tuple[int, Scale], jax.stages.Compiled]
+        self._compiled = like._compiled if like else {}
         self._compile_seconds = 0.0
         try:
-            self.executor = self._choose_executor(free, limit)
+            self.executor: Executor = like.executor if like else self._choose_executor(free, limit)
         except TooLargeError as error:
             raise SettingsError(f"{error}; {fitting.remedy(problem, error)}") from error
         self._pace = Pace(

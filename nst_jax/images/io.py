@@ -102,6 +102,12 @@ def long_side(path: PathLike) -> int:
         return max(image.size)
 
 
+def shape_of(path: PathLike) -> tuple[int, int, int]:
+    """(H, W, channels) of an image that lies upright in its file, from its header."""
+    with opened(path) as image:
+        return image.height, image.width, len(image.getbands())
+
+
 def images_in(folder: PathLike) -> list[Path]:
     """The files in a folder whose suffix is that of an image, by name; not those that are hidden.
 
@@ -135,7 +141,8 @@ def _sorted_out(folder: PathLike) -> tuple[list[Path], list[Path]]:
         images = [path for path in shown if path.suffix.lower() in known and path.is_file()]
     except OSError as error:
         raise ImageError(f"{folder}: {explain(error)}") from error
-    return images, [path for path in shown if path not in images]
+    found = set(images)
+    return images, [path for path in shown if path not in found]
 
 
 def read_exif(source: ImageSource) -> bytes | None:

@@ -179,25 +179,11 @@ class SweepFolder:
 
     @contextlib.contextmanager
     def created(self) -> Iterator[bool]:
-        """Make the folder, for this process alone; say whether the one it is in was made, too.
-
-        It is removed if it is still empty in the end.
-
-        Raises:
-            NSTError: it cannot be made.
-            ImageError: it cannot be written, or another process has it.
-        """
-        is_nowhere = not self.path.parent.is_dir()
-        with made_folder(self.path):
-            io.check_writable(self.path / SHEET, overwrite=True)
-            with reserved(self.path) as alone:
-                if not alone:
-                    raise ImageError(
-                        f"{self.path}: another sweep is making it; choose another folder"
-                    )
-                for path in (self.path / WATCH, *map(self.file_of, self.grid.lanes)):
-                    remove_abandoned(path)
-                yield is_nowhere
+        """Make the folder, as `own_folder` does, and remove what killed processes have left."""
+        with own_folder(self.path) as is_nowhere:
+            for path in (self.path / WATCH, *map(self.file_of, self.grid.lanes)):
+                remove_abandoned(path)
+            yield is_nowhere
 
     def add(self, finished: Mapping[int, Result], lanes: list[Lane]) -> list[Path]:
         """Write the pictures and records of a round; return the paths of those written.
@@ -371,6 +357,25 @@ class SweepFolder:
                 return f"there {lane.name} has {first_difference(then, now) or OTHERS}"
         foreign = sorted(set(earlier) - set(self.keys))
         return f"it has the lane {foreign[0]}" if foreign else None
+
+
+@contextlib.contextmanager
+def own_folder(path: Path) -> Iterator[bool]:
+    """Make a folder, for this process alone; say whether the one it is in was made, too.
+
+    It is removed if it is still empty in the end.
+
+    Raises:
+        NSTError: it cannot be made.
+        ImageError: it cannot be written, or another process has it.
+    """
+    is_nowhere = not path.parent.is_dir()
+    with made_folder(path):
+        io.check_writable(path / SHEET, overwrite=True)
+        with reserved(path) as alone:
+            if not alone:
+                raise ImageError(f"{path}: another run is making it; choose another folder")
+            yield is_nowhere
 
 
 def _source_key(*numbers: int) -> str:

@@ -484,7 +484,7 @@ def test_too_little_memory():
 def test_two_sweeps_of_one_folder():
     with reserved(Path("out")):
         code, out, err = nst(*TWO)
-        assert (code, out) == (2, "") and "out: another sweep is making it" in err
+        assert (code, out) == (2, "") and "out: another run is making it" in err
     assert nst(*TWO).code == 0
 
 
