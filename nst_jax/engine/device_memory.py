@@ -19,6 +19,9 @@ USABLE = 0.9
 # Times the temporaries that XLA:CPU accounts for: beyond them a step of 1 to 20 lanes of 128 and
 # 256 px took 5 to 30 % more, by the process's peak (jaxlib 0.10.2, `compare_sweep`).
 CPU_SCRATCH = 1.25
+# What compiled programs, and what glibc keeps of compiling them, take of the host's memory for
+# good: of a run of 512 px 200 MB (jaxlib 0.10.2).
+COMPILED = 2 * 10**8
 MEMINFO, STATUS, CGROUP = "/proc/meminfo", "/proc/self/status", "/proc/self/cgroup"
 # Where control groups are: of version 2, the same beside version 1 (systemd), and of version 1.
 CGROUPS_2, CGROUPS_1 = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified"), ("/sys/fs/cgroup/memory",)
@@ -64,8 +67,18 @@ def free_bytes(devices: tuple[jax.Device, ...], swap: bool = False) -> int | Non
     stats = devices[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    free = free_on_host(swap)
+    return None if free is None else max(0, free - COMPILED) // len(devices)
+
+
+def free_on_host(swap: bool = False) -> int | None:
+    """What this process may still take of the machine's memory, in bytes; None: nothing tells.
+
+    Args:
+        swap: whether what the machine would swap to counts, too.
+    """
     free = [*_free_memory(swap), *_free_in_groups(), *_free_of_process()]
-    return max(0, min(free)) // len(devices) if free else None
+    return max(0, min(free)) if free else None
 
 
 def compile_for(function: jax.stages.Wrapped, *arguments: Any) -> jax.stages.Compiled:

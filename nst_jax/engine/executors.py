@@ -6,7 +6,7 @@ each step.
 
 import gc
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -30,6 +30,7 @@ _seen: set[tuple[Any, ...]] = set()
 Step = Callable[[Carry], tuple[Carry, PackedLosses]]
 # What the step of one lane compares with, and the weights of its terms.
 Arguments = tuple[Targets, LossWeights]
+Prepare = Callable[[], Parameters]
 
 
 class Executor:
@@ -43,21 +44,27 @@ class Executor:
     lanes, compiled_lanes = 1, 0
     _functions: "steps.Compiled | LanePrograms"
 
-    def __init__(self, program: Program, params: Parameters):
-        """Take parameters from `prepare_parameters`."""
-        self._program, self._params, self._functions = program, params, jitted(program)
+    def __init__(self, program: Program, prepare: Prepare):
+        """Take what makes the parameters, `prepare_parameters` of all its arguments."""
+        self._program, self._prepare, self._functions = program, prepare, jitted(program)
+
+    @cached_property
+    def _params(self) -> Parameters:
+        """On the device; not before steps are taken, since compiling takes memory for a while."""
+        return self._prepare()
 
     def compile(self, shape: tuple[int, int], one_lane: Arguments) -> jax.stages.Compiled:
         """The step for images (H, W, 3) of this shape (H, W); of the arguments shapes count."""
         image = jax.ShapeDtypeStruct((*shape, 3), jnp.float32)
         images, arguments = self._shapes_of((image, one_lane))
         carry = jax.eval_shape(self._functions.start, images)
-        return device_memory.compile_for(self._functions.step, carry, self._params, *arguments)
+        params = jax.eval_shape(self._prepare)
+        return device_memory.compile_for(self._functions.step, carry, params, *arguments)
 
     def step(self, compiled: jax.stages.Compiled, of_lanes: Sequence[Arguments]) -> Step:
         """The compiled step with the arguments of each lane, which are on the host."""
-        arguments = self._placed(of_lanes)
-        return lambda carry: compiled(carry, self._params, *arguments)
+        params, arguments = self._params, self._placed(of_lanes)
+        return lambda carry: compiled(carry, params, *arguments)
 
     def start(self, images: Sequence[np.ndarray]) -> Carry:
         """The carry before the first step, from one image (H, W, 3) for each lane."""
@@ -92,12 +99,16 @@ class BatchedExecutor(Executor):
     """
 
     def __init__(
-        self, program: Program, params: Parameters, lanes: int, devices: tuple[jax.Device, ...]
+        self, program: Program, prepare: Prepare, lanes: int, devices: tuple[jax.Device, ...]
     ):
-        """Take parameters from `prepare_parameters`, and lanes, a multiple of the devices."""
+        """Take what makes the parameters, and lanes, a multiple of the devices."""
         self.lanes = self.compiled_lanes = lanes
+        self._prepare = prepare
         self._functions = self._programs = jitted_lanes(program, devices)
-        self._params = jax.device_put(params, self._programs.whole)
+
+    @cached_property
+    def _params(self) -> Parameters:
+        return jax.device_put(self._prepare(), self._programs.whole)
 
     def store(self, carry: Carry) -> Carry:  # noqa: D102
         return jax.device_get(carry)

@@ -26,6 +26,8 @@ SPARING: tuple[dict[str, Any], ...] = (
     {"low_memory": True, "lbfgs_history": "bfloat16", "lbfgs_memory": 10},
 )
 MIN_SIZE, ROUND_SIZE = 64, 16  # px, the least that is offered, and of which it is a multiple
+# What compiling takes for a while, on the host: at 256 px 250 MB, at 1024 480 (jaxlib 0.10.2).
+COMPILING = 5 * 10**8
 SPARE = 0.95  # of the size that would fit if memory went with the pixels
 # Of features and gradients, beside the carry: 1600 on a CPU at 512 and at 1024 px (jaxlib 0.10.2).
 BYTES_OF_PIXEL = 1700
@@ -130,12 +132,13 @@ def bytes_of(tree: Any) -> int:
 def _fits(problem: Problem, limit: int) -> bool:
     """Whether the step of one lane at full size needs no more bytes; false if it cannot compile."""
     program, scale = problem.program, problem.scales[-1]
-    if least_bytes(problem) > limit:
+    room = device_memory.free_on_host()
+    if least_bytes(problem) > limit or (room is not None and COMPILING > room):
         return False
     try:
-        params = prepare_parameters(program, problem.weights.params, problem.shape)
-        arguments = problem.targets(0, scale), problem.loss_weights(0)
-        compiled = Executor(program, params).compile(scale.shape, arguments)
+        prepare = partial(prepare_parameters, program, problem.weights.params, problem.shape)
+        arguments = problem.target_shapes(), problem.loss_weights(0)
+        compiled = Executor(program, prepare).compile(scale.shape, arguments)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise

@@ -24,7 +24,7 @@ from nst_jax.engine.style_images import (
     list_style_images,
     read_image,
 )
-from nst_jax.engine.targets import content_targets, style_targets
+from nst_jax.engine.targets import compute_targets, content_targets, style_targets
 from nst_jax.errors import ImageError, SettingsError
 from nst_jax.images import color_transfer
 from nst_jax.images.io import load_image
@@ -137,6 +137,27 @@ class Problem:
         content = self._once((scale, id(content_image)), compute_content)
         style: Targets = self._once((scale, id(regions), mixture), compute_style)
         return style._replace(content=content)
+
+    def target_shapes(
+        self, program: Program | None = None, shape: tuple[int, int] | None = None
+    ) -> Targets:
+        """Shapes and types of a lane's targets at full size; nothing is computed.
+
+        Args:
+            program: in place of the problem's own.
+            shape: (H, W) in place of the problem's; its regions are left out then.
+        """
+        initial, style_images = self.initial_images[0], self.style_images[0]
+        content: Any = initial.content
+        if shape and content is not None:
+            content = jax.ShapeDtypeStruct((*shape, 3), content.dtype)
+        shares = self.settings[0].style_shares(len(style_images))
+        pictures = [list(each.scaled) for each in style_images] or None
+        network = program or self.program, self.weights.params
+        regions = initial.regions if shape is None else None
+        return jax.eval_shape(
+            lambda content: compute_targets(*network, content, pictures, shares, regions), content
+        )
 
     def loss_weights(self, lane: int) -> LossWeights:
         """What the terms of a lane's loss are multiplied with: float32 scalars."""

@@ -31,7 +31,6 @@ from nst_jax.engine.pyramid import Scale, enlarge, numbered
 from nst_jax.engine.results import Result, losses_of_lane
 from nst_jax.errors import SettingsError
 from nst_jax.losses.terms import Losses, PackedLosses
-from nst_jax.weights.parameters import Parameters
 
 # The device computes one step while the host reads the losses of the one before.
 STEPS_IN_FLIGHT = 2
@@ -100,9 +99,8 @@ class Runner:
         free = device_memory.free_bytes(self._devices)
         count = len(problem.settings)
         limit = None if problem.fits else fitting.free_for_one(count, self._options.memory)
-        params = problem.weights.params
-        self._params: Parameters = (
-            like._params if like else prepare_parameters(problem.program, params, problem.shape)
+        self._prepare = partial(
+            prepare_parameters, problem.program, problem.weights.params, problem.shape
         )
         self._compiled: dict[tuple[int, Scale], jax.stages.Compiled]
         self._compiled = like._compiled if like else {}
@@ -155,13 +153,13 @@ class Runner:
         wanted = max(fresh, *interrupted)
         devices = 1 if count == 1 else len(self._devices)
         usable = None if free is None else int(device_memory.USABLE * free)
-        executor_of = cache(self._executor_of)  # each puts the parameters on all devices
+        executor_of = cache(self._executor_of)
         planned = device_memory.plan_lanes(
             min(wanted, options.lanes_at_once or _useful_lanes(self._problem.shape, devices)),
             lambda lanes: self._bytes_needed_by(executor_of(lanes)),
             devices,
             lane_bytes=fitting.least_bytes(self._problem),
-            fixed_bytes=fitting.bytes_of(self._params),
+            fixed_bytes=fitting.bytes_of(jax.eval_shape(self._prepare)),
             budget=options.memory or usable,
             limit=sys.maxsize if limit is None else limit,
         )
@@ -173,8 +171,8 @@ class Runner:
 
     def _executor_of(self, lanes: int) -> Executor:
         if lanes == 1:
-            return Executor(self._problem.program, self._params)
-        return BatchedExecutor(self._problem.program, self._params, lanes, self._devices)
+            return Executor(self._problem.program, self._prepare)
+        return BatchedExecutor(self._problem.program, self._prepare, lanes, self._devices)
 
     def _bytes_needed_by(self, executor: Executor) -> int:
         return device_memory.needed_bytes(self._step_at(self._problem.scales[-1], executor))
@@ -183,7 +181,10 @@ class Runner:
         """Compiled once."""
         key = executor.lanes, scale
         if key not in self._compiled:
-            one_lane = self._arguments_of(0, scale)  # computing its targets is not compiling
+            if scale == self._problem.scales[-1]:  # before anything takes memory
+                one_lane = self._problem.target_shapes(), self._problem.loss_weights(0)
+            else:
+                one_lane = self._arguments_of(0, scale)
             began = time.perf_counter()
             self._compiled[key] = executor.compile(scale.shape, one_lane)
             self._compile_seconds += time.perf_counter() - began
@@ -298,11 +299,12 @@ class Runner:
         for scale, numbers in numbered(problem.scales):
             if numbers.stop <= following:  # behind these lanes when they were interrupted
                 continue
-            compiled = self._step_at(scale, executor)  # before the first carry takes its memory
+            # Compiling and targets take memory for a while: before the first carry takes its own.
+            compiled = self._step_at(scale, executor)
+            arguments = [self._arguments_of(lane, scale) for lane in filled]
             carry = self._begin(filled) if carry is None else carry
             if numbers.start and numbers.start == following:
                 carry = self._restart_at_next_scale(carry, filled, scale)
-            arguments = [self._arguments_of(lane, scale) for lane in filled]
             step = executor.step(compiled, arguments)
             with monitor.watch:
                 going_on = range(following, min(numbers.stop, end))

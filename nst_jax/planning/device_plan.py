@@ -15,7 +15,6 @@ import jax
 from nst_jax.engine import device_memory
 from nst_jax.engine.fitting import flags_text
 from nst_jax.engine.problem import Problem
-from nst_jax.engine.targets import compute_targets
 from nst_jax.errors import SettingsError
 from nst_jax.network.vgg import precision_on
 from nst_jax.planning.account import Account
@@ -78,22 +77,11 @@ def job_of(
         shape: (H, W) in place of the problem's; its regions are left out then.
         changed: static settings, in place of the problem's own.
     """
-    program, initial = problem.program, problem.initial_images[0]
     changed = {"precision": precision_on(platform, problem.settings[0].precision), **changed}
-    static = dataclasses.replace(program.static, **changed)
-    program = dataclasses.replace(program, static=static, platform=platform)
-    style_images, regions = problem.style_images[0], initial.regions if shape is None else None
-    content: Any = initial.content
-    if shape and content is not None:
-        content = jax.ShapeDtypeStruct((*shape, 3), content.dtype)
-    shares = problem.settings[0].style_shares(len(style_images))
-    pictures = [list(each.scaled) for each in style_images] or None
-
-    def targets_of(content):
-        return compute_targets(program, problem.weights.params, content, pictures, shares, regions)
-
+    static = dataclasses.replace(problem.program.static, **changed)
+    program = dataclasses.replace(problem.program, static=static, platform=platform)
     params = jax.tree.map(_shape_of, dict(problem.weights.params))
-    targets = jax.eval_shape(targets_of, content)
+    targets = problem.target_shapes(program, shape)
     weights = jax.tree.map(_shape_of, problem.loss_weights(0))
     return Job(program, shape or problem.shape[:2], lanes, params, targets, weights)
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 
 import jax
 import numpy as np
@@ -540,8 +541,8 @@ def test_one_lane_needs_no_more_than_a_single_run(normalized, photograph, painti
     )
     assert swept.needed_bytes == alone.needed_bytes
     problem = prepare_problem(photograph, painting, settings, normalized)
-    params = prepare_parameters(problem.program, normalized.params, problem.shape)
-    batched = BatchedExecutor(problem.program, params, 1, (jax.devices()[0],))
+    prepare = partial(prepare_parameters, problem.program, normalized.params, problem.shape)
+    batched = BatchedExecutor(problem.program, prepare, 1, (jax.devices()[0],))
     one_lane = problem.targets(0, problem.scales[0]), problem.loss_weights(0)
     step = batched.compile(problem.scales[0].shape, one_lane)
     history = 2 * 50 * photograph.size * 4
