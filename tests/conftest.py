@@ -1,6 +1,7 @@
 """Settings and fixtures of the whole suite."""
 
 import os
+import signal
 
 import jax
 import jaxlib
@@ -25,6 +26,8 @@ def pytest_configure(config):
     compile_sooner()
     share_compilations(config)
     take_one_core()
+    if hasattr(signal, "SIGHUP"):  # under nohup it would be ignored in children, too
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def compile_sooner():

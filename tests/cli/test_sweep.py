@@ -477,7 +477,7 @@ def test_image_that_is_none():
 
 def test_too_little_memory():
     """The numbers, and the remedy; nothing is left behind, not even the folder."""
-    words = ("one lane needs", "MB of memory, and 0.1 MB may be used", "the network")
+    words = ("MB of memory are needed", "and 0.1 MB are free", "the network")
     refused((*TWO, "--memory", "0.1MB"), words, chatter=True)
 
 

@@ -74,6 +74,7 @@ def machine(tmp_path, monkeypatch):
         monkeypatch.setattr(device_memory, name, str(tmp_path / name))
     for name in ("CGROUPS_2", "CGROUPS_1"):
         monkeypatch.setattr(device_memory, name, (str(tmp_path),))
+    monkeypatch.setattr(device_memory, "COMPILED", 0)
 
     def make(free, limit=None, usage=0):
         text = f"MemTotal: 9 kB\nMemAvailable:   {free} kB\nSwapFree: 1000 kB\n"
@@ -180,6 +181,7 @@ def test_limits_of_the_process(machine, monkeypatch, tmp_path, name):
 
 
 def test_where_there_is_no_meminfo(monkeypatch, tmp_path):
+    monkeypatch.setattr(device_memory, "COMPILED", 0)
     monkeypatch.setattr(device_memory, "MEMINFO", str(tmp_path / "missing"))
     monkeypatch.setattr(device_memory, "CGROUP", str(tmp_path / "missing"))
     pages = {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}
@@ -194,3 +196,12 @@ def test_where_there_is_no_meminfo(monkeypatch, tmp_path):
 )
 def test_text(size, text):
     assert device_memory.as_text(size) == text
+
+
+def test_what_compiling_leaves_counts_on_the_host(machine, monkeypatch):
+    machine(4_000_000)
+    monkeypatch.setattr(device_memory, "COMPILED", GB)
+    assert device_memory.free_bytes((device(),)) == 4_000_000 * 1024 - GB
+    assert device_memory.free_on_host() == 4_000_000 * 1024
+    machine(1000)
+    assert device_memory.free_bytes((device(),)) == 0
