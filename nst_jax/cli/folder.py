@@ -49,7 +49,7 @@ from nst_jax.weights.parameters import Weights
 from nst_jax.weights.storage import load_weights
 
 PREVIOUS = "previous"  # of --init: each frame starts from the picture of the one before it
-REMEDY = "choose another folder, or begin anew with --overwrite"
+REMEDY = "remove it, and only the pictures in it begin anew"  # of other versions
 
 
 class Kind(NamedTuple):
@@ -58,6 +58,9 @@ class Kind(NamedTuple):
     height: int
     width: int
     is_transparent: bool
+
+    def __str__(self) -> str:
+        return f"{self.width}×{self.height}" + " with transparency" * self.is_transparent
 
 
 def paint_folder(
@@ -170,8 +173,8 @@ class _FolderWork:
         if not self._counts:
             raise ImageError(next(iter(self._failures.values())))
         if self._in_turn and len(self._counts) > 1:
-            shapes = " and ".join(f"{kind.width}×{kind.height}" for kind in self._counts)
-            raise SettingsError(f"--init {PREVIOUS} is for frames of one shape, not {shapes} px")
+            shapes = " and ".join(map(str, self._counts))
+            raise SettingsError(f"--init {PREVIOUS} is for frames of one shape in px, not {shapes}")
         for photo, reason in self._failures.items():
             say(f"nst-jax: {photo} is left out: {reason.removeprefix(f'{photo}: ')}")
         if self._done:
@@ -216,7 +219,8 @@ class _FolderWork:
             return "has no record"
         settings, inputs = picture.settings, dict(picture.inputs)
         if settings.low_memory == "auto":  # whatever that came to then
-            came_to = {name: getattr(recorded.settings, name) for name in SPARING[-1]}
+            took = {name: getattr(recorded.settings, name) for name in SPARING[-1]}
+            came_to = {n: v for n, v in took.items() if n == "low_memory" or v == SPARING[-1][n]}
             settings = dataclasses.replace(settings, **came_to)
         if wherever_it_started:  # the frame before may be made anew
             settings = dataclasses.replace(settings, init=recorded.settings.init)
@@ -292,13 +296,15 @@ class _FolderWork:
     ) -> bool:
         """Paint pictures together and write them; return whether the run may go on."""
         interruption.stoppable = False  # all that there is has been saved
-        for path in (path for each in pictures for path in (each.path, each.record)):
-            remove_abandoned(path)
         problem = self._problem_of(pictures)
         file = CheckpointFile(self._output / UNFINISHED, problem, say, REMEDY)
+        outputs = (path for each in pictures for path in (each.path, each.record))
+        for path in (file.path, *outputs):
+            remove_abandoned(path)
         resumed = self._take_up(file)
         paths = {number: picture.path for number, picture in enumerate(pictures)}
-        show = make_callback(bar, interruption, paths, pictures[0].saving, problem)
+        savings = {number: picture.saving for number, picture in enumerate(pictures)}
+        show = make_callback(bar, interruption, paths, savings, problem)
 
         def callback(progress: SweepProgress) -> None:
             show(dataclasses.replace(progress, done=self._done))

@@ -115,8 +115,12 @@ def paint_lanes(
     again = {name: shlex.join(["nst-jax", *command]) for name, command in alone.items()}
     command = shlex.join(["nst-jax", *arguments])
     folder = SweepFolder(Path(options.output), grid, weights, command, again, saving, say)
-    taking_up = partial(folder.resume, options.overwrite, options.resume, options.watch)
-    lanes = distributed.decided_by_first(taking_up)
+
+    def take_up() -> tuple[list[Lane], bool]:
+        lanes = folder.resume(options.overwrite, options.resume, options.watch)
+        return lanes, folder.overwriting
+
+    lanes, folder.overwriting = distributed.decided_by_first(take_up)
     if len(lanes) < len(grid.lanes):
         say(f"{folder.path}: {len(grid.lanes) - len(lanes)} of {len(grid.lanes)} are finished")
     created = folder.created() if distributed.is_first() else contextlib.nullcontext()
@@ -166,7 +170,8 @@ def _run(
     finished = Round({})
     with page or contextlib.nullcontext(), ProgressBar(len(lanes)) as bar:
         pictures = {number: folder.file_of(lane) for number, lane in enumerate(lanes)}
-        callback = make_callback(bar, interruption, pictures, folder.saving, problem)
+        savings = dict.fromkeys(pictures, folder.saving)
+        callback = make_callback(bar, interruption, pictures, savings, problem)
         keep = file.keep if options.checkpoint_every else None
         run_options = dataclasses.replace(run_options, callback=callback, keep=keep, watch=page)
         runner = Runner(problem, run_options, resumed)
@@ -182,7 +187,7 @@ def _run(
             if distributed.is_first():
                 for path in folder.add(finished.results, lanes):
                     answer(path)
-            if finished.checkpoint is None:
+            if finished.checkpoint is None and (keep or not finished.stopped):
                 file.remove()
     if finished.checkpoint is not None:
         keep_interrupted(file, finished.checkpoint, folder.overwriting)

@@ -202,14 +202,15 @@ def paint_picture(
         for line in (*remarks, network, *describe_fit(given, problem), *problem.describe()):
             say(line)
         resumed = _take_up(picture, file, options, stop)
-        replacing = options.overwrite or (resumed is not None and os.path.lexists(picture.path))
+        ours = resumed is not None and any(map(os.path.lexists, (picture.path, picture.record)))
+        replacing = options.overwrite or ours
         size = checkpoint_bytes(problem, copies) if options.checkpoint_every else 0
         check_room(picture.path.parent, picture_bytes(problem.shape, saving), size)
         if page:
             say_where_to_watch(page.path)
         with ProgressBar(1) as bar:
             run_options = RunOptions(
-                make_callback(bar, interruption, {0: picture.path}, saving, problem),
+                make_callback(bar, interruption, {0: picture.path}, {0: saving}, problem),
                 options.report_every,
                 options.save_every,
                 lanes_at_once=copies,

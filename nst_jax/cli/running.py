@@ -60,7 +60,7 @@ def make_callback(
     bar: ProgressBar,
     interruption: Interruption,
     pictures: Mapping[int, Path],
-    saving: SaveOptions,
+    savings: Mapping[int, SaveOptions],
     problem: Problem,
 ) -> SweepCallback:
     """What a run calls after each step: it shows progress, saves images, and obeys Ctrl-C.
@@ -69,7 +69,7 @@ def make_callback(
         bar: that shows the progress.
         interruption: ends the run where Ctrl-C has requested that.
         pictures: {lane: its file}; the images on the way stand beside it.
-        saving: how these are written.
+        savings: {lane: how these are written}.
         problem: that is run: the images of coarser scales are enlarged to its shape.
     """
 
@@ -83,7 +83,7 @@ def make_callback(
                     path = intermediate_path(pictures[lane], progress.step)
                     try:
                         full, alpha = enlarge(image, problem.shape[:2]), problem.alphas[lane]
-                        io.save_image(full, path, options=saving, alpha=alpha)
+                        io.save_image(full, path, options=savings[lane], alpha=alpha)
                     except ImageError as error:  # the picture at the end is what matters
                         say(f"nst-jax: {error}; going on without it")
                     else:
