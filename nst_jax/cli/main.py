@@ -74,7 +74,9 @@ class _Parser(argparse.ArgumentParser):
         """A flag whose value may be left out takes the one it knows, not a CONTENT after it."""
         flags = self._option_string_actions
         meant = [flag for flag in flags if flag.startswith(word)] if word[:2] == "--" else []
-        if len(meant) != 1 or flags[meant[0]].nargs != "?" or following == flags[meant[0]].metavar:
+        if len(meant) != 1 or flags[meant[0]].nargs != "?":
+            return word
+        if following in (flags[meant[0]].metavar, "true", "false"):
             return word
         return f"{meant[0]}=true"
 

@@ -98,7 +98,8 @@ def _photographs(options: argparse.Namespace) -> list[Path]:
 
 
 def _install(weights: Weights, typed: str | None, photographs: list[Path], overwrite: bool) -> bool:
-    output = output_file(typed, user_folder() / (weights.name + SUFFIX))
+    name = Path(weights.name + SUFFIX)
+    output = output_file(typed, name) if typed else user_folder() / name
     _check_output(output, overwrite)
     with made_folder(output.parent) as is_new:
         if photographs:

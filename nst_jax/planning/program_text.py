@@ -35,7 +35,6 @@ FREE_CALLS = frozenset(("ConcatBitcast", "AssumeGatherIndicesInBound"))
 LOOPS = frozenset(("while", "call", "conditional"))
 SLICES = frozenset(("slice", "dynamic-slice", "gather"))
 UPDATES = {"dynamic-update-slice": 1, "scatter": 2}  # which operand is put there
-SAME_DATA = frozenset(("bitcast", "reshape", "copy", "convert", "transpose"))
 COLLECTIVES = (
     "all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all",
 )  # fmt: skip

@@ -159,6 +159,9 @@ def file_metadata(given: Any) -> dict[str, Any]:
     if not is_path(given) and os.path.isfile(name := name_of(given)):
         given = name  # an open file, which was read to its end, or an image of Pillow's
     if not is_path(given):
+        if hasattr(given, "read"):
+            with contextlib.suppress(AttributeError, OSError, ValueError):
+                given.seek(0)  # the run has read it to its end
         content = hold(given)
         pixels = content if isinstance(content, bytes) else np.asarray(content).tobytes()
         return {"file": None, "sha256": hashlib.sha256(pixels).hexdigest()}

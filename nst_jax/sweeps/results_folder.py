@@ -181,7 +181,8 @@ class SweepFolder:
     def created(self) -> Iterator[bool]:
         """Make the folder, as `own_folder` does, and remove what killed processes have left."""
         with own_folder(self.path) as is_nowhere:
-            for path in (self.path / WATCH, *map(self.file_of, self.grid.lanes)):
+            own = (self.path / name for name in (RECORD, SHEET, PAGE, WATCH))
+            for path in (*own, *map(self.file_of, self.grid.lanes)):
                 remove_abandoned(path)
             yield is_nowhere
 
