@@ -271,7 +271,7 @@ class _FolderWork:
         # All as the first one: how many go at once depends on their number and shape only, and not
         # on how many of them are finished, so that what is made later rounds as the others did.
         given = self._problem_of([pictures[0]] * copies)
-        problem = fitted(given)
+        problem = fitted(given, going_on=None if self._anew else self._output / UNFINISHED)
         like = Runner(problem, self._run_options)
         at_once = like.executor.lanes
         size = checkpoint_bytes(problem, at_once) if self._options.checkpoint_every else 0
@@ -285,7 +285,7 @@ class _FolderWork:
         taken = {name: getattr(problem.settings[0], name) for name in SPARING[-1]}
         for first in range(0, len(pictures), at_once):
             batch = [self._following(one, **taken) for one in pictures[first : first + at_once]]
-            if self._in_turn and self._is_finished(batch[0]):
+            if self._in_turn and self._is_finished(self._following(pictures[first])):
                 self._done, self._last = self._done + 1, batch[0].path
             elif not self._paint_batch(batch, like, bar, interruption):
                 return False

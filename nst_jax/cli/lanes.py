@@ -158,11 +158,12 @@ def _run(
     """Run the lanes and write what comes of each round; return whether all of them ended."""
     contents, styles = zip(*map(folder.grid.files_of, lanes), strict=True)
     given = prepare_problem(contents, styles, [lane.settings for lane in lanes], weights)
-    problem = fitted(given, run_options.memory)
-    file = CheckpointFile(folder.unfinished(jax.process_index()), problem, say, REMEDY)
+    path, anew = folder.unfinished(jax.process_index()), folder.overwriting and not options.resume
+    problem = fitted(given, run_options.memory, going_on=None if anew else path)
+    file = CheckpointFile(path, problem, say, REMEDY)
     remove_abandoned(file.path)
     resumed = None
-    if options.resume or not folder.overwriting:
+    if not anew:
         resumed = _take_up(file, anything_finished=len(lanes) < len(folder.grid.lanes))
     page = folder.watch_page(lanes) if options.watch and distributed.is_first() else None
     if page:

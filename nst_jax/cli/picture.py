@@ -182,7 +182,8 @@ def paint_picture(
     settings, weights, network = choose_network(picture.settings, weights)
     styles, many = (picture.styles,) * copies, (settings,) * copies
     given = prepare_problem(picture.content, styles, many, weights)
-    problem = fitted(given)
+    anew = options.overwrite and not options.resume
+    problem = fitted(given, going_on=None if anew else picture.checkpoint)
     picture = dataclasses.replace(picture, settings=problem.settings[0])
     saving = with_exif(picture.saving, options, picture.content)
     inputs = picture.inputs  # as they are now: the run may be long

@@ -67,10 +67,10 @@ def stylize(
         WeightsError: there are no such weights.
     """
     styles, interval = (list_style_images(style),), read_interval(checkpoint_every)
-    problem = fitted(prepare_problem((content,), styles, (settings or Settings(),), weights))
-    file = None
-    if checkpoint is not None:
-        file = CheckpointFile(Path(checkpoint), problem, warnings.warn, REMEDY)
+    given = prepare_problem((content,), styles, (settings or Settings(),), weights)
+    path = None if checkpoint is None else Path(checkpoint)
+    problem = fitted(given, going_on=path)
+    file = CheckpointFile(path, problem, warnings.warn, REMEDY) if path else None
     options = RunOptions(
         callback and told_of_first_lane(callback),
         report_every,

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from nst_jax.engine.problem import Problem
 
 METADATA = "nst_jax"
+# What reading raises where there is no checkpoint, or a damaged one.
+UNREADABLE = (OSError, SafetensorError, LookupError, TypeError, ValueError, AttributeError)
 
 
 class Checkpoint(NamedTuple):
@@ -166,7 +168,7 @@ def load_checkpoint(path: Path, problem: "Problem") -> Checkpoint | None:
             arrays = {name: file.get_tensor(name) for name in file.keys()}
         if metadata.pop("sha256") != checksum(arrays, metadata):
             return None
-    except (OSError, SafetensorError, LookupError, TypeError, ValueError, AttributeError):
+    except UNREADABLE:
         return None
     if metadata["versions"] != _versions():
         then, now = (_as_text(each) for each in (metadata["versions"], _versions()))
@@ -191,6 +193,15 @@ def load_checkpoint(path: Path, problem: "Problem") -> Checkpoint | None:
         ],
         seconds=metadata["seconds"],
     )
+
+
+def identities_in(path: Path) -> list[dict[str, Any]]:
+    """What decides the lanes of a checkpoint, as `Problem.identities`; of no checkpoint none."""
+    try:
+        with safe_open(path, "np") as file:
+            return [*json.loads(file.metadata()[METADATA])["lanes"]]
+    except UNREADABLE:
+        return []
 
 
 def _versions() -> dict[str, str]:

@@ -5,6 +5,7 @@ import itertools
 import math
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 
 from nst_jax.architecture import FILTERS
 from nst_jax.engine import device_memory
+from nst_jax.engine.checkpoint import identities_in
 from nst_jax.engine.device_memory import TooLargeError
 from nst_jax.engine.executors import Executor
 from nst_jax.engine.problem import Problem
@@ -44,7 +46,7 @@ def free_for_one(count: int, memory: int | None = None) -> int | None:
     return memory or device_memory.free_bytes(tuple(devices[: min(count, len(devices))]), swap=True)
 
 
-def fitted(problem: Problem, memory: int | None = None) -> Problem:
+def fitted(problem: Problem, memory: int | None = None, going_on: Path | None = None) -> Problem:
     """The problem; with `low_memory` "auto", in bands and with less history as far as needed.
 
     Nothing of it is done where all of it would not do: the runner then says so.
@@ -52,14 +54,18 @@ def fitted(problem: Problem, memory: int | None = None) -> Problem:
     Args:
         problem: of any number of lanes, of which one must fit.
         memory: bytes that a device may use; None means what is free.
+        going_on: the checkpoint that the run may go on from: what was taken then, which decides
+            the result, comes first.
     """
     if problem.settings[0].low_memory != "auto":
         return problem
     plain = problem.changed(low_memory=False)
+    tried = [plain, *(plain.changed(**way) for way in _ways(plain))]
+    if going_on is not None and (there := identities_in(going_on)):
+        tried.sort(key=lambda each: not any(one in there for one in each.identities))
     limit = free_for_one(len(problem.settings), memory)
     if limit is None:
-        return plain
-    tried = (plain.changed(**way) for way in ({}, *_ways(plain)))
+        return tried[0]
     fitting = next((each for each in tried if _fits(each, limit)), None)
     return dataclasses.replace(fitting, fits=True) if fitting else plain
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -131,6 +132,20 @@ def test_auto_takes_nothing_where_all_fits(problem_of, memory):
         assert fitting.what_was_taken(given, problem) == ""
     with pytest.raises(SettingsError, match="the network alone"):
         Runner(problem)
+
+
+def test_what_was_taken_before_comes_first(problem_of, memory, modeled, monkeypatch):
+    """Where a run goes on, and as long as it fits."""
+    memory(70)
+    before = fitting.fitted(problem_of(low_memory="auto"))
+    monkeypatch.setattr(fitting, "identities_in", lambda path: [*before.identities])
+    given = problem_of(low_memory="auto")
+    for free, taken in ((70, "--low-memory"), (100, "--low-memory"), (69, TAKEN)):
+        memory(free)
+        problem = fitting.fitted(given, going_on=Path("kept"))
+        assert fitting.what_was_taken(given, problem) == taken
+    memory(100)
+    assert fitting.what_was_taken(given, fitting.fitted(given)) == ""
 
 
 def test_the_python_calls(problem_of, memory, normalized, photograph, painting):
