@@ -25,7 +25,7 @@ def add_output_flags(parser: argparse.ArgumentParser, metavar: str, meaning: str
     group.add_argument("--resume", action="store_true", help=resume)
     every = "N steps, Ns, Nm, Nh, never [at 2 %% of the time]"
     add("--checkpoint-every", read_interval, "N", every, AUTO)
-    watch = "a page, OUT.html or DIR/watch.html, that shows the run as it goes on"
+    watch = "shows the run on a page: OUT.html, DIR/watch.html"
     group.add_argument("--watch", action="store_true", help=watch)
     add("--save-every", int, "N", "also save the best image every N steps")
     add("--report-every", int, "N", "steps between entries of the record's history [10]", 10)

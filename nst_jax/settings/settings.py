@@ -197,7 +197,7 @@ class Settings:
     lbfgs_history: str = optimization.static(
         "float32",
         choice("float32", "bfloat16"),
-        "type of these pairs; bfloat16 halves them",
+        "of these pairs; bfloat16 is half",
         since="0.2",
     )
     precondition: bool = optimization.static(
