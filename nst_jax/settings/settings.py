@@ -197,7 +197,7 @@ class Settings:
     lbfgs_history: str = optimization.static(
         "float32",
         choice("float32", "bfloat16"),
-        "of these pairs; bfloat16 is half",
+        "type of these pairs",
         since="0.2",
     )
     precondition: bool = optimization.static(
