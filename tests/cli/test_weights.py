@@ -58,6 +58,7 @@ def installed(tmp_path, monkeypatch):
     return tmp_path / "cache" / "weights"
 
 
+@pytest.mark.slow
 def test_from_a_file_to_a_picture(keras, installed, monkeypatch):
     """Convert and install without means, list, verify, paint, normalize, paint."""
     monkeypatch.setattr(activation_means, "CROP", 32)  # for speed
@@ -123,6 +124,7 @@ def serving(folder):
     server.server_close()
 
 
+@pytest.mark.slow
 def test_from_a_server_to_a_picture(installed, monkeypatch, tmp_path):
     """Two commands: the second one needs no server, and the network is normalized for it."""
     monkeypatch.setattr(activation_means, "CROP", 32)
@@ -277,6 +279,7 @@ def test_fetch_without_a_network(installed, monkeypatch, tmp_path, name):
     assert listing(installed) == []
 
 
+@pytest.mark.slow
 def test_fetch_where_keras_has_the_file(keras, installed, monkeypatch, tmp_path):
     monkeypatch.setattr(activation_means, "CROP", 32)
     theirs = tmp_path / "models" / "vgg16.h5"

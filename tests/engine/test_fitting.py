@@ -159,6 +159,7 @@ def test_the_python_calls(problem_of, memory, normalized, photograph, painting):
     assert np.array_equal(lane.image, result.image) and lane.settings == result.settings
 
 
+@pytest.mark.slow
 def test_the_commands(memory, monkeypatch, tmp_path):
     """Refused before a picture, a folder or a record is made; `auto` says what it took."""
     monkeypatch.chdir(tmp_path)

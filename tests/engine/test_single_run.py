@@ -743,6 +743,7 @@ def test_a_coarse_scale_is_a_good_start(run, init):
     assert scaled.losses.total < 0.95 * alone.losses.total
 
 
+@pytest.mark.slow
 def test_an_overflow_at_the_full_size_is_refused(run, monkeypatch):
     """Content, as printed in the paper, is a sum, which has more terms there."""
     settings = dataclasses.replace(SCALED, init="noise", convention="equations", ratio=1e30)

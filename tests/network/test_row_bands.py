@@ -142,6 +142,7 @@ def test_memory(normalized, monkeypatch):
     assert temporaries(in_bands) < temporaries(whole) / 3
 
 
+@pytest.mark.slow
 def test_a_run_and_its_lanes(normalized, photograph, painting, tmp_path, monkeypatch):
     """Transformed kernels, regions, several lanes: the losses are those of whole images."""
     monkeypatch.setattr(row_bands, "MIN_ROWS", 32)

@@ -68,6 +68,7 @@ def rows_of(capsys, *arguments):
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_photograph_and_painting_come_from_the_record(run, capsys, tmp_path):
     path, record = run
     inside = rows_of(capsys, path)
