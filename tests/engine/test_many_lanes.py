@@ -28,6 +28,8 @@ pytestmark = pytest.mark.usefixtures("equal_shares")
 # differ by what L-BFGS, which is chaotic, makes of that rounding.
 FIRST, LATER = 1e-5, 0.02
 ADAM = 1e-4
+# The loss of a step, for the history and for the best: XLA may sum it twice in one program.
+TWICE = 2**-23
 # The first block only, which compiles sooner.
 LAYERS = {"style_layers": ("conv1_1", "conv1_2"), "content_layers": ("conv1_2",)}
 BASE = Settings(steps=6, lbfgs_memory=5, **LAYERS)
@@ -80,7 +82,7 @@ def test_lanes_equal_single_runs(together, normalized, photograph, painting, opt
         expected, got = losses_of([alone])[0], losses_of([lane])[0]
         assert got[0] == pytest.approx(expected[0], rel=FIRST)
         assert got == pytest.approx(expected, rel=later)
-        assert lane.losses.total == min(got)
+        assert lane.losses.total == pytest.approx(min(got), rel=TWICE)
         assert [number for number, _ in lane.history] == list(range(7))
         assert lane.settings == one and lane.completed and lane.restarts == alone.restarts
         assert (lane.evaluations, lane.lanes) == (7, 5)

@@ -40,7 +40,12 @@ def test_conv3x3_gradients(random, shape):
     with jax.enable_x64(True):
         images, kernel = (jnp.asarray(array) for array in arrays(random, shape))
         check_grads(
-            convolution.conv3x3, (images, kernel), order=1, modes=["rev"], atol=1e-6, rtol=1e-6
+            jax.jit(convolution.conv3x3),
+            (images, kernel),
+            order=1,
+            modes=["rev"],
+            atol=1e-6,
+            rtol=1e-6,
         )
 
 
@@ -50,9 +55,10 @@ def test_conv3x3_under_vmap_and_scan(random):
     def loss(image):
         return jnp.sum(jnp.sin(convolution.conv3x3(image[None], kernel)))
 
-    each = np.stack([jax.grad(loss)(image) for image in images])
-    assert np.asarray(jax.vmap(jax.grad(loss))(images)) == pytest.approx(each, abs=1e-5)
-    _, scanned = jax.lax.scan(lambda _, image: (None, jax.grad(loss)(image)), None, images)
+    gradient_of = jax.jit(jax.grad(loss))
+    each = np.stack([gradient_of(image) for image in images])
+    assert np.asarray(jax.jit(jax.vmap(gradient_of))(images)) == pytest.approx(each, abs=1e-5)
+    _, scanned = jax.lax.scan(lambda _, image: (None, gradient_of(image)), None, images)
     assert np.asarray(scanned) == pytest.approx(each, abs=1e-5)
 
 
@@ -80,8 +86,8 @@ def test_bias_relu_gradients(random, kept):
         def activate(inputs, bias):
             return convolution.bias_relu(inputs, bias, kept)
 
-        check_grads(activate, (inputs, bias), order=1, modes=["rev"], atol=1e-6, rtol=1e-6)
-        lanes = jax.vmap(jax.grad(lambda x: activate(x, bias).sum()))(inputs[:, None])
+        check_grads(jax.jit(activate), (inputs, bias), order=1, modes=["rev"], atol=1e-6, rtol=1e-6)
+        lanes = jax.jit(jax.vmap(jax.grad(lambda x: activate(x, bias).sum())))(inputs[:, None])
         expected = np.float64(np.asarray(inputs) + np.asarray(bias) > 0)
         assert np.asarray(lanes[:, 0]) == pytest.approx(expected, abs=0)
 
@@ -103,6 +109,7 @@ def test_conv3x3_with_other_zeros_around(random, shape, pad):
     expected = [reference.convolve(image, kernel, 0.0)[1:-1, 1:-1] for image in wide]
     with jax.enable_x64(True):
 
+        @jax.jit
         def convolve(images, kernel):
             return convolution.conv3x3(images, kernel, pad=pad)
 
@@ -121,8 +128,8 @@ def test_pad_border(random, padding, shape):
     ]
     with jax.enable_x64(True):
         images = jnp.asarray(images)
-        assert np.array_equal(convolution.pad_border(images, padding), expected)
-        pad = partial(convolution.pad_border, padding=padding)
+        pad = jax.jit(partial(convolution.pad_border, padding=padding))
+        assert np.array_equal(pad(images), expected)
         check_grads(pad, (images,), order=1, modes=["rev"], atol=1e-6, rtol=1e-6)
 
 
@@ -141,4 +148,4 @@ def test_pooling(random, kind, pool, shape):
 def test_pooling_gradients(random, kind, pool):
     with jax.enable_x64(True):
         images = jnp.asarray(random.standard_normal((2, 5, 6, 2)))
-        check_grads(pool, (images,), order=1, modes=["rev"], atol=1e-6, rtol=1e-6)
+        check_grads(jax.jit(pool), (images,), order=1, modes=["rev"], atol=1e-6, rtol=1e-6)

@@ -48,7 +48,10 @@ def test_guided_gram_matrix(random, shape, regions, mode, block, monkeypatch):
     monkeypatch.setattr(gram, "BLOCK", block)
     features, guides = features_and_guides(random, shape, regions)
     arguments = jnp.float32(features), jnp.float32(guides)
-    function = gram.guided_gram_matrix
+
+    def function(*arguments):  # of its own: `jax.jit` of one function would remember its blocks
+        return gram.guided_gram_matrix(*arguments)
+
     if mode == "jit of vmap":
         got = jax.jit(jax.vmap(function))(*(array[:, None] for array in arguments))[:, 0]
     else:
@@ -82,7 +85,8 @@ def test_gradients_of_the_guided_gram(random, block, monkeypatch):
     monkeypatch.setattr(gram, "BLOCK", block)
     with jax.enable_x64(True):
         arrays = map(jnp.asarray, features_and_guides(random, (2, 5, 4, 3), 2))
-        check_grads(gram.guided_gram_matrix, arrays, order=1, modes=["rev"], rtol=1e-6)
+        function = jax.jit(lambda *arrays: gram.guided_gram_matrix(*arrays))  # for this block
+        check_grads(function, arrays, order=1, modes=["rev"], rtol=1e-6)
 
 
 def test_guided_gram_of_bfloat16_is_summed_in_float32():
@@ -103,7 +107,7 @@ def test_what_is_observed_changes_neither_values_nor_gradients(random, lanes):
             onward, product = gram.observe(lambda x, w: jnp.dot(x, w), x, w)
             return jnp.sum(jnp.sin(onward)) + jnp.sum(product**2)
 
-        gradient = jax.grad(loss, argnums=(0, 1))
+        gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))
         got = jax.vmap(gradient)(x, w) if lanes else [np.stack(g) for g in zip(
             *(gradient(*one) for one in zip(x, w, strict=True)), strict=True)]  # fmt: skip
     product = np.einsum("nij,nj->ni", x, w)

@@ -26,6 +26,7 @@ def error(found, wanted):
     return np.abs(found - wanted).max() / np.abs(wanted).max()
 
 
+@partial(jax.jit, static_argnums=(0, 3))
 def outputs_and_gradient(convolve, inputs, kernel, pad):
     """The outputs, and the gradient of their squares."""
     outputs, pull = jax.vjp(lambda x: convolve(x, kernel, pad=pad), inputs)
@@ -37,7 +38,8 @@ def outputs_and_gradient(convolve, inputs, kernel, pad):
 def test_forms_agree(form, pad):
     with jax.enable_x64(True):
         inputs, kernel = map(jnp.asarray, make_problem())
-        found = outputs_and_gradient(CONVOLUTIONS[form], inputs, TRANSFORMS[form](kernel), pad)
+        in_this_form = jax.jit(TRANSFORMS[form])(kernel)
+        found = outputs_and_gradient(CONVOLUTIONS[form], inputs, in_this_form, pad)
         wanted = outputs_and_gradient(convolution.conv3x3, inputs, kernel, pad)
     for one, other in zip(found, wanted, strict=True):
         assert error(one, other) < EXACT
@@ -48,9 +50,13 @@ def test_lanes(form):
     with jax.enable_x64(True):
         inputs, kernel = map(jnp.asarray, make_problem())
         lanes = jnp.stack([inputs, 3 * inputs])
-        apply = partial(outputs_and_gradient, CONVOLUTIONS[form], pad=1)
-        found = jax.vmap(apply, in_axes=(0, None))(lanes, TRANSFORMS[form](kernel))
-        wanted = jax.vmap(lambda x: outputs_and_gradient(convolution.conv3x3, x, kernel, 1))(lanes)
+        in_this_form = jax.jit(TRANSFORMS[form])(kernel)
+
+        def of_lanes(convolve, kernel):
+            return jax.vmap(lambda x: outputs_and_gradient(convolve, x, kernel, 1))(lanes)
+
+        found = of_lanes(CONVOLUTIONS[form], in_this_form)
+        wanted = of_lanes(convolution.conv3x3, kernel)
     for one, other in zip(found, wanted, strict=True):
         assert error(one, other) < EXACT
 

@@ -71,7 +71,8 @@ def test_chroma_by_scipy(random, shape, power, smoothing):
 
 def test_gray_is_as_without_smoothing(random):
     gray = np.repeat(random.standard_normal((12, 9, 1)).astype(np.float32), 3, axis=-1)
-    smooth, plain = precondition(gray, 1.0, 20.0), precondition(gray)
+    apply = jax.jit(precondition, static_argnums=1)
+    smooth, plain = apply(gray, 1.0, 20.0), apply(gray, 1.0)
     assert np.asarray(smooth) == pytest.approx(np.asarray(plain), abs=SINGLE / FLOOR)
 
 
@@ -79,8 +80,8 @@ def test_smoothing_is_symmetric_and_positive(random):
     """As a matrix over positions and channels; nothing is left out, however fine."""
     with jax.enable_x64(True):
         units = jnp.eye(5 * 4 * 3).reshape(60, 5, 4, 3)
-        whole = jax.vmap(lambda unit: precondition(unit, 1.0, 10.0))(units)
-        half = jax.vmap(lambda unit: precondition(unit, 0.5, 10.0))(units)
+        whole = jax.jit(jax.vmap(lambda unit: precondition(unit, 1.0, 10.0)))(units)
+        half = jax.jit(jax.vmap(lambda unit: precondition(unit, 0.5, 10.0)))(units)
         matrix, square_root = np.asarray(whole).reshape(60, 60), np.asarray(half).reshape(60, 60)
     assert matrix == pytest.approx(matrix.T, abs=DOUBLE)
     assert square_root @ square_root == pytest.approx(matrix, abs=DOUBLE)
@@ -90,7 +91,7 @@ def test_smoothing_is_symmetric_and_positive(random):
 def test_lanes_smooth_each_by_its_own(random):
     gradients = jnp.float32(random.standard_normal((2, 12, 9, 3)))
     smoothing = jnp.float32([0.0, 10.0])
-    lanes = jax.vmap(lambda g, s: precondition(g, 1.0, s))(gradients, smoothing)
+    lanes = jax.jit(jax.vmap(lambda g, s: precondition(g, 1.0, s)))(gradients, smoothing)
     for lane, gradient, own in zip(lanes, gradients, smoothing, strict=True):
         wanted = reference_with_chroma(np.asarray(gradient, float), 1.0, float(own))
         assert np.asarray(lane) == pytest.approx(wanted, abs=SINGLE * 1 / FLOOR)
@@ -129,7 +130,7 @@ def test_products_transform_as_fourier_does(random, size, smoothing):
         by_products = partial(_filtered, **options, transform=_transform_by_products)
         found = jax.jit(jax.vmap(by_products))(gradients)
         alone = jax.jit(by_products)(gradients[0])
-        wanted = jax.vmap(partial(_filtered, **options))(gradients)
+        wanted = jax.jit(jax.vmap(partial(_filtered, **options)))(gradients)
     assert np.asarray(found) == pytest.approx(np.asarray(wanted), abs=100 * DOUBLE)
     assert np.asarray(alone) == pytest.approx(np.asarray(wanted[0]), abs=100 * DOUBLE)
 
@@ -149,8 +150,8 @@ def test_lbfgs_is_the_plain_one_in_other_variables(random):
     with jax.enable_x64(True):
         plain, preconditioned = scale_by_lbfgs(4), scale_by_lbfgs(4, precondition)
         z = jnp.asarray(random.standard_normal((6, 5, 3)))
-        x = root(z)
-        state_z, state_x = plain.init(z), preconditioned.init(x)
+        x = jax.jit(root)(z)
+        state_z, state_x = jax.jit(plain.init)(z), jax.jit(preconditioned.init)(x)
 
         @jax.jit
         def advance(z, x, state_z, state_x):
@@ -168,8 +169,8 @@ def test_adam_is_the_plain_one_in_other_variables(random):
     with jax.enable_x64(True):
         plain, other = (make_optimizer("adam", 0.02, 1, on) for on in (False, True))
         z = jnp.asarray(random.standard_normal((6, 5, 3)))
-        x = root(z)
-        state_z, state_x = plain.init(z), other.init(x)
+        x = jax.jit(root)(z)
+        state_z, state_x = jax.jit(plain.init)(z), jax.jit(other.init)(x)
 
         @jax.jit
         def advance(z, x, state_z, state_x):
