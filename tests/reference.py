@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from safetensors import safe_open
 
 ROOT = Path(__file__).parent.parent
@@ -122,6 +123,13 @@ def absolute_variation(image, smoothing=1 / 255):
     down, right = np.diff(image, axis=0), np.diff(image, axis=1)
     heights = [np.sqrt(d**2 + smoothing**2) - smoothing for d in (down, right)]
     return sum(map(np.sum, heights)) / image[..., 0].size
+
+
+def enlarged(image, width, height):
+    """An image (H, W, 3) of any range at another size, by Pillow alone."""
+    planes = [Image.fromarray(np.ascontiguousarray(image[..., c])) for c in range(3)]
+    lanczos = Image.Resampling.LANCZOS
+    return np.stack([np.asarray(p.resize((width, height), lanczos)) for p in planes], axis=-1)
 
 
 class Objective:

@@ -22,7 +22,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import jax
@@ -33,11 +33,13 @@ from nst_jax import ImageError, NSTError, Settings, load_image
 from nst_jax.engine.problem import choose_weights
 from nst_jax.engine.style_images import StyleImageReader, list_files
 from nst_jax.images.io import load_text
+from nst_jax.losses.terms import Features
 from nst_jax.network.gram import gram_matrix
 from nst_jax.network.vgg import VGG, observe_features
 from nst_jax.records.read import read_recorded
 from nst_jax.records.resolve_inputs import find_inputs
 from nst_jax.weights.locate import EMBEDDED_NAME
+from nst_jax.weights.parameters import Parameters
 from scripts import make_parser
 
 # In VGG-16 and VGG-19, and in no default's style or content layers.
@@ -103,9 +105,14 @@ class Judge:
     def __init__(self, weights: str = EMBEDDED_NAME):
         """Take the name or the path of the network's weights."""
         chosen = choose_weights(Settings(weights=weights), None)
-        network, params = VGG(chosen.architecture, (CONTENT_LAYER,), chosen.mean), chosen.params
+        network = VGG(chosen.architecture, (CONTENT_LAYER,), chosen.mean)
         observers = {layer: (gram_matrix,) for layer in STYLE_LAYERS}
-        self._observe = jax.jit(lambda image: observe_features(network, params, image, observers))
+
+        def observe(params: Parameters, image: jax.Array) -> tuple[Features, Features]:
+            return observe_features(network, params, image, observers)
+
+        # The parameters as an argument: XLA would take seconds to fold constants as large.
+        self._observe = partial(jax.jit(observe), chosen.params)
         self._content = cache(self._features_of_file)
         self._style = cache(self._mean_grams)
 

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image
 from reference import SAMPLES
 from run_from import run_from
 from scipy.linalg import sqrtm
@@ -42,6 +41,18 @@ QUICK = Settings(steps=12, ratio=1e-4, lbfgs_memory=5, **LAYERS)
 SAME = 1e-5
 COLORED = 1e-3  # after three steps of L-BFGS, from targets that differ by rounding
 CHROMA = 1e-6  # float32
+
+
+@pytest.fixture(scope="module")
+def photograph():
+    """(32, 48, 3): smaller than the suite's, since there are many runs."""
+    return io.load_image(SAMPLES / "china.jpg", 48)
+
+
+@pytest.fixture(scope="module")
+def painting():
+    """(40, 32, 3), likewise."""
+    return io.load_image(SAMPLES / "van_gogh_cafe_terrace.jpg", 40)
 
 
 @pytest.fixture(scope="module")
@@ -489,22 +500,6 @@ def test_luminance_is_a_run_in_grey_with_the_chroma_of_the_photograph(run, photo
     assert np.abs(result.image - photograph).max() > 0.02  # something happened
 
 
-def test_luminance_at_a_coarse_size(run, photograph):
-    """The chroma is that of the photograph at this size; a result's, that of the full size."""
-    seen = []
-
-    def callback(progress):
-        seen.append(progress)
-        if progress.step == 1:
-            raise StopIteration
-
-    result = run(recolored("luminance", scales=2), callback=callback, save_every=1)
-    assert not result.completed and seen[0].image.shape == (32, 48, 3)
-    small = enlarged(photograph, 48, 32).clip(0, 1)
-    assert np.abs(chroma_of(seen[0].image) - chroma_of(small)).max() < CHROMA
-    assert np.abs(chroma_of(result.image) - chroma_of(photograph)).max() < CHROMA
-
-
 @pytest.mark.parametrize("colors", ["luminance", "match"])
 @pytest.mark.parametrize("grey", ["photograph", "painting", "both"])
 def test_colours_of_grey_images(run, photograph, painting, colors, grey):
@@ -536,7 +531,7 @@ def test_initial_images_of_luminance_are_grey(
     assert white.std() == pytest.approx(12**-0.5, abs=0.01)  # not the sum of three channels
     wanted = {
         "noise": lambda: white,
-        "style": lambda: cover(match_luminance(painting, grey).clip(0, 1), (64, 96)),
+        "style": lambda: cover(match_luminance(painting, grey).clip(0, 1), (32, 48)),
         "start.png": lambda: luminance_of(io.load_image(init)),
     }[init]()
     assert np.abs(image - ((1 - noise) * wanted + noise * white)).max() < CHROMA
@@ -610,19 +605,6 @@ def test_an_average_of_a_run_that_was_stopped(run, step):
     assert np.isfinite(result.losses.total)
 
 
-def test_the_next_scale_begins_with_the_average(run, normalized, photograph, painting):
-    """Its first losses are those of the average of the scale before, enlarged."""
-    settings = dataclasses.replace(QUICK, scales=2, average=4, optimizer="adam", init="noise")
-    result = run(settings, report_every=1)
-    small = [enlarged(photograph, 48, 32), enlarged(painting, 32, 40)]
-    coarse = dataclasses.replace(settings, scales=1, steps=5)  # the sixth update is not used
-    before = run(coarse, *[image.clip(0, 1) for image in small])
-    first = dict(result.history)[6]
-    still = dataclasses.replace(settings, scales=1, steps=0)
-    alone = run_from(enlarged(before.image, 96, 64), photograph, painting, still, normalized)
-    assert first.total == pytest.approx(alone.losses.total, rel=1e-3)
-
-
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 def test_normalized_gradients(run, optimizer):
     """Both terms fall, whatever their size; the last image is the result."""
@@ -639,18 +621,6 @@ def test_normalized_gradients(run, optimizer):
     assert falls[0] == pytest.approx(falls[-1], rel=0.02)  # 1536 times as much content
 
 
-# ---- From coarse to fine
-
-SCALED = dataclasses.replace(QUICK, scales=2)  # 6 steps at 48 px, 6 at 96 px
-
-
-def enlarged(image, width, height):
-    """By Pillow alone."""
-    planes = [Image.fromarray(np.ascontiguousarray(image[..., c])) for c in range(3)]
-    lanczos = Image.Resampling.LANCZOS
-    return np.stack([np.asarray(p.resize((width, height), lanczos)) for p in planes], axis=-1)
-
-
 def test_one_scale_is_the_plain_loop(run, problem, photograph):
     """Bit for bit: the functions of the program, and nothing between them."""
     program, arguments = problem
@@ -661,97 +631,3 @@ def test_one_scale_is_the_plain_loop(run, problem, photograph):
     result = run(dataclasses.replace(QUICK, scales=1), report_every=1)
     assert [losses.total for _, losses in result.history] == totals
     assert np.array_equal(result.image, np.asarray(carry.best.image).clip(0, 1))
-
-
-@pytest.mark.parametrize("init", ["content", "noise"])
-def test_two_scales_are_two_runs(run, problem, normalized, photograph, painting, init):
-    """The second starts from the first's best image, with the photograph's own detail.
-
-    Of Adam, whose images are in [0, 1].
-    """
-    settings = dataclasses.replace(SCALED, init=init, optimizer="adam")
-    result = run(settings, report_every=4)
-    small = [
-        enlarged(photograph, 48, 32),
-        enlarged(painting, *np.array(painting.shape[1::-1]) // 2),
-    ]
-    small = [image.clip(0, 1) for image in small]
-    coarse = run(dataclasses.replace(settings, scales=1, steps=5), *small, report_every=4)
-    start = enlarged(coarse.image, 96, 64)
-    if init == "content":
-        start = start + photograph - enlarged(small[0], 96, 64)
-    settings = dataclasses.replace(settings, steps=6)
-    fine = run_from(start, photograph, painting, settings, normalized, report_every=4)
-    steps = [step for step, _ in result.history]
-    assert steps == [0, 4, 6, 8, 12]  # the first at each scale, every fourth, the last
-    totals = [losses.total for _, losses in result.history]
-    expected = [losses.total for _, losses in coarse.history]
-    assert totals[:2] == pytest.approx(expected[:2], rel=SAME)
-    expected = {6 + step: losses.total for step, losses in fine.history}
-    assert [totals[2], totals[4]] == pytest.approx([expected[6], expected[12]], rel=1e-3)
-    assert result.losses.total == pytest.approx(fine.losses.total, rel=1e-3)
-    assert np.abs(result.image - fine.image).mean() < 1e-3
-    assert result.evaluations == 13 and result.completed
-    assert [(scale.size, scale.steps) for scale in result.scales] == [(48, 6), (96, 6)]
-
-
-def test_the_result_is_the_best_of_the_full_size(run):
-    result = run(SCALED, report_every=1)
-    totals = [losses.total for _, losses in result.history]
-    assert [step for step, _ in result.history] == list(range(13))
-    assert result.losses.total == min(totals[6:])
-    assert result.image.shape == (64, 96, 3) and result.compile_seconds > 0
-
-
-def test_callback_sees_images_at_their_size(run):
-    seen = []
-    result = run(SCALED, callback=seen.append, save_every=3)
-    assert [p.step for p in seen] == list(range(13))
-    assert [p.size for p in seen] == [48] * 6 + [96] * 7
-    shapes = {p.step: p.image.shape[:2] for p in seen if p.image is not None}
-    assert shapes == {0: (32, 48), 3: (32, 48), 6: (64, 96), 9: (64, 96), 12: (64, 96)}
-    assert [p.work for p in seen] == pytest.approx([n / 30 for n in (*range(6), *range(6, 31, 4))])
-    assert [p.seconds for p in seen] == sorted(p.seconds for p in seen)
-    assert seen[-1].seconds <= result.run_seconds
-
-
-@pytest.mark.parametrize("step", [1, 5])
-def test_stopping_at_a_coarse_scale(run, step):
-    """Its last step included: the best image, enlarged, and no step at the full size."""
-    seen = []
-
-    def stop(progress):
-        seen.append(progress)
-        if progress.step == step:
-            raise StopIteration
-
-    result = run(SCALED, callback=stop, save_every=1, report_every=1)
-    assert not result.completed and result.evaluations in (step + 1, min(step + 2, 6))
-    best = enlarged(seen[-1].image, 96, 64)
-    assert result.image.shape == (64, 96, 3)
-    if result.evaluations == step + 1:
-        assert np.abs(result.image - best.clip(0, 1)).mean() < 0.01  # that of before clipping
-    assert result.losses.total == min(losses.total for _, losses in result.history)
-
-
-@pytest.mark.parametrize("init", ["content", "noise"])
-def test_a_coarse_scale_is_a_good_start(run, init):
-    """As many steps at the full size, and some at a quarter of the cost before them."""
-    settings = dataclasses.replace(QUICK, init=init)
-    alone, scaled = run(settings), run(dataclasses.replace(settings, steps=24, scales=2))
-    assert [scale.steps for scale in scaled.scales] == [12, 12]
-    assert scaled.losses.total < 0.95 * alone.losses.total
-
-
-@pytest.mark.slow
-def test_an_overflow_at_the_full_size_is_refused(run, monkeypatch):
-    """Content, as printed in the paper, is a sum, which has more terms there."""
-    settings = dataclasses.replace(SCALED, init="noise", convention="equations", ratio=1e30)
-    coarse = run(settings, callback=stop_at_once)
-    ratio = 2e38 / coarse.history[0][1].content
-    with pytest.raises(SettingsError, match="smaller ratio"):
-        run(dataclasses.replace(settings, ratio=ratio, optimizer="adam", learning_rate=1e-9))
-
-
-def stop_at_once(_):
-    raise StopIteration

@@ -42,7 +42,7 @@ REORDERED = 1e-5
 BFLOAT16 = 0.1
 
 STEPS = 20
-HEIGHT, WIDTH = 49, 67  # odd throughout: 24 × 33, 12 × 16, 6 × 8, 3 × 4
+HEIGHT, WIDTH = 35, 45  # odd sides: 17 × 22, 8 × 11, 4 × 5, 2 × 2
 # Two of each, of unequal weights; conv5_1 is the deepest that a default reads.
 UNEQUAL = {
     "content_layers": ("conv2_2", "conv4_2"),
@@ -71,7 +71,7 @@ def content(random):
 
 @pytest.fixture
 def style(random):
-    return random.random((40, 53, 3), np.float32)
+    return random.random((33, 38, 3), np.float32)
 
 
 @pytest.fixture
