@@ -2,6 +2,7 @@
 
 import os
 import signal
+from functools import cache
 
 import jax
 import jaxlib
@@ -10,9 +11,12 @@ import pytest
 from layouts import layers_of
 
 from nst_jax import architecture
+from nst_jax.cli import folder, lanes, rerun, stylize
+from nst_jax.engine import problem
 from nst_jax.engine.compilation_cache import keep_compilations
 from nst_jax.engine.pyramid import SHARES
 from nst_jax.images import io
+from nst_jax.records import resolve_inputs
 from nst_jax.weights import parameters
 from nst_jax.weights.locate import embedded_path
 from nst_jax.weights.storage import load_weights
@@ -77,16 +81,49 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.slow)
 
 
-@pytest.fixture(scope="session")
-def embedded():
-    """The embedded VGG-16, as it was trained."""
+@cache
+def read_embedded():
     return load_weights(embedded_path())
 
 
+@cache
+def normalize_embedded(pooling):
+    return parameters.normalize(read_embedded(), pooling)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_network():
+    """What paints takes the embedded network from memory, once it has been read and normalized.
+
+    Both are half of a short run's time. `nst-jax weights`, and the tests of files, read them.
+    """
+
+    def load(path):
+        return read_embedded() if str(path) == str(embedded_path()) else load_weights(path)
+
+    def normalize(weights, pooling="average"):
+        if weights is read_embedded():
+            return normalize_embedded(pooling)
+        return parameters.normalize(weights, pooling)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (problem, resolve_inputs, folder, lanes, rerun, stylize):
+            patch.setattr(module, "load_weights", load)
+        for module in (problem, resolve_inputs):
+            patch.setattr(module, "normalize", normalize)
+        yield
+
+
 @pytest.fixture(scope="session")
-def normalized(embedded):
+def embedded():
+    """The embedded VGG-16, as it was trained."""
+    return read_embedded()
+
+
+@pytest.fixture(scope="session")
+def normalized():
     """The embedded VGG-16, every filter's mean activation 1."""
-    return parameters.normalize(embedded)
+    return normalize_embedded("average")
 
 
 @pytest.fixture(scope="session")
