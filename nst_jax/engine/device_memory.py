@@ -87,9 +87,14 @@ def compile_for(function: jax.stages.Wrapped, *arguments: Any) -> jax.stages.Com
     Of what compiling leaves, some 200 MB would count until the process ends: glibc gives it back.
     """
     compiled = function.lower(*arguments).compile()
+    give_back()
+    return compiled
+
+
+def give_back() -> None:
+    """Let glibc give back to the system what is not used."""
     with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
-    return compiled
 
 
 def plan_lanes(

@@ -180,11 +180,17 @@ def remember_shapes(shapes: tuple[Any, ...]) -> None:
         shapes: a program, and the shapes of its images.
     """
     if shapes not in _seen and len(_seen) == MAX_SHAPES:
-        _seen.clear()
-        jitted.cache_clear()
-        jitted_lanes.cache_clear()
-        gc.collect()  # JAX's functions refer to themselves
+        forget_compiled()
     _seen.add(shapes)
+
+
+def forget_compiled() -> None:
+    """Let go of all that was compiled and is not used now; JAX would keep it with its function."""
+    _seen.clear()
+    jitted.cache_clear()
+    jitted_lanes.cache_clear()
+    gc.collect()  # JAX's functions refer to themselves
+    device_memory.give_back()
 
 
 def shape_of_lanes(count: int, one_lane: Any) -> Any:

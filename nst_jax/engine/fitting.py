@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -15,11 +16,11 @@ from nst_jax.architecture import FILTERS
 from nst_jax.engine import device_memory
 from nst_jax.engine.checkpoint import identities_in
 from nst_jax.engine.device_memory import TooLargeError
-from nst_jax.engine.executors import Executor
-from nst_jax.engine.problem import Problem
+from nst_jax.engine.executors import Executor, forget_compiled
+from nst_jax.engine.problem import CompiledStep, Problem
 from nst_jax.engine.program import prepare_parameters, start
 from nst_jax.network.vgg import PRECISIONS
-from nst_jax.settings.settings import SETTINGS
+from nst_jax.settings.settings import SETTINGS, Settings
 
 # What needs less memory, in the order of what it costs the picture: time, rounding, more steps.
 SPARING: tuple[dict[str, Any], ...] = (
@@ -57,17 +58,40 @@ def fitted(problem: Problem, memory: int | None = None, going_on: Path | None = 
         going_on: the checkpoint that the run may go on from: what was taken then, which decides
             the result, comes first.
     """
-    if problem.settings[0].low_memory != "auto":
+    tried = alternatives(problem)
+    plain = tried[0]
+    if problem is plain:
         return problem
-    plain = problem.changed(low_memory=False)
-    tried = [plain, *(plain.changed(**way) for way in _ways(plain))]
     if going_on is not None and (there := identities_in(going_on)):
         tried.sort(key=lambda each: not any(one in there for one in each.identities))
-    limit = free_for_one(len(problem.settings), memory)
-    if limit is None:
-        return tried[0]
-    fitting = next((each for each in tried if _fits(each, limit)), None)
-    return dataclasses.replace(fitting, fits=True) if fitting else plain
+    for each in tried:
+        limit = free_for_one(len(problem.settings), memory)  # trying has taken some
+        if limit is None:
+            return tried[0]
+        if fits := _fits(each, limit):
+            return dataclasses.replace(each, fits=fits)
+    return plain
+
+
+def alternatives(problem: Problem) -> list[Problem]:
+    """What is tried in this order where `low_memory` is "auto"; else the problem alone."""
+    if problem.settings[0].low_memory != "auto":
+        return [problem]
+    plain = problem.changed(low_memory=False)
+    return [plain, *(plain.changed(**way) for way in _ways(plain))]
+
+
+def as_it_came_to(settings: Settings, then: Mapping[str, Any]) -> Settings:
+    """The settings; with `low_memory` "auto", with what that had come to.
+
+    Args:
+        settings: as they were given.
+        then: {name: value} of the settings of a result.
+    """
+    if settings.low_memory != "auto":
+        return settings
+    taken = {n: then[n] for n, most in SPARING[-1].items() if n in then and then[n] == most}
+    return dataclasses.replace(settings, **{"low_memory": False} | taken)
 
 
 def what_was_taken(given: Problem, problem: Problem) -> str:
@@ -135,12 +159,13 @@ def bytes_of(tree: Any) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def _fits(problem: Problem, limit: int) -> bool:
-    """Whether the step of one lane at full size needs no more bytes; false if it cannot compile."""
+def _fits(problem: Problem, limit: int) -> CompiledStep | None:
+    """The step of one lane at full size; None where it needs more bytes or cannot be compiled."""
     program, scale = problem.program, problem.scales[-1]
     room = device_memory.free_on_host()
     if least_bytes(problem) > limit or (room is not None and COMPILING > room):
-        return False
+        return None
+    began = time.perf_counter()
     try:
         prepare = partial(prepare_parameters, program, problem.weights.params, problem.shape)
         arguments = problem.target_shapes(), problem.loss_weights(0)
@@ -148,5 +173,9 @@ def _fits(problem: Problem, limit: int) -> bool:
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        return False
-    return device_memory.needed_bytes(compiled) <= limit
+        return None
+    if device_memory.needed_bytes(compiled) <= limit:
+        return CompiledStep(compiled, time.perf_counter() - began)
+    del compiled
+    forget_compiled()  # or it would take memory beside what is tried next
+    return None

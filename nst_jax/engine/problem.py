@@ -4,7 +4,7 @@ import dataclasses
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -41,6 +41,13 @@ ContentImages = ImageLike | list[ImageLike | None] | tuple[ImageLike | None, ...
 StyleImages = ImageLike | StyleImage | list[StyleLike | None] | tuple[StyleLike | None, ...] | None
 
 
+class CompiledStep(NamedTuple):
+    """A step that was compiled to know what it needs, so that the run need not compile it again."""
+
+    compiled: jax.stages.Compiled
+    seconds: float
+
+
 class _Once(dict[Any, Any]):
     """Computes what is asked for under a key, and remembers it."""
 
@@ -60,7 +67,7 @@ class Problem:
         initial_images: the content image as the losses see it, regions, and how a scale begins.
         weights: of the network, normalized where the settings say so.
         alphas: (H, W) in [0, 1], how opaque the content images are, or None: all of it.
-        fits: whether one lane is known to fit into memory; finding out has taken some.
+        fits: the step of one lane at full size, where it is known to fit into memory.
     """
 
     settings: tuple[Settings, ...]
@@ -70,7 +77,7 @@ class Problem:
     weights: Weights
     program: Program
     alphas: tuple[np.ndarray | None, ...]
-    fits: bool = False
+    fits: CompiledStep | None = None
     _once: _Once = dataclasses.field(default_factory=_Once, repr=False)
 
     @cached_property
@@ -102,6 +109,7 @@ class Problem:
             self,
             settings=tuple(dataclasses.replace(one, **settings) for one in self.settings),
             program=dataclasses.replace(self.program, static=static),
+            fits=None,
             _once=_Once(),
         )
 

@@ -105,6 +105,8 @@ class Runner:
         self._compiled: dict[tuple[int, Scale], jax.stages.Compiled]
         self._compiled = like._compiled if like else {}
         self._compile_seconds = 0.0
+        if problem.fits:
+            self._compiled[1, problem.scales[-1]], self._compile_seconds = problem.fits
         try:
             self.executor: Executor = like.executor if like else self._choose_executor(free, limit)
         except TooLargeError as error:
@@ -302,6 +304,7 @@ class Runner:
             # Compiling and targets take memory for a while: before the first carry takes its own.
             compiled = self._step_at(scale, executor)
             arguments = [self._arguments_of(lane, scale) for lane in filled]
+            device_memory.give_back()
             carry = self._begin(filled) if carry is None else carry
             if numbers.start and numbers.start == following:
                 carry = self._restart_at_next_scale(carry, filled, scale)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 
 from nst_jax.engine import device_memory
-from nst_jax.engine.fitting import flags_text
+from nst_jax.engine.fitting import alternatives, flags_text, what_was_taken
 from nst_jax.engine.problem import Problem
 from nst_jax.errors import SettingsError
 from nst_jax.network.vgg import precision_on
@@ -42,7 +42,7 @@ class Plan(NamedTuple):
         lanes: at once, of all that were asked for.
         rounds: that they take.
         steps: of each round.
-        problem: why it cannot be done, or what to do; "" where all is well.
+        problem: why it cannot be done, or what it takes; "" where all is well.
         largest: {flags: long side in px of the largest image that fits, one lane}.
     """
 
@@ -103,6 +103,7 @@ def make_plan(
     Raises:
         SettingsError: what compiles for this kind is not installed.
     """
+    given, (problem, *sparing) = problem, alternatives(problem)
     count, budget, shared = len(problem.settings), USABLE * kind.memory, _shared(problem)
     with Compiler(kind) as compiler:
 
@@ -120,8 +121,13 @@ def make_plan(
 
         one = account(1)
         largest = _largest_sizes(problem, kind, account) if kind.platform == "cuda" else {}
+        least = one
+        while one.memory > budget and sparing:
+            problem = sparing.pop(0)
+            one = account(1)
+            least = min(least, one, key=lambda each: each.memory)
         if one.memory > budget:
-            return Plan(None, 0, 0, 0, _too_large(one, budget), largest)
+            return Plan(None, 0, 0, 0, _too_large(least, budget), largest)
         found, wanted = one, min(count, lanes_at_once or count)
         lanes = min(wanted, int((budget - shared) // max(one.memory - shared, 1)))
         while (lanes := device_memory.even_share(count, max(lanes, 1), 1)) > 1:
@@ -132,7 +138,9 @@ def make_plan(
         else:
             found = one
         steps = problem.settings[0].steps + 1
-        return Plan(found, lanes, math.ceil(count / lanes), steps, "", largest)
+        taken = what_was_taken(given, problem)
+        remark = f"to fit into memory: {taken}" if taken else ""
+        return Plan(found, lanes, math.ceil(count / lanes), steps, remark, largest)
 
 
 def _largest_sizes(

@@ -12,6 +12,7 @@ from command import draw, nst, refused
 from nst_jax import Settings, SettingsError, stylize, sweep
 from nst_jax.engine import device_memory, fitting
 from nst_jax.engine.device_memory import TooLargeError
+from nst_jax.engine.executors import Executor
 from nst_jax.engine.problem import Problem, prepare_problem
 from nst_jax.engine.runner import Runner
 
@@ -117,7 +118,7 @@ def test_what_is_taken_and_offered(problem_of, memory, modeled, changed, free, t
     memory(free)
     given = problem_of(low_memory="auto", **changed)
     problem = fitting.fitted(given)
-    assert fitting.what_was_taken(given, problem) == taken and problem.fits == bool(taken)
+    assert fitting.what_was_taken(given, problem) == taken and bool(problem.fits) == bool(taken)
     assert problem.program.static.low_memory == ("--low-memory" in taken)
     offered = fitting.remedy(problem_of(**changed), TooLargeError(100, 50, free))
     assert offered.startswith(f"it fits with {taken}" if taken else "the network alone")
@@ -146,6 +147,22 @@ def test_what_was_taken_before_comes_first(problem_of, memory, modeled, monkeypa
         assert fitting.what_was_taken(given, problem) == taken
     memory(100)
     assert fitting.what_was_taken(given, fitting.fitted(given)) == ""
+
+
+def test_what_tells_that_it_fits_is_what_runs(problem_of, memory, monkeypatch):
+    """Compiling takes memory, and time: it is done once."""
+    compiled, compile_step = [], Executor.compile
+
+    def counted(*given):
+        compiled.append(compile_step(*given))
+        return compiled[-1]
+
+    memory(needs(problem_of()))
+    monkeypatch.setattr(Executor, "compile", counted)
+    problem = fitting.fitted(problem_of(low_memory="auto"))
+    runner = Runner(problem)
+    assert len(compiled) == 1 and runner.needed_bytes == device_memory.needed_bytes(compiled[0])
+    assert runner._compile_seconds > 0 and problem.changed(low_memory=True).fits is None
 
 
 def test_the_python_calls(problem_of, memory, normalized, photograph, painting):

@@ -124,3 +124,13 @@ def test_a_step_for_an_h100():
     assert isinstance(one, Account) and isinstance(two, Account)
     assert set(one.flops) == {"float32", "tf32"} and one.collectives == 0
     assert one.memory < two.memory < 2 * one.memory
+
+
+def test_auto_takes_what_it_needs(compiled):
+    compiled.per_pixel = 6_000_000
+    assert device_plan.make_plan(make_problem(), V5E).account is None
+    made = device_plan.make_plan(make_problem(low_memory="auto"), V5E)
+    assert (made.lanes, made.problem) == (1, "to fit into memory: --low-memory")
+    compiled.per_pixel = 60_000_000
+    made = device_plan.make_plan(make_problem(low_memory="auto"), V5E)
+    assert made.account is None and "one lane needs 92.3 GB" in made.problem
