@@ -6,6 +6,7 @@ from pathlib import Path
 from nst_jax.cli.messages import say
 from nst_jax.engine.checkpoint import Checkpoint, CheckpointFile
 from nst_jax.engine.device_memory import as_text
+from nst_jax.engine.problem import Problem
 from nst_jax.errors import ImageError
 from nst_jax.images.encoders import SaveOptions
 
@@ -15,9 +16,11 @@ RECORD = 1_000_000  # bytes, of a long one
 LARGE = 1e9  # bytes of a checkpoint that are worth a line
 
 
-def picture_bytes(shape: tuple[int, ...], saving: SaveOptions) -> int:
-    """The bytes of the pixels of a picture (H, W, …)."""
-    return shape[0] * shape[1] * 3 * saving.bits // 8
+def picture_bytes(problem: Problem, saving: SaveOptions) -> int:
+    """The bytes of the pixels of one picture of a problem."""
+    height, width, colors = problem.shape
+    is_transparent = any(alpha is not None for alpha in problem.alphas)
+    return height * width * (colors + is_transparent) * saving.bits // 8
 
 
 def check_room(folder: Path, pictures: int, checkpoint: int) -> None:
@@ -48,6 +51,12 @@ def check_room(folder: Path, pictures: int, checkpoint: int) -> None:
         )
     elif checkpoint > LARGE:
         say(f"checkpoints take up to {as_text(2 * checkpoint)} in {folder}{without}")
+
+
+def say_going_on(resumed: Checkpoint) -> None:
+    """Say with how many of several pictures a run goes on, and at which step."""
+    numbers = (f"{len(each.lanes)} of them at step {each.step}" for each in resumed.groups)
+    say(f"going on with {' and '.join(numbers)}")
 
 
 def keep_interrupted(file: CheckpointFile, checkpoint: Checkpoint, overwriting: bool) -> None:

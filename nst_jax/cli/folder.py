@@ -8,26 +8,33 @@ need not make again.
 import argparse
 import contextlib
 import dataclasses
+import itertools
 import math
 import os
 import re
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nst_jax.cli.checkpoints import check_room, picture_bytes
+from nst_jax.cli.checkpoints import check_room, picture_bytes, say_going_on
 from nst_jax.cli.interruption import Interruption
 from nst_jax.cli.messages import NAMED, answer, say, say_new_folder, say_nothing_gained
 from nst_jax.cli.output_flags import save_options
 from nst_jax.cli.picture import Picture, write_somewhere
 from nst_jax.cli.progress import ProgressBar
-from nst_jax.cli.running import choose_network, describe_fit, make_callback
-from nst_jax.engine.checkpoint import AnotherRunError, Checkpoint, CheckpointFile, checkpoint_bytes
+from nst_jax.cli.running import choose_network, describe_fit, make_callback, paths_on_the_way
+from nst_jax.engine.checkpoint import (
+    AnotherRunError,
+    Checkpoint,
+    CheckpointFile,
+    checkpoint_bytes,
+    identities_in,
+)
 from nst_jax.engine.device_memory import as_text
-from nst_jax.engine.fitting import SPARING, fitted
+from nst_jax.engine.fitting import SPARING, as_it_came_to, fitted
 from nst_jax.engine.identity import first_difference, resolved_settings
 from nst_jax.engine.options import RunOptions
 from nst_jax.engine.pace import AUTO
@@ -90,7 +97,7 @@ def paint_folder(
         Picture(output / f"{Path(photo).stem}.png", settings, photo, *shared, command)
         for photo in sorted(list_files([options.content], say), key=_natural)
     ]
-    _check_names(pictures)
+    _check_names(pictures, options.save_every)
     say(network)
     work = _FolderWork(output, pictures, weights, options, in_turn)
     completed = True
@@ -148,12 +155,15 @@ class _FolderWork:
         self._failures: dict[str, str] = {}  # by photograph
         self._unimproved: list[str] = []
         self._misplaced: list[Path] = []
+        there = () if self._anew else identities_in(output / UNFINISHED)
+        self._inputs_there = [identity["inputs"] for identity in there]
+        self._interrupted: set[Path] = set()  # pictures that a checkpoint is of
         self._sort_out(pictures)
 
     def _sort_out(self, pictures: Sequence[Picture]) -> None:
         for given in pictures:
             picture = self._following(given)
-            outputs = picture.path, picture.record
+            outputs = [picture.path, picture.record, *self._on_the_way(picture)]
             check_replaceable(outputs, picture.files.values(), overwrite=True)
             try:
                 if self._options.copy_exif:
@@ -170,7 +180,10 @@ class _FolderWork:
                 self._done, self._last = self._done + 1, picture.path
             else:
                 self._to_do[kind].append(picture)
-        if not self._counts:
+        known = self._options.overwrite or self._ours or os.path.lexists(self._output / UNFINISHED)
+        fresh = (path for each in pictures for path in self._on_the_way(each))
+        check_replaceable(fresh, (), overwrite=bool(known))
+        if not (self._counts or self._ours):
             raise ImageError(next(iter(self._failures.values())))
         if self._in_turn and len(self._counts) > 1:
             shapes = " and ".join(map(str, self._counts))
@@ -179,6 +192,9 @@ class _FolderWork:
             say(f"nst-jax: {photo} is left out: {reason.removeprefix(f'{photo}: ')}")
         if self._done:
             say(f"{self._output}: {self._done} of {sum(self._counts.values())} are finished")
+
+    def _on_the_way(self, picture: Picture) -> list[Path]:
+        return paths_on_the_way(picture.path, picture.settings.steps, self._options.save_every)
 
     def _following(self, picture: Picture, **changes: Any) -> Picture:
         """The picture with other settings; where frames go in turn, from the last one on."""
@@ -191,7 +207,7 @@ class _FolderWork:
         """Whether picture and record are there, and would come out the same.
 
         Raises:
-            ImageError: an input cannot be read.
+            ImageError: an input cannot be read, or it has come to nothing, and would again.
             SettingsError: what is there is of another command, and is not to be replaced.
         """
         if self._anew or not (os.path.lexists(picture.path) or os.path.lexists(picture.record)):
@@ -208,6 +224,8 @@ class _FolderWork:
         self._ours.add(picture.path)
         if recorded.stopped_at is not None:
             return False
+        if recorded.error is not None and not self._in_turn:
+            raise ImageError(f"{picture.content}: {recorded.error}")
         there = picture.path.is_file() and picture.record.is_file()
         return there and self._why_another(picture, recorded) is None
 
@@ -218,10 +236,7 @@ class _FolderWork:
         if recorded is None:
             return "has no record"
         settings, inputs = picture.settings, dict(picture.inputs)
-        if settings.low_memory == "auto":  # whatever that came to then
-            took = {name: getattr(recorded.settings, name) for name in SPARING[-1]}
-            came_to = {n: v for n, v in took.items() if n == "low_memory" or v == SPARING[-1][n]}
-            settings = dataclasses.replace(settings, **came_to)
+        settings = as_it_came_to(settings, dataclasses.asdict(recorded.settings))
         if wherever_it_started:  # the frame before may be made anew
             settings = dataclasses.replace(settings, init=recorded.settings.init)
             inputs.pop("init", None)
@@ -239,6 +254,8 @@ class _FolderWork:
     def _kind_of(self, picture: Picture) -> Kind:
         """What program a photograph takes; errors as `prepare_problem` has them."""
         problem = self._problem_of([picture])
+        if self._inputs_there and problem.identities[0]["inputs"] in self._inputs_there:
+            self._interrupted.add(picture.path)
         return Kind(*problem.shape[:2], problem.alphas[0] is not None)
 
     def _problem_of(self, pictures: Sequence[Picture]) -> Problem:
@@ -253,16 +270,23 @@ class _FolderWork:
     def paint(self, interruption: Interruption) -> bool:
         """Paint what is not there yet; return whether that went to its end."""
         count = sum(self._counts.values())
-        largest_first = sorted(self._to_do, key=lambda kind: -kind.height * kind.width)
+        for pictures in self._to_do.values() if not self._in_turn else ():
+            pictures.sort(key=lambda one: one.path not in self._interrupted)
+        kinds = sorted(self._to_do, key=self._turn_of)
         with ProgressBar(count, "picture") as bar:
             try:
-                completed = all(self._paint_kind(kind, bar, interruption) for kind in largest_first)
+                completed = all(self._paint_kind(kind, bar, interruption) for kind in kinds)
             except KeyboardInterrupt:
                 completed = False
         if not completed:
             how = " with --resume" if self._options.overwrite else ""
             say(f"interrupted after {self._done} of {count}; the same command{how} makes the rest")
         return completed
+
+    def _turn_of(self, kind: Kind) -> tuple[bool, int]:
+        """The largest first; before them what was interrupted, whose checkpoint others replace."""
+        begun = any(one.path in self._interrupted for one in self._to_do[kind])
+        return not begun, -kind.height * kind.width
 
     def _paint_kind(self, kind: Kind, bar: ProgressBar, interruption: Interruption) -> bool:
         """Paint the photographs of one kind, with one program; return whether all of them ended."""
@@ -275,7 +299,7 @@ class _FolderWork:
         like = Runner(problem, self._run_options)
         at_once = like.executor.lanes
         size = checkpoint_bytes(problem, at_once) if self._options.checkpoint_every else 0
-        check_room(self._output, len(pictures) * picture_bytes(problem.shape, saving), size)
+        check_room(self._output, len(pictures) * picture_bytes(problem, saving), size)
         say(
             f"{len(pictures)} pictures of {kind.width}×{kind.height} px, "
             f"{min(at_once, len(pictures))} at once, {as_text(like.needed_bytes)} of memory"
@@ -283,8 +307,11 @@ class _FolderWork:
         for line in (*describe_fit(given, problem), *problem.describe()):
             say(line)
         taken = {name: getattr(problem.settings[0], name) for name in SPARING[-1]}
-        for first in range(0, len(pictures), at_once):
-            batch = [self._following(one, **taken) for one in pictures[first : first + at_once]]
+        # All that were interrupted together, though fewer go at once now: else some would be lost.
+        begun = 0 if self._in_turn else sum(one.path in self._interrupted for one in pictures)
+        bounds = [0, *range(max(begun, at_once), len(pictures), at_once), len(pictures)]
+        for first, end in itertools.pairwise(bounds):
+            batch = [self._following(one, **taken) for one in pictures[first:end]]
             if self._in_turn and self._is_finished(self._following(pictures[first])):
                 self._done, self._last = self._done + 1, batch[0].path
             elif not self._paint_batch(batch, like, bar, interruption):
@@ -314,6 +341,8 @@ class _FolderWork:
         for finished in Runner(problem, run_options, resumed, like).run():
             for number, result in finished.results.items():
                 self._write(pictures[number], result)
+            if self._misplaced:
+                file.hold()
             if finished.checkpoint is not None:
                 file.keep(finished.checkpoint)
             if finished.stopped:
@@ -329,22 +358,25 @@ class _FolderWork:
             with contextlib.suppress(AnotherRunError):  # of other photographs
                 resumed = file.load()
         if resumed:
-            say(f"going on with {len(resumed.lanes)} of them at step {resumed.step}")
+            say_going_on(resumed)
         return resumed
 
     def _write(self, picture: Picture, result: Result) -> None:
         """Write a record and its picture, in this order: a picture without one may be anybody's."""
-        if not math.isfinite(result.losses.total):
-            self._failures[str(picture.content)] = reason = why_not_finite(result.history[-1][1])
-            say(f"nst-jax: {picture.content} has no picture: {reason}")
-            return
         record = make_record(result, picture.command, picture.inputs, picture.saving)
         replacing = self._options.overwrite or picture.path in self._ours
+        failed = not math.isfinite(result.losses.total)
+        if failed:
+            self._failures[str(picture.content)] = reason = why_not_finite(result.history[-1][1])
+            say(f"nst-jax: {picture.content} has no picture: {reason}")
+            record = {"error": reason} | record
         if replacing:  # the new record is not of the old picture
             picture.path.unlink(missing_ok=True)
         text, saving, alpha = image_text(record), picture.saving, result.alpha
         save = partial(io.save_image, result.image, text=text, options=saving, alpha=alpha)
         record_place = write_somewhere(partial(save_record, record), picture.record, replacing)
+        if failed:
+            return
         place = write_somewhere(save, picture.path, replacing)
         answer(place)
         if (place, record_place) != (picture.path, picture.record):
@@ -392,8 +424,10 @@ def _check_folders(wanted: Settings, output: Path, options: argparse.Namespace) 
         raise SettingsError(f"{output}: is the folder of the photographs; name another with -o")
 
 
-def _check_names(pictures: Iterable[Picture]) -> None:
+def _check_names(pictures: Sequence[Picture], save_every: int | None) -> None:
     """Refuse photographs whose pictures would have one name, as a.jpg and a.png would.
+
+    Or one and that of another's on the way, as a-00100.jpg and a.jpg.
 
     Raises:
         SettingsError: there are such.
@@ -405,6 +439,13 @@ def _check_names(pictures: Iterable[Picture]) -> None:
             raise SettingsError(
                 f"{other.content} and {picture.content} would both be {picture.path}; rename one"
             )
+    for picture in pictures:
+        for path in paths_on_the_way(picture.path, picture.settings.steps, save_every):
+            if taken := by_name.get(path.name.casefold()):
+                raise SettingsError(
+                    f"{taken.content}, and {picture.content} on the way, would both be {path}; "
+                    f"rename one or leave out --save-every"
+                )
 
 
 def _natural(file: str) -> list[str | int]:

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+import itertools
 import math
 import re
 import shlex
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import jax
 
-from nst_jax.cli.checkpoints import check_room, keep_interrupted, picture_bytes
+from nst_jax.cli.checkpoints import check_room, keep_interrupted, picture_bytes, say_going_on
 from nst_jax.cli.interruption import Interruption
 from nst_jax.cli.messages import (
     answer,
@@ -23,7 +24,7 @@ from nst_jax.cli.messages import (
 )
 from nst_jax.cli.output_flags import add_output_flags, output_flags_of, save_options, with_exif
 from nst_jax.cli.progress import ProgressBar
-from nst_jax.cli.running import choose_network, describe_fit, make_callback
+from nst_jax.cli.running import choose_network, describe_fit, make_callback, paths_on_the_way
 from nst_jax.cli.settings_flags import add_settings_flags, add_value, read_settings
 from nst_jax.engine import distributed
 from nst_jax.engine.checkpoint import (
@@ -40,6 +41,7 @@ from nst_jax.engine.problem import prepare_problem
 from nst_jax.engine.runner import Round, Runner
 from nst_jax.errors import FailedLanesError, MisplacedError, SettingsError
 from nst_jax.files import remove_abandoned
+from nst_jax.records.write import check_replaceable
 from nst_jax.settings.settings import Settings
 from nst_jax.sweeps.grid import Grid, Lane
 from nst_jax.sweeps.results_folder import SweepFolder
@@ -118,6 +120,10 @@ def paint_lanes(
 
     def take_up() -> tuple[list[Lane], bool]:
         lanes = folder.resume(options.overwrite, options.resume, options.watch)
+        steps, every = settings.steps, options.save_every
+        paths = (paths_on_the_way(folder.file_of(lane), steps, every) for lane in lanes)
+        files = [source.file for source in grid.sources]
+        check_replaceable(itertools.chain(*paths), files, options.overwrite or folder.is_ours)
         return lanes, folder.overwriting
 
     lanes, folder.overwriting = distributed.decided_by_first(take_up)
@@ -177,7 +183,7 @@ def _run(
         run_options = dataclasses.replace(run_options, callback=callback, keep=keep, watch=page)
         runner = Runner(problem, run_options, resumed)
         size = checkpoint_bytes(problem, runner.executor.lanes) if keep else 0
-        check_room(folder.path, len(lanes) * picture_bytes(problem.shape, folder.saving), size)
+        check_room(folder.path, len(lanes) * picture_bytes(problem, folder.saving), size)
         if distributed.is_first():
             lines = _describe_rounds(runner, len(lanes)), *describe_fit(given, problem)
             for line in (*lines, *problem.describe()):
@@ -188,11 +194,13 @@ def _run(
             if distributed.is_first():
                 for path in folder.add(finished.results, lanes):
                     answer(path)
-            if finished.checkpoint is None and (keep or not finished.stopped):
+            if folder.unwritten:
+                file.hold()
+            if not (finished.checkpoint or finished.waiting) and (keep or not finished.stopped):
                 file.remove()
     if finished.checkpoint is not None:
         keep_interrupted(file, finished.checkpoint, folder.overwriting)
-    elif distributed.is_first() and not finished.stopped:
+    elif distributed.is_first() and not (finished.stopped or folder.unwritten):
         folder.forget_unfinished()
     return not finished.stopped
 
@@ -210,7 +218,7 @@ def _take_up(file: CheckpointFile, anything_finished: bool) -> Checkpoint | None
     for each in filter(None, distributed.gather(problem)):
         raise each
     if resumed:
-        say(f"going on with {len(resumed.lanes)} of them at step {resumed.step}")
+        say_going_on(resumed)
     return resumed
 
 

@@ -21,7 +21,7 @@ from nst_jax.cli.messages import (
 )
 from nst_jax.cli.output_flags import with_exif
 from nst_jax.cli.progress import ProgressBar
-from nst_jax.cli.running import choose_network, describe_fit, intermediate_path, make_callback
+from nst_jax.cli.running import choose_network, describe_fit, make_callback, paths_on_the_way
 from nst_jax.engine.checkpoint import Checkpoint, CheckpointFile, checkpoint_bytes
 from nst_jax.engine.fitting import fitted
 from nst_jax.engine.options import RunOptions, check_intervals
@@ -117,9 +117,7 @@ def check_picture(picture: Picture, options: argparse.Namespace) -> None:
 
 def _outputs(picture: Picture, options: argparse.Namespace) -> list[Path]:
     """The picture, its record and the pictures on the way."""
-    steps = picture.settings.steps
-    every = options.save_every or max(steps, 1)
-    on_the_way = (intermediate_path(picture.path, n) for n in range(every, steps, every))
+    on_the_way = paths_on_the_way(picture.path, picture.settings.steps, options.save_every)
     return [picture.path, picture.record, *on_the_way]
 
 
@@ -193,8 +191,8 @@ def paint_picture(
     with (
         folder as is_new,
         reserved(picture.path) as alone,
-        page or contextlib.nullcontext(),
         Interruption() as interruption,
+        page or contextlib.nullcontext(),  # whose last writing no signal ends
     ):
         if not alone:
             raise ImageError(f"{picture.path}: another run is making it; choose another name")
@@ -206,7 +204,7 @@ def paint_picture(
         ours = resumed is not None and any(map(os.path.lexists, (picture.path, picture.record)))
         replacing = options.overwrite or ours
         size = checkpoint_bytes(problem, copies) if options.checkpoint_every else 0
-        check_room(picture.path.parent, picture_bytes(problem.shape, saving), size)
+        check_room(picture.path.parent, picture_bytes(problem, saving), size)
         if page:
             say_where_to_watch(page.path)
         with ProgressBar(1) as bar:

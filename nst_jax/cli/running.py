@@ -94,6 +94,12 @@ def make_callback(
     return callback
 
 
+def paths_on_the_way(picture: Path, steps: int, every: int | None) -> list[Path]:
+    """Where the images on the way to a picture are saved, one every so many steps, if any."""
+    every = every or max(steps, 1)
+    return [intermediate_path(picture, number) for number in range(every, steps, every)]
+
+
 def intermediate_path(picture: Path, step: int) -> Path:
     """Where the best image of the first `step` steps is saved: OUT-00100.png beside OUT.png."""
     return picture.with_stem(f"{picture.stem}-{step:05d}")

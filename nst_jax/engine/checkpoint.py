@@ -7,7 +7,7 @@ a SHA-256 over all of that and the arrays.
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -46,6 +46,7 @@ class Checkpoint(NamedTuple):
         carry: on the host, with these lanes only along an axis; of the scale of the step before.
         histories: of each so far.
         seconds: spent so far.
+        waiting: others, of other steps perhaps, which have not been gone on with.
     """
 
     lanes: tuple[int, ...]
@@ -53,6 +54,23 @@ class Checkpoint(NamedTuple):
     carry: Carry
     histories: list[History]
     seconds: float
+    waiting: tuple["Checkpoint", ...] = ()
+
+    @property
+    def groups(self) -> "list[Checkpoint]":
+        """These lanes, and those that wait."""
+        return [self._replace(waiting=()), *self.waiting]
+
+    def only(self, lanes: Collection[int], program: Program) -> "Checkpoint | None":
+        """Those of these lanes, in their order; None if there are none."""
+        positions = [at for at, lane in enumerate(self.lanes) if lane in lanes]
+        if not positions:
+            return None
+        return self._replace(
+            lanes=tuple(self.lanes[at] for at in positions),
+            carry=take_lanes(program, self.carry, positions),
+            histories=[self.histories[at] for at in positions],
+        )
 
     def find(self, lanes: Sequence[int]) -> list[int]:
         """At which positions of the carry lanes are, by their numbers."""
@@ -78,7 +96,8 @@ class CheckpointFile:
         """Take what to tell the user with, and what helps where the file is of another run."""
         self.path = path
         self.step: int | None = None
-        self._problem, self._tell, self._remedy, self._failed = problem, tell, remedy, False
+        self._problem, self._tell, self._remedy = problem, tell, remedy
+        self._failed = self._held = False
 
     def load(self) -> Checkpoint | None:
         """What there is to go on from; None where there is none, or a damaged one, which is told.
@@ -98,6 +117,8 @@ class CheckpointFile:
 
     def keep(self, checkpoint: Checkpoint) -> None:
         """Write the file, whole or not at all; tell once that it cannot be written."""
+        if self._held and os.path.lexists(self.path):
+            return
         try:
             save_checkpoint(self.path, checkpoint, self._problem)
             self.step = checkpoint.step
@@ -107,8 +128,14 @@ class CheckpointFile:
                 self._tell(f"{self.path}: no checkpoint can be written ({reason}); the run goes on")
             self._failed = True
 
+    def hold(self) -> None:
+        """From now on keep what is there: results that were made from it could not be written."""
+        self._held = True
+
     def remove(self) -> None:
-        """Remove the file, if it is there."""
+        """Remove the file, if it is there and not held."""
+        if self._held:
+            return
         self.step = None
         try:
             self.path.unlink(missing_ok=True)
@@ -130,18 +157,16 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, problem: "Problem") -> N
     Raises:
         OSError: the disk is full, or the folder cannot be written.
     """
-    metadata = {
-        "lanes": [problem.identities[lane] for lane in checkpoint.lanes],
-        "step": checkpoint.step,
-        "seconds": checkpoint.seconds,
-        "histories": [
-            [[step, losses._asdict()] for step, losses in history]
-            for history in checkpoint.histories
-        ],
+    metadata: dict[str, Any] = {
+        "groups": [_as_json(each, problem) for each in checkpoint.groups],
         "versions": _versions(),
     }
     # `save_file` takes the bytes as they lie; `ascontiguousarray` would make scalars 1-dimensional.
-    arrays = {name: np.asarray(leaf, order="C") for name, leaf in _named(checkpoint.carry)}
+    arrays = {
+        f"{number}{name}": np.asarray(leaf, order="C")
+        for number, each in enumerate(checkpoint.groups)
+        for name, leaf in _named(each.carry)
+    }
     metadata["sha256"] = checksum(arrays, metadata)
     with replacing(path) as temporary:
         try:
@@ -150,6 +175,19 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, problem: "Problem") -> N
             raise OSError(str(error)) from error
         with open(temporary, "rb+") as file:  # or a machine that is taken away may leave it empty
             os.fsync(file.fileno())
+
+
+def _as_json(checkpoint: Checkpoint, problem: "Problem") -> dict[str, Any]:
+    """All but the carry."""
+    return {
+        "lanes": [problem.identities[lane] for lane in checkpoint.lanes],
+        "step": checkpoint.step,
+        "seconds": checkpoint.seconds,
+        "histories": [
+            [[step, losses._asdict()] for step, losses in history]
+            for history in checkpoint.histories
+        ],
+    }
 
 
 def load_checkpoint(path: Path, problem: "Problem") -> Checkpoint | None:
@@ -166,32 +204,52 @@ def load_checkpoint(path: Path, problem: "Problem") -> Checkpoint | None:
         with safe_open(path, "np") as file:
             metadata = json.loads(file.metadata()[METADATA])
             arrays = {name: file.get_tensor(name) for name in file.keys()}
-        if metadata.pop("sha256") != checksum(arrays, metadata):
+        if metadata.pop("sha256") != checksum(arrays, metadata) or "groups" not in metadata:
             return None
     except UNREADABLE:
         return None
     if metadata["versions"] != _versions():
         then, now = (_as_text(each) for each in (metadata["versions"], _versions()))
         raise SettingsError(f"was made with {then}, not {now}")
-    there, wanted = metadata["lanes"], list(enumerate(problem.identities))
-    found: dict[int, int] = {}  # {number of a lane: its position}; copies are alike
-    for position, identity in enumerate(there):
-        alike = (lane for lane, each in wanted if each == identity and lane not in found)
-        if (lane := next(alike, None)) is not None:
-            found[lane] = position
-    if not found:
-        raise AnotherRunError(f"is of a run with {difference(there[0], problem.identities[0])}")
-    shape = (*scale_at(problem.scales, metadata["step"] - 1).shape, 3)
-    carry = _as_carry(problem.program, shape, len(there), arrays)
+    wanted = dict(enumerate(problem.identities))
+    groups = []
+    for number, group in enumerate(metadata["groups"]):
+        found: dict[int, int] = {}  # {number of a lane: its position}; copies are alike
+        for position, identity in enumerate(group["lanes"]):
+            lane = next((lane for lane, each in wanted.items() if each == identity), None)
+            if lane is not None:
+                found[lane] = position
+                del wanted[lane]
+        if found:
+            groups.append(_read_group(group, found, str(number), arrays, problem))
+    if not groups:
+        then = metadata["groups"][0]["lanes"][0]
+        raise AnotherRunError(f"is of a run with {difference(then, problem.identities[0])}")
+    return groups[0]._replace(waiting=tuple(groups[1:]))
+
+
+def _read_group(
+    group: Mapping[str, Any],
+    found: Mapping[int, int],
+    prefix: str,
+    arrays: Mapping[str, np.ndarray],
+    problem: "Problem",
+) -> Checkpoint:
+    """Lanes of one step, those that were found at their positions."""
+    shape = (*scale_at(problem.scales, group["step"] - 1).shape, 3)
+    wanted = _carry_shapes(problem.program, shape, len(group["lanes"]))
+    carry = jax.tree.unflatten(
+        jax.tree.structure(wanted), [arrays[prefix + name] for name, _ in _named(wanted)]
+    )
     return Checkpoint(
         lanes=tuple(found),
-        step=metadata["step"],
+        step=group["step"],
         carry=take_lanes(problem.program, carry, list(found.values())),
         histories=[
-            [(step, Losses(**losses)) for step, losses in metadata["histories"][at]]
+            [(step, Losses(**losses)) for step, losses in group["histories"][at]]
             for at in found.values()
         ],
-        seconds=metadata["seconds"],
+        seconds=group["seconds"],
     )
 
 
@@ -199,7 +257,8 @@ def identities_in(path: Path) -> list[dict[str, Any]]:
     """What decides the lanes of a checkpoint, as `Problem.identities`; of no checkpoint none."""
     try:
         with safe_open(path, "np") as file:
-            return [*json.loads(file.metadata()[METADATA])["lanes"]]
+            groups = json.loads(file.metadata()[METADATA])["groups"]
+            return [lane for group in groups for lane in group["lanes"]]
     except UNREADABLE:
         return []
 
@@ -222,13 +281,3 @@ def _named(carry: Carry) -> list[tuple[str, Any]]:
 def _carry_shapes(program: Program, shape: tuple[int, ...], lanes: int) -> Carry:
     begin = jax.vmap(partial(start, program), out_axes=lane_axes(program))
     return jax.eval_shape(begin, jax.ShapeDtypeStruct((lanes, *shape), jnp.float32))
-
-
-def _as_carry(
-    program: Program, shape: tuple[int, ...], lanes: int, arrays: Mapping[str, np.ndarray]
-) -> Carry:
-    """The tree again, of arrays by their paths."""
-    wanted = _carry_shapes(program, shape, lanes)
-    return jax.tree.unflatten(
-        jax.tree.structure(wanted), [arrays[name] for name, _ in _named(wanted)]
-    )

@@ -1,6 +1,7 @@
 """Runs a problem: round by round, as many lanes at once as fit into memory, scale by scale."""
 
 import dataclasses
+import itertools
 import math
 import sys
 import time
@@ -52,11 +53,13 @@ class Round(NamedTuple):
         stopped: whether the callback ended the run, in any process.
         checkpoint: where it ended this process's share of the round, to go on from, where
             checkpoints are kept.
+        waiting: whether another round goes on from what was interrupted.
     """
 
     results: dict[int, Result]
     stopped: bool = False
     checkpoint: Checkpoint | None = None
+    waiting: bool = False
 
 
 class Runner:
@@ -91,10 +94,15 @@ class Runner:
         """
         self._problem, self._options = problem, options or RunOptions()
         remember_shapes(problem.shapes)
-        self._resumed, self._done = resumed, 0
+        self._resumed: Checkpoint | None = None  # of the round that runs
+        self._done = 0
         if self._options.watch:
             self._options.watch.begin(problem.settings)
-        self._interrupted = _dealt(distributed.gather(resumed.lanes if resumed else ()))
+        groups = resumed.groups if resumed else []
+        self._interrupted = _dealt(distributed.gather([each.lanes for each in groups]))
+        mine = sum(self._interrupted[jax.process_index()], ())
+        dealt = (each.only(mine, problem.program) for each in groups)
+        self._waiting = [each for each in dealt if each]  # what no round has gone on from yet
         self._devices = tuple(jax.local_devices())
         free = device_memory.free_bytes(self._devices)
         count = len(problem.settings)
@@ -123,12 +131,17 @@ class Runner:
     def rounds(self) -> list[tuple[tuple[int, ...], ...]]:
         """The numbers of the lanes of each round: a tuple for each process."""
         at_once, processes = self.executor.lanes, jax.process_count()
-        count, interrupted = len(self._problem.settings), self._interrupted
-        fresh = [lane for lane in range(count) if not any(lane in own for own in interrupted)]
-        rounds = [
-            tuple(own[first : first + at_once] for own in interrupted)
-            for first in range(0, max(map(len, interrupted)), at_once)
+        chunks = [
+            [
+                own[first : first + at_once]
+                for own in groups
+                for first in range(0, len(own), at_once)
+            ]
+            for groups in self._interrupted
         ]
+        rounds = list(itertools.zip_longest(*chunks, fillvalue=()))
+        begun = set().union(*(own for groups in self._interrupted for own in groups))
+        fresh = [lane for lane in range(len(self._problem.settings)) if lane not in begun]
         for first in range(0, len(fresh), at_once * processes):
             begins = (first + process * at_once for process in range(processes))
             rounds.append(tuple(tuple(fresh[begin : begin + at_once]) for begin in begins))
@@ -150,9 +163,9 @@ class Runner:
             limit: bytes that one lane may take; None: any number.
         """
         count, options = len(self._problem.settings), self._options
-        interrupted = [len(own) for own in self._interrupted]
+        interrupted = [len(own) for groups in self._interrupted for own in groups]
         fresh = math.ceil((count - sum(interrupted)) / jax.process_count())
-        wanted = max(fresh, *interrupted)
+        wanted = max([fresh, *interrupted])
         devices = 1 if count == 1 else len(self._devices)
         usable = None if free is None else int(device_memory.USABLE * free)
         executor_of = cache(self._executor_of)
@@ -202,8 +215,7 @@ class Runner:
         """
         mine, numbers = shares[jax.process_index()], sum(shares, ())
         lanes = mine or numbers[:1]
-        if self._resumed and lanes[0] not in self._resumed.lanes:
-            self._resumed = None  # its history takes as much memory as that of a whole round
+        self._take_up(lanes)
         finished = self._run_lanes(lanes, len(numbers), self._options.keep if mine else None)
         results = {n: r for n, r in finished.results.items() if n in mine}
         stopped = finished.stopped
@@ -213,7 +225,18 @@ class Runner:
         self._done += len(numbers)
         if self._options.watch:
             self._options.watch.take(results)
-        return Round(results, stopped, finished.checkpoint)
+        return Round(results, stopped, finished.checkpoint, bool(self._waiting))
+
+    def _take_up(self, lanes: tuple[int, ...]) -> None:
+        """Set what these lanes go on from, if anything; the others of it wait on."""
+        program, others = (
+            self._problem.program,
+            set(range(len(self._problem.settings))) - set(lanes),
+        )
+        taken = (each.only(lanes, program) for each in self._waiting)
+        self._resumed = next((each for each in taken if each), None)
+        left = (each.only(others, program) for each in self._waiting)
+        self._waiting = [each for each in left if each]
 
     def _run_lanes(self, lanes: tuple[int, ...], together: int, keep: Keep | None) -> Round:
         """Run this process's share of a round."""
@@ -261,7 +284,8 @@ class Runner:
         count = range(len(lanes))
         kept = take_lanes(self._problem.program, self.executor.store(carry), count)
         histories = [monitor.history_of(position) for position in count]
-        return Checkpoint(lanes, step, kept, histories, monitor.watch.seconds())
+        seconds, waiting = monitor.watch.seconds(), tuple(self._waiting)
+        return Checkpoint(lanes, step, kept, histories, seconds, waiting)
 
     def _take_steps(
         self, lanes: tuple[int, ...], monitor: Monitor, keep: Keep | None
@@ -321,8 +345,8 @@ class Runner:
         if self._resumed:
             positions = self._resumed.find(lanes)
             carry = take_lanes(self._problem.program, self._resumed.carry, positions)
-            if set(self._resumed.lanes) <= set(lanes):  # none is left for another round
-                self._resumed = self._resumed._replace(carry=None)  # type: ignore[arg-type]
+            # It takes as much memory as the round.
+            self._resumed = self._resumed._replace(carry=None)  # type: ignore[arg-type]
             return self.executor.restore(carry)
         initial, coarsest = self._problem.initial_images, self._problem.scales[0]
         return self.executor.start([initial[lane].coarsest_image(coarsest) for lane in lanes])
@@ -382,13 +406,14 @@ def iterate(
     return carry, number
 
 
-def _dealt(lanes: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """Of lanes that several processes have each, the first keeps them."""
-    before = [set().union(*lanes[:process]) for process in range(len(lanes))]
-    return [
-        tuple(lane for lane in own if lane not in others)
-        for own, others in zip(lanes, before, strict=True)
-    ]
+def _dealt(groups: list[list[tuple[int, ...]]]) -> list[list[tuple[int, ...]]]:
+    """Of lanes that several processes have in groups of theirs, the first keeps them."""
+    seen: set[int] = set()
+    dealt = []
+    for own in groups:
+        dealt.append([tuple(lane for lane in group if lane not in seen) for group in own])
+        seen.update(*own)
+    return dealt
 
 
 def _useful_lanes(shape: tuple[int, ...], devices: int) -> int:

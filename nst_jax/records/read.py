@@ -34,6 +34,7 @@ class Recorded:
         output: how the picture was written, as `SaveOptions.metadata`.
         lanes: of the program that made it; 0 is one without lanes.
         stopped_at: number of the last step that was evaluated, where the run was interrupted.
+        error: why there is no picture, where the run came to nothing.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class Recorded:
     output: Mapping[str, Any]
     lanes: int
     stopped_at: int | None
+    error: str | None
 
 
 def read_recorded(path: Path, lane: str | None = None) -> Recorded:
@@ -76,6 +78,7 @@ def read_recorded(path: Path, lane: str | None = None) -> Recorded:
             PLAIN.metadata() | record.get("output", {}),
             _lanes_of(record),
             None if record.get("completed", True) else int(record["evaluations"]) - 1,
+            record.get("error"),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise SettingsError(f"{path}: the record is damaged ({error!r}); take another") from error

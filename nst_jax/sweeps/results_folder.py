@@ -9,11 +9,13 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from nst_jax.engine.fitting import as_it_came_to
 from nst_jax.engine.identity import first_difference, resolved_settings
 from nst_jax.engine.results import Result, why_not_finite
 from nst_jax.errors import ImageError, NSTError, SettingsError
@@ -100,11 +102,18 @@ class SweepFolder:
         path = self.path / UNFINISHED
         return path.with_stem(f"{path.stem}-{process}") if process else path
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether a run of this sweep has been here, once `resume` has refused another's."""
+        return any(path.is_file() for path in (self.path / RECORD, self.unfinished()))
+
     def forget_unfinished(self) -> None:
         """Remove what any process of this run, or of one before, went on from."""
-        for path in self.path.glob(f"{Path(UNFINISHED).stem}*{Path(UNFINISHED).suffix}"):
-            with contextlib.suppress(OSError):
-                path.unlink()
+        stem, suffix = Path(UNFINISHED).stem, Path(UNFINISHED).suffix
+        for path in self.path.glob(f"{stem}*{suffix}"):
+            if path.name == UNFINISHED or re.fullmatch(r"-\d+", path.stem.removeprefix(stem)):
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def resume(self, overwrite: bool, going_on: bool = False, watch: bool = False) -> list[Lane]:
         """Take over what an earlier run of this sweep finished; return the lanes still to be done.
@@ -354,7 +363,8 @@ class SweepFolder:
             output = PLAIN.metadata() | record.get("output", {})  # which old records lack
             if (record["key"], output) != (self.keys[lane.name], self.saving.metadata()):
                 then = settings_of_record(record["settings"]) | output
-                now = resolved_settings(lane.settings) | self.saving.metadata()
+                given = as_it_came_to(lane.settings, then)
+                now = resolved_settings(given) | self.saving.metadata()
                 return f"there {lane.name} has {first_difference(then, now) or OTHERS}"
         foreign = sorted(set(earlier) - set(self.keys))
         return f"it has the lane {foreign[0]}" if foreign else None

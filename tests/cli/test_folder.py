@@ -213,6 +213,18 @@ def test_two_of_one_name():
     refused(OUT, words)
 
 
+def test_names_on_the_way():
+    """They are those of no other picture, and replace nothing."""
+    shutil.copy("photos/frame1.png", "photos/frame1-00002.png")
+    refused((*OUT, "--save-every", 2), ("and photos/frame1.png on the way, would both be",))
+    Path("photos/frame1-00002.png").unlink()
+    Path("out").mkdir(), draw("out/frame2-00002.png")
+    words = ("out/frame2-00002.png: exists already",)
+    refused((*OUT, "--save-every", 2), words, chatter=True)
+    assert nst(*OUT, "--save-every", 2, "--overwrite").code == 0
+    assert nst(*OUT, "--save-every", 2)[:2] == (0, "")
+
+
 def test_no_photographs():
     Path("empty").mkdir()
     refused(("stylize", "empty", "painting.png", "-o", "out"), ("empty: is a folder without",))
@@ -283,6 +295,18 @@ def test_a_loss_that_is_not_finite():
     assert err.splitlines()[-1].startswith("nst-jax: no picture for 3 of 3 photographs: ")
 
 
+def test_what_came_to_nothing_is_remembered():
+    """It would again; another ratio would not be the same command."""
+    arguments = (*OUT, "--ratio", 1e38, "--init", "noise")
+    assert nst(*arguments).code == 1
+    assert sorted(os.listdir("out")) == sorted(f"{name}.json" for name in NAMES)
+    before = listing()
+    code, out, err = nst(*arguments)
+    assert (code, out) == (1, "") and "step 0/" not in err and listing() == before
+    assert "nst-jax: photos/frame1.png is left out: the loss of the initial image is" in err
+    assert len(nst(*OUT, "--overwrite", "--resume").out.splitlines()) == 3
+
+
 def test_a_full_disk(monkeypatch):
     """The picture goes elsewhere, the others where they should; the same command makes it."""
     whole, write = "out/frame2.png", encoders.ENCODERS[".png"]
@@ -349,6 +373,29 @@ def test_killed_and_again(monkeypatch, two_at_once, metadata):
     code, out, err = nst(*arguments, "-o", "out")
     assert (code, out.splitlines()) == (0, paths_of(*NAMES)), err
     assert contents("out") == contents("whole")
+
+
+def test_what_was_interrupted_comes_first(monkeypatch, two_at_once):
+    """Though another is missing by now, whose checkpoint would replace the one that is there."""
+    draw("photos/frame3.jpg", 64, 48, seed=3)
+    arguments = (*OUT, "--checkpoint-every", 1)
+    with pytest.raises(Killed):
+        end_at(monkeypatch, 3, 2, kill, *arguments)
+    Path("out/frame1.png").unlink(), Path("out/frame1.json").unlink()
+    code, out, err = nst(*arguments)
+    assert (code, out.splitlines()) == (0, paths_of("frame3", "frame1"))
+    assert "going on with 1 of them at step " in err
+
+
+def test_fewer_at_once_and_killed_again(monkeypatch):
+    arguments = (*OUT, "--checkpoint-every", 1)
+    for lanes in (2, 1):
+        monkeypatch.setattr(runner, "_useful_lanes", lambda *_, lanes=lanes: lanes)
+        with pytest.raises(Killed):
+            end_at(monkeypatch, 0, 3 if lanes == 1 else 2, kill, *arguments)
+    code, out, err = nst(*arguments)
+    assert (code, out.splitlines()) == (0, paths_of(*NAMES))
+    assert "going on with 1 of them at step 3 and 1 of them at step 2" in err
 
 
 def test_a_signal_between_two(monkeypatch):

@@ -909,6 +909,57 @@ def test_killed_in_either_round(monkeypatch):
     assert not Path(KEPT).exists()
 
 
+FEWER = 1e-4  # relative: another program sums in another order, and ten steps follow
+
+
+@pytest.mark.parametrize("lane", [0, 1])
+def test_fewer_at_once_and_killed_again(monkeypatch, lane):
+    """What waits for a later round is in the file while the first runs, and after it."""
+    here = (*NINE, "-o", "out")
+    killed(monkeypatch, 0, 4, *here, "--lanes", 2)
+    killed(monkeypatch, lane, 7, *here)
+    code, _, err = nst(*here)
+    first = ("2", "1 of them at step 6 and 1 of them at step 4", "1 of them at step 6")[1 + lane]
+    assert code == 0 and f"going on with {first}\n" in err and "step 0/9" not in err
+    assert nst(*NINE, "-o", "whole").code == 0
+    whole = lanes_of("whole")
+    for name, one in lanes_of().items():
+        assert [entry["step"] for entry in one["history"]] == list(range(10))
+        assert losses_of(one) == pytest.approx(losses_of(whole[name]), rel=FEWER)
+    assert not Path(KEPT).exists()
+
+
+def test_what_could_not_be_written_goes_on(monkeypatch):
+    """Its checkpoint stays, though the next round would keep one, too."""
+    replacing = files.replacing
+    here = (*NINE, "-o", "out")
+
+    def fail(path):
+        return full_disk() if path.name == "ratio-1e-4.png" else replacing(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "replacing", fail), patch.setattr(io, "replacing", fail)
+        assert nst(*here).code == 1
+    code, out, err = nst(*here)
+    assert code == 0 and "going on with 1 of them at step 8" in err and not Path(KEPT).exists()
+    assert out.splitlines() == ["out/ratio-1e-4.png", "out/grid.png", "out/index.html"]
+
+
+def test_pictures_on_the_way_replace_nothing():
+    Path("out").mkdir(), draw("out/ratio-1e-4-00004.png")
+    refused((*NINE, "-o", "out", "--save-every", 4), ("00004.png: exists already",), chatter=True)
+
+
+def test_what_auto_came_to_is_no_other_sweep():
+    """What is another is named all the same; files called alike are nobody's but the user's."""
+    here = (*NINE, "-o", "out", "--low-memory", "auto")
+    assert nst(*here).code == 0
+    mine = Path("out/unfinished-notes.safetensors")
+    mine.write_text("mine"), Path("out/ratio-1e-4.png").unlink()
+    refused((*here, "--seed", 1), ("has seed 0, not 1",), chatter=True)
+    assert nst(*here).code == 0 and mine.exists()
+
+
 def check_refused(arguments, words):
     """Though the folder was looked at."""
     before = {path: path.read_bytes() for path in Path("out").iterdir()}

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import signal
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -178,3 +179,17 @@ def test_a_run_that_fails_says_why():
     assert code == 2
     page = data_of("out.html")
     assert page["state"] == "failed" and page["reason"] in err and "ratio" in page["reason"]
+
+
+def test_no_signal_ends_its_last_writing(monkeypatch):
+    """It is written before signals act as they did before the run."""
+    leave, handlers = watch_page.WatchPage.__exit__, []
+
+    def seen(*given):
+        handlers.append(signal.getsignal(signal.SIGTERM))
+        return leave(*given)
+
+    monkeypatch.setattr(watch_page.WatchPage, "__exit__", seen)
+    before = signal.getsignal(signal.SIGTERM)
+    assert nst(*OUT, "--watch").code == 0
+    assert len(handlers) == 1 and handlers[0] != before == signal.getsignal(signal.SIGTERM)

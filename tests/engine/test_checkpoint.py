@@ -23,6 +23,7 @@ from nst_jax.engine.checkpoint import (
     Checkpoint,
     CheckpointFile,
     checkpoint_bytes,
+    identities_in,
     load_checkpoint,
     save_checkpoint,
 )
@@ -138,6 +139,20 @@ def test_of_a_coarse_scale(program, random, tmp_path, step):
     save_checkpoint(tmp_path / "x", whole, problem)
     found = load_checkpoint(tmp_path / "x", problem)
     assert found.step == step and bits(found.carry) == bits(whole.carry)
+
+
+def test_lanes_that_wait(program, random, tmp_path):
+    """Of another step; the same file has them."""
+    first = make_checkpoint(program, random, (0, 1))
+    other, path = make_checkpoint(program, random, (2,))._replace(step=9), tmp_path / "x"
+    problem = problem_of(program, A, B, C)
+    save_checkpoint(path, first._replace(waiting=(other,)), problem)
+    found = load_checkpoint(path, problem)
+    assert [(each.lanes, each.step) for each in found.groups] == [((0, 1), 12), ((2,), 9)]
+    assert [bits(each.carry) for each in found.groups] == [bits(first.carry), bits(other.carry)]
+    alone = load_checkpoint(path, problem_of(program, C))
+    assert (alone.lanes, alone.step, alone.waiting) == ((0,), 9, ())
+    assert identities_in(path) == [A, B, C]
 
 
 def changed(identity, part, **changes):
@@ -270,3 +285,13 @@ def test_a_file_of_another_run_is_refused_with_the_remedy(file):
     other = CheckpointFile(kept.path, problem_of(None, D), print, "choose another")
     with pytest.raises(AnotherRunError, match="x: is of a run with ratio .*; choose another$"):
         other.load()
+
+
+def test_what_is_held_stays(file):
+    """Neither another checkpoint nor the end of the run takes its place."""
+    kept, _, (first, second) = file
+    kept.hold()
+    kept.keep(first)
+    before = kept.path.read_bytes()
+    kept.keep(second), kept.remove()
+    assert kept.path.read_bytes() == before and kept.step == 12

@@ -69,7 +69,7 @@ def test_nothing_to_do():
 def test_each_process_goes_on_with_its_own_lanes(monkeypatch):
     """What two have, the first takes; the fresh ones come after them."""
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    dealt = _dealt([(3, 1, 5), (1, 2)])
+    dealt = _dealt([[(3, 1, 5)], [(1, 2)]])
     problem, executor = SimpleNamespace(settings=range(9)), SimpleNamespace(lanes=2)
     runner = SimpleNamespace(_problem=problem, executor=executor, _interrupted=dealt)
     interrupted = [((3, 1), (2,)), ((5,), ())]
