@@ -304,7 +304,10 @@ def _check_given(settings: Settings, content: object, style: object) -> None:
         layers = getattr(settings, f"{kind}_layers")
         if image is None and (layers or settings.init == kind):
             why = f"{kind} layers {', '.join(layers)}" if layers else f"init {kind}"
-            raise SettingsError(f"there is no {kind} image, and the settings want one ({why})")
+            raise SettingsError(
+                f"there is no {kind} image, and the settings want one ({why}); give one, or "
+                f"change the settings"
+            )
     if content is None and style is None:
         raise SettingsError("there is neither a content nor a style image; give one")
 

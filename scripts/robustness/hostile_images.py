@@ -77,10 +77,15 @@ def files(draw, sides=SIDES):
     return buffer.getvalue()
 
 
+def damaged(sides=SIDES):
+    """Images, spoiled."""
+    return spoiled(files(sides))
+
+
 @st.composite
-def damaged(draw, sides=SIDES):
+def spoiled(draw, sound):
     """Files as they are; cut short; with bytes changed, left out, put in; of nothing but bytes."""
-    data = draw(files(sides))
+    data = draw(sound)
     how = draw(st.sampled_from(("whole", "cut", "changed", "left out", "put in", "start", "noise")))
     at = draw(st.integers(0, len(data) - 1))
     some = draw(st.binary(min_size=1, max_size=8))
