@@ -39,6 +39,7 @@ from nst_jax.engine.options import RunOptions
 from nst_jax.engine.pace import AUTO
 from nst_jax.engine.problem import prepare_problem
 from nst_jax.engine.runner import Round, Runner
+from nst_jax.engine.sharing import read_devices, shared
 from nst_jax.errors import FailedLanesError, MisplacedError, SettingsError
 from nst_jax.files import remove_abandoned
 from nst_jax.records.write import check_replaceable
@@ -68,6 +69,7 @@ def add_run_flags(parser: argparse.ArgumentParser, default_folder: str) -> None:
     group = parser.add_argument_group("lanes")
     add = partial(add_value, group)
     add("--lanes", int, "N", "at once, a multiple of the devices [as many as fit]")
+    add("--rows", read_devices, "N", "devices that share each image, or all [1]", 1)
     add("--memory", byte_count, "SIZE", "of each device, such as 8GB [nearly all that is free]")
     joining = "join this run's other processes (jax.distributed)"
     group.add_argument("--distributed", action="store_true", help=joining)
@@ -164,6 +166,7 @@ def _run(
     """Run the lanes and write what comes of each round; return whether all of them ended."""
     contents, styles = zip(*map(folder.grid.files_of, lanes), strict=True)
     given = prepare_problem(contents, styles, [lane.settings for lane in lanes], weights)
+    given = shared(given, options.rows, flag="--rows")
     path, anew = folder.unfinished(jax.process_index()), folder.overwriting and not options.resume
     problem = fitted(given, run_options.memory, going_on=None if anew else path)
     file = CheckpointFile(path, problem, say, REMEDY)

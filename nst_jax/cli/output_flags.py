@@ -11,6 +11,8 @@ from typing import Any
 from nst_jax.cli.messages import say
 from nst_jax.cli.settings_flags import add_value
 from nst_jax.engine.pace import AUTO, read_interval
+from nst_jax.engine.sharing import AUTO as AUTO_DEVICES
+from nst_jax.engine.sharing import read_devices
 from nst_jax.images import io
 from nst_jax.images.encoders import MAX_DPI, PLAIN, SaveOptions
 
@@ -35,6 +37,13 @@ def add_output_flags(parser: argparse.ArgumentParser, metavar: str, meaning: str
     group.add_argument("--copy-exif", action="store_true", help=exif)
     nothing = "no command and paths in pictures; records have them"
     group.add_argument("--no-metadata", action="store_true", help=nothing)
+
+
+def add_devices_flag(parser: argparse.ArgumentParser) -> None:
+    """Add the flag on how many devices share the picture."""
+    group = parser.add_argument_group("devices")
+    shared = "N that share the picture, each some of its rows, or all [auto: as few as it fits in]"
+    add_value(group, "--devices", read_devices, "auto", shared, AUTO_DEVICES)
 
 
 def output_file(typed: str | None, default: Path) -> Path:

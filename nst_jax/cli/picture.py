@@ -30,6 +30,7 @@ from nst_jax.engine.problem import prepare_problem
 from nst_jax.engine.pyramid import scale_at
 from nst_jax.engine.results import Result
 from nst_jax.engine.runner import Runner
+from nst_jax.engine.sharing import shared
 from nst_jax.errors import ImageError, MisplacedError, NSTError, SettingsError
 from nst_jax.files import made_folder, remove_abandoned, reserved
 from nst_jax.images import io
@@ -180,8 +181,9 @@ def paint_picture(
     settings, weights, network = choose_network(picture.settings, weights)
     styles, many = (picture.styles,) * copies, (settings,) * copies
     given = prepare_problem(picture.content, styles, many, weights)
-    anew = options.overwrite and not options.resume
-    problem = fitted(given, going_on=None if anew else picture.checkpoint)
+    going_on = None if options.overwrite and not options.resume else picture.checkpoint
+    given = shared(given, options.devices, going_on)
+    problem = fitted(given, going_on=going_on)
     picture = dataclasses.replace(picture, settings=problem.settings[0])
     saving = with_exif(picture.saving, options, picture.content)
     inputs = picture.inputs  # as they are now: the run may be long

@@ -14,7 +14,7 @@ from nst_jax.cli.running import choose_network
 from nst_jax.cli.settings_flags import add_settings_flags, read_settings
 from nst_jax.engine.device_memory import as_text
 from nst_jax.engine.problem import Problem, prepare_problem
-from nst_jax.planning.device_kinds import DEVICE_KINDS, HERE, DeviceKind, device_kinds
+from nst_jax.planning.device_kinds import DEVICE_KINDS, HERE, device_kinds, find_device_kind
 from nst_jax.planning.device_plan import Plan, make_plan
 from nst_jax.planning.here import plan_here
 from nst_jax.weights.locate import find_weights
@@ -28,7 +28,10 @@ def add_command(commands: Any) -> None:
     parser = commands.add_parser("plan", description=__doc__)
     sweep.add_inputs_and_axes(parser)
     group = parser.add_argument_group("plan", f"devices: {', '.join((*DEVICE_KINDS, HERE))}")
-    group.add_argument("--on", metavar="DEVICE,…", default=HERE, help="[%(default)s]")
+    several = "such as h100,8xh100,v5e-8 [%(default)s]"
+    group.add_argument("--on", metavar="DEVICE,…", default=HERE, help=several)
+    shared = "devices that share each image [all of a single one, 1 of a sweep]"
+    group.add_argument("--rows", type=int, metavar="N", help=shared)
     group.add_argument("--lanes", type=int, metavar="N", help="at once [as many as fit]")
     group.add_argument("--json", action="store_true", help="all figures, as JSON")
     add_settings_flags(parser)
@@ -46,7 +49,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     grid = sweep.grid_of(options, settings, default_ratios=not single)
     contents, styles = zip(*map(grid.files_of, grid.lanes), strict=True)
     problem = prepare_problem(contents, styles, [lane.settings for lane in grid.lanes], weights)
-    plans = {name: _plan(problem, name, options.lanes) for name in names}
+    plans = {name: _plan(problem, name, options) for name in names}
     if options.json:
         answer(json.dumps({name: _as_json(plan, name) for name, plan in plans.items()}, indent=2))
         return True
@@ -64,10 +67,10 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     return True
 
 
-def _plan(problem: Problem, name: str, lanes: int | None) -> Plan:
+def _plan(problem: Problem, name: str, options: argparse.Namespace) -> Plan:
     if name == HERE:
-        return plan_here(problem, lanes, say)
-    return make_plan(problem, DEVICE_KINDS[name], lanes, say)
+        return plan_here(problem.shared(options.rows or 1), options.lanes, say)
+    return make_plan(problem, find_device_kind(name), options.lanes, options.rows, say)
 
 
 def _row(name: str, plan: Plan, count: int) -> tuple[str, ...]:
@@ -91,7 +94,7 @@ def _duration(seconds: float) -> str:
 
 
 def _as_json(plan: Plan, name: str) -> dict[str, Any]:
-    kind: DeviceKind | None = DEVICE_KINDS.get(name)
+    kind = None if name == HERE else find_device_kind(name)
     account = plan.account._asdict() if plan.account else None
     return {
         "device": kind.title if kind else name,

@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from nst_jax.cli.messages import answer, say
-from nst_jax.cli.output_flags import add_output_flags, output_file, save_options
+from nst_jax.cli.output_flags import (
+    add_devices_flag,
+    add_output_flags,
+    output_file,
+    save_options,
+)
 from nst_jax.cli.picture import Picture, check_picture, paint_picture
 from nst_jax.cli.settings_flags import add_settings_flags, read_settings
 from nst_jax.engine.style_images import list_files
@@ -50,6 +55,7 @@ def add_command(commands: Any) -> None:
     )
     add_settings_flags(parser, with_defaults=False)
     meaning = ".png, .tif, .webp or .jpg to write [RECORD-rerun.png or LANE-rerun.png here]"
+    add_devices_flag(parser)
     add_output_flags(parser, "OUT", meaning)
     parser.set_defaults(run=run)
 

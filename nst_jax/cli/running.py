@@ -51,9 +51,10 @@ def choose_network(wanted: Settings, weights: Weights) -> tuple[Settings, Weight
 
 
 def describe_fit(given: Problem, problem: Problem) -> list[str]:
-    """A line on what `--low-memory auto` has come to; none where it has changed nothing."""
-    taken = what_was_taken(given, problem)
-    return [f"to fit into memory: {taken}"] if taken else []
+    """Lines on how many devices share an image, and on what `--low-memory auto` has come to."""
+    taken, devices = what_was_taken(given, problem), problem.program.rows.devices
+    lines = [f"{devices} {jax.default_backend()} devices share each image"] if devices > 1 else []
+    return [*lines, f"to fit into memory: {taken}"] if taken else lines
 
 
 def make_callback(

@@ -12,9 +12,15 @@ from typing import Any
 
 from nst_jax.cli.folder import PREVIOUS, paint_folder
 from nst_jax.cli.messages import say
-from nst_jax.cli.output_flags import add_output_flags, output_file, save_options
+from nst_jax.cli.output_flags import (
+    add_devices_flag,
+    add_output_flags,
+    output_file,
+    save_options,
+)
 from nst_jax.cli.picture import Picture, check_picture, paint_picture
 from nst_jax.cli.settings_flags import add_settings_flags, check_transfer, read_settings
+from nst_jax.engine.sharing import AUTO
 from nst_jax.engine.style_images import list_files
 from nst_jax.errors import SettingsError
 from nst_jax.files import stem_of
@@ -36,6 +42,7 @@ def add_command(commands: Any) -> None:
     )
     add_settings_flags(parser)
     meaning = ".png, .tif, .webp or .jpg to write, of a folder another [CONTENT-STYLE.png here]"
+    add_devices_flag(parser)
     add_output_flags(parser, "OUT", meaning)
     parser.set_defaults(run=run)
 
@@ -46,6 +53,8 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     check_transfer(wanted)
     default = default_output(options.content, options.styles)
     if os.path.isdir(options.content):
+        if options.devices != AUTO:
+            raise SettingsError("--devices is for one picture; those of a folder are dealt to all")
         output = Path(options.output or default.with_suffix(""))
         return paint_folder(wanted, output, options, arguments)
     if wanted.init == PREVIOUS and not os.path.exists(PREVIOUS):

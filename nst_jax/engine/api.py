@@ -12,6 +12,8 @@ from nst_jax.engine.pace import AUTO, read_interval
 from nst_jax.engine.problem import ContentImages, StyleImages, prepare_problem
 from nst_jax.engine.results import Callback, Result, SweepCallback, Watch, told_of_first_lane
 from nst_jax.engine.runner import Runner
+from nst_jax.engine.sharing import AUTO as AUTO_DEVICES
+from nst_jax.engine.sharing import Devices, shared
 from nst_jax.engine.style_images import ImageLike, StyleLike, list_style_images
 from nst_jax.settings.settings import Settings
 from nst_jax.weights.parameters import Weights
@@ -31,6 +33,7 @@ def stylize(
     checkpoint: str | Path | None = None,
     checkpoint_every: str = "auto",
     watch: Watch | None = None,
+    devices: Devices = AUTO_DEVICES,
 ) -> Result:
     """Paint the content image in the manner of the style image.
 
@@ -55,6 +58,8 @@ def stylize(
         checkpoint_every: how often: "50" steps, "300s", "10m", "2h"; "auto" takes 2 % of the time
             at most, and none in the first minute; "never".
         watch: a WatchPage, which shows the run in a browser.
+        devices: that share the image, each some of its rows: a number; "all" of this process's;
+            "auto": as few as it fits in. The result is the same but for rounding.
 
     Returns:
         The image of least loss, or the average, and how it came about.
@@ -69,7 +74,7 @@ def stylize(
     styles, interval = (list_style_images(style),), read_interval(checkpoint_every)
     given = prepare_problem((content,), styles, (settings or Settings(),), weights)
     path = None if checkpoint is None else Path(checkpoint)
-    problem = fitted(given, going_on=path)
+    problem = fitted(shared(given, devices, path), going_on=path)
     file = CheckpointFile(path, problem, warnings.warn, REMEDY) if path else None
     options = RunOptions(
         callback and told_of_first_lane(callback),
@@ -102,6 +107,7 @@ def sweep(
     lanes_at_once: int | None = None,
     memory: int | None = None,
     watch: Watch | None = None,
+    rows: Devices = 1,
 ) -> list[Result]:
     """Run many settings together, each as `stylize` would run it alone.
 
@@ -124,6 +130,7 @@ def sweep(
             as many as fit into memory.
         memory: bytes that each device may use; None means nearly all that is free.
         watch: a WatchPage, which shows the run in a browser.
+        rows: devices that share each image, a number that divides those of this process, or "all".
 
     Returns:
         One result for each lane, in their order. Where the callback ended the sweep, those that ran
@@ -137,7 +144,8 @@ def sweep(
         WeightsError: there are no such weights.
     """
     options = RunOptions(callback, report_every, save_every, lanes_at_once, memory, watch=watch)
-    problem = fitted(prepare_problem(content, style, settings, weights), memory)
+    given = shared(prepare_problem(content, style, settings, weights), rows, flag="rows")
+    problem = fitted(given, memory)
     results: dict[int, Result] = {}
     with watch or nullcontext():
         for finished in Runner(problem, options).run():

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from nst_jax.engine.problem import Problem
 
 METADATA = "nst_jax"
+SHARED = "devices for an image"
 # What reading raises where there is no checkpoint, or a damaged one.
 UNREADABLE = (OSError, SafetensorError, LookupError, TypeError, ValueError, AttributeError)
 
@@ -159,7 +160,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, problem: "Problem") -> N
     """
     metadata: dict[str, Any] = {
         "groups": [_as_json(each, problem) for each in checkpoint.groups],
-        "versions": _versions(),
+        "versions": _versions() | _shared(problem),
     }
     # `save_file` takes the bytes as they lie; `ascontiguousarray` would make scalars 1-dimensional.
     arrays = {
@@ -208,8 +209,9 @@ def load_checkpoint(path: Path, problem: "Problem") -> Checkpoint | None:
             return None
     except UNREADABLE:
         return None
-    if metadata["versions"] != _versions():
-        then, now = (_as_text(each) for each in (metadata["versions"], _versions()))
+    versions = _versions() | _shared(problem)
+    if metadata["versions"] != versions:
+        then, now = (_as_text(each) for each in (metadata["versions"], versions))
         raise SettingsError(f"was made with {then}, not {now}")
     wanted = dict(enumerate(problem.identities))
     groups = []
@@ -263,10 +265,25 @@ def identities_in(path: Path) -> list[dict[str, Any]]:
         return []
 
 
+def devices_in(path: Path) -> int:
+    """How many devices shared an image of a checkpoint; 1 where there is none."""
+    try:
+        with safe_open(path, "np") as file:
+            return int(json.loads(file.metadata()[METADATA])["versions"][SHARED])
+    except UNREADABLE:
+        return 1
+
+
 def _versions() -> dict[str, str]:
     # On TPUs vectors lie in another order.
     platform = {"platform": jax.default_backend()}
     return {module.__name__: module.__version__ for module in (nst_jax, jax, jaxlib)} | platform
+
+
+def _shared(problem: "Problem") -> dict[str, str]:
+    """Each device's part of an image is padded, and lies by itself in what is kept."""
+    devices = problem.program.rows.devices
+    return {} if devices == 1 else {SHARED: str(devices)}
 
 
 def _as_text(versions: Mapping[str, str]) -> str:

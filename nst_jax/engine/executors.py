@@ -5,7 +5,8 @@ each step.
 """
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -18,7 +19,8 @@ from jax.sharding import PartitionSpec as P
 from nst_jax.engine import device_memory
 from nst_jax.engine import program as steps
 from nst_jax.engine.program import Carry, Program, compiler_options, jitted, lane_axes, map_lanes
-from nst_jax.losses.terms import LossWeights, PackedLosses, Targets
+from nst_jax.losses.terms import Features, LossWeights, PackedLosses, Targets
+from nst_jax.rows import ALONE, AXIS, Rows
 from nst_jax.weights.parameters import Parameters
 
 # A picture's compiled programs take some 40 MB until the process ends; of more sizes than these
@@ -42,7 +44,6 @@ class Executor:
     """
 
     lanes, compiled_lanes = 1, 0
-    _functions: "steps.Compiled | LanePrograms"
 
     def __init__(self, program: Program, prepare: Prepare):
         """Take what makes the parameters, `prepare_parameters` of all its arguments."""
@@ -55,20 +56,18 @@ class Executor:
 
     def compile(self, shape: tuple[int, int], one_lane: Arguments) -> jax.stages.Compiled:
         """The step for images (H, W, 3) of this shape (H, W); of the arguments shapes count."""
-        image = jax.ShapeDtypeStruct((*shape, 3), jnp.float32)
-        images, arguments = self._shapes_of((image, one_lane))
-        carry = jax.eval_shape(self._functions.start, images)
+        carry = jax.eval_shape(self._functions.start, jax.ShapeDtypeStruct((*shape, 3), "float32"))
         params = jax.eval_shape(self._prepare)
-        return device_memory.compile_for(self._functions.step, carry, params, *arguments)
+        return device_memory.compile_for(self._functions.step, carry, params, *one_lane)
 
     def step(self, compiled: jax.stages.Compiled, of_lanes: Sequence[Arguments]) -> Step:
         """The compiled step with the arguments of each lane, which are on the host."""
-        params, arguments = self._params, self._placed(of_lanes)
+        params, arguments = self._params, jax.device_put(of_lanes[0])
         return lambda carry: compiled(carry, params, *arguments)
 
     def start(self, images: Sequence[np.ndarray]) -> Carry:
         """The carry before the first step, from one image (H, W, 3) for each lane."""
-        return self._functions.start(self._placed(images))
+        return self._functions.start(jax.device_put(images[0]))
 
     def outcome(self, carry: Carry) -> np.ndarray:
         """(lanes, H, W, 3) on the host: the best images so far, or the averages."""
@@ -79,96 +78,273 @@ class Executor:
         """The carry on the host, with an axis of lanes."""
         return map_lanes(self._program, lambda leaf: leaf[None], jax.device_get(carry))
 
-    def restore(self, carry: Carry) -> Carry:
-        """The carry on the devices, from one that was stored."""
+    def restore(self, carry: Carry, shape: tuple[int, int]) -> Carry:
+        """The carry on the devices, from one that was stored, of images (H, W, 3)."""
         return jax.device_put(map_lanes(self._program, lambda leaf: leaf[0], carry))
 
-    def _shapes_of(self, one_lane: Any) -> Any:
-        """Shapes of the step's inputs, from those of one lane."""
-        return one_lane
 
-    def _placed(self, of_lanes: Sequence[Any]) -> Any:
-        """The lanes' trees of arrays on the devices, as the step takes them."""
-        return jax.device_put(of_lanes[0])
+class MeshExecutor(Executor):
+    """Many lanes as one program over devices, or lanes whose images several devices share.
 
+    It is `vmap` over the lanes of a device, in a `shard_map` over a mesh of lanes and rows. Lanes
+    never speak to each other; devices that share an image do (`nst_jax.rows`). One lane that
+    devices share has no lane axis.
 
-class BatchedExecutor(Executor):
-    """Many lanes as one program: `vmap` over lanes, in a `shard_map` over devices.
-
-    Lanes never speak to each other, so each device runs the same program on its share of them.
     """
 
     def __init__(
         self, program: Program, prepare: Prepare, lanes: int, devices: tuple[jax.Device, ...]
     ):
-        """Take what makes the parameters, and lanes, a multiple of the devices."""
-        self.lanes = self.compiled_lanes = lanes
-        self._prepare = prepare
-        self._functions = self._programs = jitted_lanes(program, devices)
+        """Take what makes the parameters, and lanes, a multiple of the groups of devices."""
+        self._program, self._prepare, self._devices = program, prepare, devices
+        self.lanes, self._has_axis = lanes, lanes > 1 or program.rows.devices == 1
+        self.compiled_lanes = lanes if self._has_axis else 0
+        self._height = 0  # of the images that the carry has
+
+    def compile(self, shape: tuple[int, int], one_lane: Arguments) -> jax.stages.Compiled:  # noqa: D102
+        programs, carry, arguments = on_mesh(
+            self._program, self._devices, self.compiled_lanes, shape, one_lane
+        )
+        params = jax.eval_shape(self._prepare)
+        return device_memory.compile_for(programs.step, carry, params, *arguments)
+
+    def step(self, compiled: jax.stages.Compiled, of_lanes: Sequence[Arguments]) -> Step:  # noqa: D102
+        programs = self._programs(self._height)
+        padded = [(pad_targets(targets, programs.rows), weights) for targets, weights in of_lanes]
+        params, arguments = self._params, self._placed(padded, programs.arguments)
+        return lambda carry: compiled(carry, params, *arguments)
+
+    def start(self, images: Sequence[np.ndarray]) -> Carry:  # noqa: D102
+        self._height = len(images[0])
+        programs = self._programs(self._height)
+        padded = [_pad_rows(image, 0, programs.rows) for image in images]
+        return programs.start(self._placed(padded, programs.images))
+
+    def outcome(self, carry: Carry) -> np.ndarray:  # noqa: D102
+        return super().outcome(carry)[:, : self._height]
+
+    def store(self, carry: Carry) -> Carry:  # noqa: D102
+        on_host = jax.device_get(carry)
+        if self._has_axis:
+            return on_host
+        return map_lanes(self._program, lambda leaf: leaf[None], on_host)
+
+    def restore(self, carry: Carry, shape: tuple[int, int]) -> Carry:  # noqa: D102
+        self._height = shape[0]
+        if not self._has_axis:
+            carry = map_lanes(self._program, lambda leaf: leaf[0], carry)
+        return jax.device_put(carry, self._programs(self._height).carry)
 
     @cached_property
     def _params(self) -> Parameters:
-        return jax.device_put(self._prepare(), self._programs.whole)
+        return jax.device_put(self._prepare(), self._programs(self._height).whole)
 
-    def store(self, carry: Carry) -> Carry:  # noqa: D102
-        return jax.device_get(carry)
+    def _programs(self, height: int) -> "MeshPrograms":
+        return jitted_on(_with_height(self._program, height), self._devices, self._has_axis)
 
-    def restore(self, carry: Carry) -> Carry:  # noqa: D102
-        return jax.device_put(carry, self._programs.carry)
-
-    def _shapes_of(self, one_lane: Any) -> Any:
-        return shape_of_lanes(self.lanes, one_lane)
-
-    def _placed(self, of_lanes: Sequence[Any]) -> Any:
-        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *of_lanes)
-        return jax.device_put(stacked, self._programs.spread)
+    def _placed(self, of_lanes: Sequence[Any], shardings: Any) -> Any:
+        if not self._has_axis:
+            return jax.device_put(of_lanes[0], shardings)
+        return jax.device_put(jax.tree.map(lambda *leaves: np.stack(leaves), *of_lanes), shardings)
 
 
-class LanePrograms(NamedTuple):
-    """The jitted functions of one program for many lanes, and where their arrays lie.
+def executor_of_one(program: Program, prepare: Prepare) -> Executor:
+    """For one lane: on the first device, or on the first of those that share an image."""
+    if program.rows.devices == 1:
+        return Executor(program, prepare)
+    return MeshExecutor(program, prepare, 1, _first_devices(program))
+
+
+class MeshPrograms(NamedTuple):
+    """The jitted functions of one program on a mesh of devices, and where their arrays lie.
 
     Attributes:
-        start: images (lanes, H, W, 3) → carry.
+        start: images ([lanes,] H, W, 3) → carry.
         step: (carry, params, targets, weights) → (carry, losses); all but `params` have the lanes
             along their first axis. The carry is donated.
-        carry: the shardings of a carry, a prefix of its tree.
-        spread: of what has lanes: a share of them to each device.
+        content_features: of `Compiled`, but of padded images.
+        style_grams: of `Compiled`, but of padded images.
+        carry: the shardings of a carry.
+        images: of images.
+        arguments: of targets and weights, a prefix of their tree.
         whole: of what every device needs all of.
+        rows: of the images.
     """
 
     start: jax.stages.Wrapped
     step: jax.stages.Wrapped
+    content_features: jax.stages.Wrapped
+    style_grams: jax.stages.Wrapped
     carry: Carry
-    spread: NamedSharding
+    images: NamedSharding
+    arguments: Any
     whole: NamedSharding
+    rows: Rows
 
 
 @lru_cache(maxsize=16)
-def jitted_lanes(one: Program, devices: tuple[jax.Device, ...]) -> LanePrograms:
-    """Jit one program for many lanes, spread over these devices of this process."""
+def jitted_on(
+    program: Program, devices: tuple[jax.Device, ...], has_lanes: bool = True
+) -> MeshPrograms:
+    """Jit one program for a mesh: lanes over devices, and rows over those that share an image.
+
+    Args:
+        program: its `rows` say how many devices share an image.
+        devices: a multiple of them.
+        has_lanes: whether all but parameters have an axis of lanes.
+    """
+    shape = len(devices) // program.rows.devices, program.rows.devices
     # Explicit axes, the default of `make_mesh` in newer versions, refuse vmapped convolutions.
-    mesh = Mesh(np.array(devices), ("lanes",), axis_types=(AxisType.Auto,))
-    axes, whole, spread = lane_axes(one), P(), P("lanes")
-    carry = jax.tree.map(
-        lambda axis: whole if axis is None else spread, axes, is_leaf=lambda axis: axis is None
-    )
+    types = (AxisType.Auto, AxisType.Auto)
+    mesh = Mesh(np.array(devices).reshape(shape), ("lanes", AXIS), axis_types=types)
+
+    def spec(axis: int | None = None, of_lanes: bool = has_lanes) -> P:
+        """Of an array whose rows lie along an axis."""
+        lanes = ("lanes",) if of_lanes else ()
+        return P(*lanes, *(() if axis is None else (*[None] * axis, AXIS)))
+
+    axes, whole, images = lane_axes(program) if has_lanes else None, P(), spec(0)
+    carry = _carry_specs(program, spec)
+    content, style = spec(1), spec()
+    arguments = Targets(content, style, spec(2), style, spec(1)), spec()  # type: ignore[arg-type]
     placed = partial(jax.tree.map, partial(NamedSharding, mesh))
 
-    def jit(function, axes_in, axes_out, inputs, outputs, **options):
-        lanes = jax.vmap(partial(function, one), axes_in, axes_out)
+    def jit(function, inputs, outputs, axes_in=None, axes_out=None, **options):
+        bound = partial(function, program)
         sharded = jax.shard_map(
-            lanes, mesh=mesh, in_specs=inputs, out_specs=outputs, check_vma=False
+            jax.vmap(bound, axes_in, axes_out) if axes_in is not None else bound,
+            mesh=mesh,
+            in_specs=inputs,
+            out_specs=outputs,
+            check_vma=False,
         )
         shardings = {"in_shardings": placed(inputs), "out_shardings": placed(outputs)}
         return jax.jit(sharded, **shardings, **options)
 
-    inputs = (carry, whole, spread, spread)
     options = {"donate_argnums": 0, "compiler_options": compiler_options(devices[0].platform)}
-    return LanePrograms(
-        jit(steps.start, 0, axes, (spread,), carry),
-        jit(steps.step, (axes, None, 0, 0), (axes, 0), inputs, (carry, spread), **options),
-        *placed((carry, spread, whole)),
+    step_axes = ((axes, None, 0, 0), (axes, 0)) if has_lanes else (None, None)
+    start_axes = (0, axes) if has_lanes else (None, None)
+    image, guides = P(AXIS), P(None, None, AXIS)
+    return MeshPrograms(
+        jit(steps.start, (images,), carry, *start_axes),
+        jit(steps.step, (carry, whole, *arguments), (carry, spec()), *step_axes, **options),
+        jit(steps.content_features, (whole, image), P(None, AXIS)),
+        jit(steps.style_grams, (whole, image, guides), whole),
+        placed(carry),
+        placed(images),
+        placed(arguments),
+        placed(whole),
+        program.rows,
     )
+
+
+def _with_height(program: Program, height: int) -> Program:
+    """The program for images (H, W, 3); where one device has all of an image, one for all H."""
+    rows = program.rows
+    return program if rows.devices == 1 else replace(program, rows=rows._replace(height=height))
+
+
+def content_features(program: Program, params: Parameters, image: np.ndarray) -> Features:
+    """The content targets of an image (H, W, 3): {layer: (1, h, w, C)}, on the devices.
+
+    Where devices share images, the features are shared and padded, too.
+    """
+    if program.rows.devices == 1:
+        return jitted(program).content_features(jax.device_put(params), image)
+    programs = _of_one_image(program, image)
+    return programs.content_features(params, _pad_rows(image, 0, programs.rows))
+
+
+def style_grams(
+    program: Program,
+    params: Parameters,
+    image: np.ndarray,
+    guides: Mapping[str, np.ndarray] | None = None,
+) -> Features:
+    """The style targets of an image (H, W, 3), as `program.style_grams` has them, on the host."""
+    if program.rows.devices == 1:
+        return jax.device_get(jitted(program).style_grams(jax.device_put(params), image, guides))
+    programs = _of_one_image(program, image)
+    guides = jax.tree.map(partial(_pad_rows, axis=2, rows=programs.rows), guides)
+    image = _pad_rows(image, 0, programs.rows)
+    return jax.device_get(programs.style_grams(params, image, guides))
+
+
+def _of_one_image(program: Program, image: np.ndarray) -> MeshPrograms:
+    return jitted_on(_with_height(program, len(image)), _first_devices(program), False)
+
+
+def _first_devices(program: Program) -> tuple[jax.Device, ...]:
+    """As many of this process's as share an image."""
+    return tuple(jax.local_devices()[: program.rows.devices])
+
+
+def on_mesh(
+    program: Program,
+    devices: tuple[jax.Device, ...],
+    lanes: int,
+    shape: tuple[int, int],
+    one_lane: Arguments,
+) -> tuple[MeshPrograms, Carry, Arguments]:
+    """What a step on these devices is compiled from: programs, shapes of carry and arguments.
+
+    Args:
+        program: its `rows` say how many devices share an image.
+        devices: a multiple of them.
+        lanes: of all devices; 0 without an axis of lanes.
+        shape: (H, W) of the images.
+        one_lane: the arguments of one lane, or their shapes.
+    """
+    programs = jitted_on(_with_height(program, shape[0]), devices, lanes > 0)
+    image = jax.ShapeDtypeStruct((*shape, 3), jnp.float32)
+    targets, weights = one_lane
+    image, arguments = (
+        _pad_rows(image, 0, programs.rows),
+        (pad_targets(targets, programs.rows), weights),
+    )
+    if lanes:
+        image, arguments = shape_of_lanes(lanes, (image, arguments))
+    return programs, jax.eval_shape(programs.start, image), arguments
+
+
+def _carry_specs(program: Program, spec: Callable[..., P]) -> Carry:
+    """Of all arrays of a carry; their rows lie along the axis that grows with the image."""
+    begin = partial(jax.eval_shape, partial(steps.start, replace(program, rows=ALONE)))
+    low, high = (begin(jax.ShapeDtypeStruct((h, 16, 3), jnp.float32)) for h in (16, 32))
+
+    def of_subtree(lane_axis: int | None, *subtrees: Any) -> Any:
+        def of_leaf(one: Any, other: Any) -> P:
+            grown = (n for n in range(one.ndim) if one.shape[n] != other.shape[n])
+            axis = next(grown, None)
+            return P() if lane_axis is None else spec(axis)
+
+        return jax.tree.map(of_leaf, *subtrees)
+
+    axes = lane_axes(program)
+    return jax.tree.map(of_subtree, axes, low, high, is_leaf=lambda axis: axis is None)
+
+
+def pad_targets(targets: Targets, rows: Rows) -> Targets:
+    """Targets, or their shapes, with zeros in the rows that devices hold beyond the image."""
+
+    def padded(tree: Any, axis: int) -> Any:
+        return jax.tree.map(partial(_pad_rows, axis=axis, rows=rows), tree)
+
+    content, guides, free = targets.content, targets.guides, targets.free
+    return targets._replace(
+        content=padded(content, 1), guides=padded(guides, 2), free=padded(free, 1)
+    )
+
+
+def _pad_rows(array: Any, axis: int, rows: Rows) -> Any:
+    """An array, or its shape, with zeros in the rows beyond; what devices hold has them."""
+    if rows.devices == 1 or isinstance(array, jax.Array):
+        return array
+    beyond = rows.padded(array.shape[axis]) - array.shape[axis]
+    if isinstance(array, jax.ShapeDtypeStruct):
+        shape = (*array.shape[:axis], array.shape[axis] + beyond, *array.shape[axis + 1 :])
+        return jax.ShapeDtypeStruct(shape, array.dtype)
+    return np.pad(array, [(0, beyond if n == axis else 0) for n in range(array.ndim)])
 
 
 def remember_shapes(shapes: tuple[Any, ...]) -> None:
@@ -188,7 +364,7 @@ def forget_compiled() -> None:
     """Let go of all that was compiled and is not used now; JAX would keep it with its function."""
     _seen.clear()
     jitted.cache_clear()
-    jitted_lanes.cache_clear()
+    jitted_on.cache_clear()
     gc.collect()  # JAX's functions refer to themselves
     device_memory.give_back()
 

@@ -16,7 +16,7 @@ from nst_jax.architecture import FILTERS
 from nst_jax.engine import device_memory
 from nst_jax.engine.checkpoint import identities_in
 from nst_jax.engine.device_memory import TooLargeError
-from nst_jax.engine.executors import Executor, forget_compiled
+from nst_jax.engine.executors import executor_of_one, forget_compiled
 from nst_jax.engine.problem import CompiledStep, Problem
 from nst_jax.engine.program import prepare_parameters, start
 from nst_jax.network.vgg import PRECISIONS
@@ -107,6 +107,7 @@ def remedy(problem: Problem, error: TooLargeError) -> str:
     offers = [flags_text(way) for way in itertools.islice(fitting, 1)]
     height, width, _ = problem.shape
     usual = _carry_bytes(problem) + BYTES_OF_PIXEL * height * width
+    usual //= problem.program.rows.devices
     share = max(0, error.limit - error.fixed) / max(usual, error.needed - error.fixed)
     side = int(SPARE * math.sqrt(share) * max(problem.shape)) // ROUND_SIZE * ROUND_SIZE
     offers += [f"--size {side}"] if side >= MIN_SIZE else []
@@ -138,15 +139,16 @@ def _ways(problem: Problem) -> list[dict[str, Any]]:
 
 
 def least_bytes(problem: Problem) -> int:
-    """What one lane needs at the least, beside the network: carry, and features of a first layer.
+    """What one lane needs of each device at the least, beside the network.
 
-    Known without computing or compiling anything.
+    The carry, and the features of a first layer; known without computing or compiling anything.
     """
     height, width, _ = problem.shape
     static = problem.program.static
     filters = 0 if static.low_memory else FILTERS[0]
     size = jnp.dtype(PRECISIONS[static.precision][0]).itemsize
-    return _carry_bytes(problem) + size * filters * height * width
+    whole = _carry_bytes(problem) + size * filters * height * width
+    return whole // problem.program.rows.devices
 
 
 def _carry_bytes(problem: Problem) -> int:
@@ -169,7 +171,7 @@ def _fits(problem: Problem, limit: int) -> CompiledStep | None:
     try:
         prepare = partial(prepare_parameters, program, problem.weights.params, problem.shape)
         arguments = problem.target_shapes(), problem.loss_weights(0)
-        compiled = Executor(program, prepare).compile(scale.shape, arguments)
+        compiled = executor_of_one(program, prepare).compile(scale.shape, arguments)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise

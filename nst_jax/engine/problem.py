@@ -31,6 +31,7 @@ from nst_jax.images.io import load_image
 from nst_jax.images.opening import hold
 from nst_jax.images.resize import interpolate
 from nst_jax.losses.terms import LossWeights, Targets
+from nst_jax.rows import ALONE, Rows
 from nst_jax.settings.settings import INITS, LANE_SETTINGS, Settings
 from nst_jax.weights.locate import find_weights
 from nst_jax.weights.parameters import Weights, cannot_normalize, normalize
@@ -113,6 +114,11 @@ class Problem:
             _once=_Once(),
         )
 
+    def shared(self, devices: int) -> "Problem":
+        """With each image shared by so many devices."""
+        program = dataclasses.replace(self.program, rows=Rows(devices))
+        return dataclasses.replace(self, program=program, _once=_Once())
+
     def describe(self) -> list[str]:
         """What a user should know of scales and regions, where there are any; a line each."""
         settings, scales, lines = self.settings[0], self.scales, []
@@ -134,7 +140,9 @@ class Problem:
         mixture = (*shares.items(), *(tuple(map(id, each.scaled)) for each in style_images))
 
         def compute_content() -> Any:
-            return jax.device_get(content_targets(*network, image_at(scale, content_image)))
+            features = content_targets(*network, image_at(scale, content_image))
+            # What devices share is too large for one place.
+            return features if self.program.rows.devices > 1 else jax.device_get(features)
 
         def compute_style() -> Any:
             pictures = [[image_at(scale, one) for one in each.scaled] for each in style_images]
@@ -161,7 +169,8 @@ class Problem:
             content = jax.ShapeDtypeStruct((*shape, 3), content.dtype)
         shares = self.settings[0].style_shares(len(style_images))
         pictures = [list(each.scaled) for each in style_images] or None
-        network = program or self.program, self.weights.params
+        alone = dataclasses.replace(program or self.program, rows=ALONE)
+        network = alone, self.weights.params
         regions = initial.regions if shape is None else None
         return jax.eval_shape(
             lambda content: compute_targets(*network, content, pictures, shares, regions), content

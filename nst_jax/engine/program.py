@@ -25,11 +25,12 @@ from nst_jax.losses.terms import (
     gram_observers,
     total_loss,
 )
-from nst_jax.network import row_bands, tiles, vgg, winograd
-from nst_jax.network.gram import gram_matrix, guided_gram_matrix
+from nst_jax.network import row_bands, row_shards, tiles, vgg, winograd
+from nst_jax.network.gram import gram_matrix, guided_gram_matrix, over_devices
 from nst_jax.network.kernel_forms import choose_form, in_form
 from nst_jax.network.vgg import PRECISIONS, VGG
 from nst_jax.optim.optimizer import Optimizer, make_optimizer
+from nst_jax.rows import ALONE, Rows
 from nst_jax.weights.parameters import Parameters, Weights
 
 if TYPE_CHECKING:
@@ -52,19 +53,30 @@ class Program:
         mean: what is subtracted from the image, RGB in [0, 1].
         static: the settings that are static; the others are as by default.
         platform: where the steps will run, "cpu", "gpu" or "tpu".
+        rows: of the image, which devices share; of each device what follows sees its own rows.
     """
 
     architecture: str
     mean: tuple[float, float, float]
     static: "Settings"
     platform: str
+    rows: Rows = ALONE
 
     def network(self, layers: tuple[str, ...]) -> VGG:
         """The network that returns the features of these layers."""
         one = self.static
         dtype, precision = PRECISIONS[one.precision]
-        make = partial(VGG, pooling=one.pooling, padding=one.padding, tiled=self.platform == "tpu")
-        return make(self.architecture, layers, self.mean, dtype=dtype, precision=precision)
+        return VGG(
+            self.architecture,
+            layers,
+            self.mean,
+            one.pooling,
+            dtype,
+            precision,
+            one.padding,
+            tiled=self.platform == "tpu",
+            rows=self.rows,
+        )
 
     def make_optimizer(self, chroma_smoothing: jax.Array | float | None = None) -> Optimizer:
         """The optimizer; how chroma is smoothed decides its updates only."""
@@ -77,6 +89,7 @@ class Program:
             one.lbfgs_history,
             chroma_smoothing if one.smooth_chroma else None,
             by_planes=self.platform == "tpu",
+            rows=self.rows,
         )
 
     def observe(
@@ -87,7 +100,9 @@ class Program:
         observers: Mapping[str, Sequence[Any]],
     ) -> tuple[Features, Features]:
         """Features of an image (H, W, 3), and its Gram matrices."""
-        observe = row_bands.observe_features if self.static.low_memory else tiles.observe_features
+        observe = (tiles if self.rows.devices == 1 else row_shards).observe_features
+        if self.static.low_memory:
+            observe = partial(row_bands.observe_features, rest=observe)
         return observe(self.network(layers), params, image[None], observers)
 
 
@@ -198,9 +213,11 @@ def style_grams(
 
     Of its regions, guided by {layer: (1, R, h, w)}: {layer: (1, R, C, C)}.
     """
-    observers: dict[str, tuple] = dict.fromkeys(program.static.style_layers, (gram_matrix,))
+    layers, rows = program.static.style_layers, program.rows
+    observers: dict[str, tuple] = dict.fromkeys(layers, (over_devices(gram_matrix, rows),))
     if guides is not None:
-        observers = {layer: (guided_gram_matrix, guides[layer]) for layer in observers}
+        guided = over_devices(guided_gram_matrix, rows)
+        observers = {layer: (guided, guides[layer]) for layer in observers}
     return program.observe((), params, image, observers)[1]
 
 
@@ -213,11 +230,11 @@ def objective(
     """
     if targets.free is not None:
         image = jnp.where(targets.free[0], image, lax.stop_gradient(image))
-    normalizing = program.static.normalize_gradients
-    observers = gram_observers(targets, weights, normalizing)
+    normalizing, rows = program.static.normalize_gradients, program.rows
+    observers = gram_observers(targets, weights, normalizing, rows)
     features, grams = program.observe(tuple(targets.content), params, image, observers)
     losses = total_loss(
-        image[None], features, targets, weights, program.static.convention, grams, normalizing
+        image[None], features, targets, weights, program.static.convention, grams, normalizing, rows
     )
     losses = jax.tree.map(lambda per_image: per_image[0], losses)
     return losses.total, losses
@@ -251,7 +268,7 @@ def step(
     gradient_of = jax.value_and_grad(objective, argnums=1, has_aux=True)
     (_, terms), gradient = gradient_of(program, carry.image, params, targets, weights)
     losses = PackedLosses.pack(terms)
-    finite = jnp.isfinite(losses.total) & jnp.all(jnp.isfinite(gradient))
+    finite = jnp.isfinite(losses.total) & program.rows.all(jnp.all(jnp.isfinite(gradient)))
     normalizing, best_loss = program.static.normalize_gradients, carry.best.losses.total
     lost = ~finite | (losses.total > EXPLOSION * best_loss)
     failed, rises = lost, carry.rises

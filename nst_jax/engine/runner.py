@@ -18,9 +18,10 @@ from nst_jax.engine.checkpoint import Checkpoint, Keep, checkpoint_bytes
 from nst_jax.engine.device_memory import TooLargeError
 from nst_jax.engine.executors import (
     Arguments,
-    BatchedExecutor,
     Executor,
+    MeshExecutor,
     Step,
+    executor_of_one,
     remember_shapes,
 )
 from nst_jax.engine.monitor import Monitor
@@ -28,7 +29,7 @@ from nst_jax.engine.options import RunOptions
 from nst_jax.engine.pace import Pace
 from nst_jax.engine.problem import Problem
 from nst_jax.engine.program import Carry, prepare_parameters, take_lanes
-from nst_jax.engine.pyramid import Scale, enlarge, numbered
+from nst_jax.engine.pyramid import Scale, enlarge, numbered, scale_at
 from nst_jax.engine.results import Result, losses_of_lane
 from nst_jax.errors import SettingsError
 from nst_jax.losses.terms import Losses, PackedLosses
@@ -166,28 +167,29 @@ class Runner:
         interrupted = [len(own) for groups in self._interrupted for own in groups]
         fresh = math.ceil((count - sum(interrupted)) / jax.process_count())
         wanted = max([fresh, *interrupted])
-        devices = 1 if count == 1 else len(self._devices)
+        rows = self._problem.program.rows.devices
+        groups = 1 if count == 1 else len(self._devices) // rows  # of devices, a lane for each
         usable = None if free is None else int(device_memory.USABLE * free)
         executor_of = cache(self._executor_of)
         planned = device_memory.plan_lanes(
-            min(wanted, options.lanes_at_once or _useful_lanes(self._problem.shape, devices)),
+            min(wanted, options.lanes_at_once or _useful_lanes(self._problem.shape, groups)),
             lambda lanes: self._bytes_needed_by(executor_of(lanes)),
-            devices,
+            groups,
             lane_bytes=fitting.least_bytes(self._problem),
             fixed_bytes=fitting.bytes_of(jax.eval_shape(self._prepare)),
             budget=options.memory or usable,
             limit=sys.maxsize if limit is None else limit,
         )
         everywhere = min(distributed.gather(planned))
-        executor = executor_of(device_memory.even_share(wanted, everywhere, devices))
+        executor = executor_of(device_memory.even_share(wanted, everywhere, groups))
         tried = self._compiled
         self._compiled = {key: tried[key] for key in tried if key[0] == executor.lanes}
         return executor
 
     def _executor_of(self, lanes: int) -> Executor:
         if lanes == 1:
-            return Executor(self._problem.program, self._prepare)
-        return BatchedExecutor(self._problem.program, self._prepare, lanes, self._devices)
+            return executor_of_one(self._problem.program, self._prepare)
+        return MeshExecutor(self._problem.program, self._prepare, lanes, self._devices)
 
     def _bytes_needed_by(self, executor: Executor) -> int:
         return device_memory.needed_bytes(self._step_at(self._problem.scales[-1], executor))
@@ -343,11 +345,12 @@ class Runner:
     def _begin(self, lanes: tuple[int, ...]) -> Carry:
         """The first carry of a round: initial images, or where the lanes were interrupted."""
         if self._resumed:
+            at = scale_at(self._problem.scales, self._resumed.step - 1)
             positions = self._resumed.find(lanes)
             carry = take_lanes(self._problem.program, self._resumed.carry, positions)
             # It takes as much memory as the round.
             self._resumed = self._resumed._replace(carry=None)  # type: ignore[arg-type]
-            return self.executor.restore(carry)
+            return self.executor.restore(carry, at.shape)
         initial, coarsest = self._problem.initial_images, self._problem.scales[0]
         return self.executor.start([initial[lane].coarsest_image(coarsest) for lane in lanes])
 

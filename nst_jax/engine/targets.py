@@ -1,13 +1,15 @@
 """What the generated image is compared with: features of the content image, Gram matrices."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nst_jax.engine.program import Program, jitted
+from nst_jax.engine.executors import content_features, style_grams
+from nst_jax.engine.program import Program
 from nst_jax.engine.regions import MIXTURE, Regions
 from nst_jax.images import resize
 from nst_jax.losses import guidance
@@ -46,9 +48,9 @@ def compute_targets(
 
 def content_targets(program: Program, params: Parameters, content: np.ndarray | None) -> Features:
     """{layer: (1, h, w, C)}, the features of the content image (H, W, 3); {} without layers."""
-    if not program.static.content_layers:
+    if content is None or not program.static.content_layers:
         return {}
-    return jitted(program).content_features(jax.device_put(params), content)
+    return content_features(program, params, content)
 
 
 def style_targets(
@@ -65,7 +67,6 @@ def style_targets(
     there is one, or the mean of all; without style zeros, of weight 0. `is_free` says whether all
     pixels may change, for want of a content image.
     """
-    params = jax.device_put(params)
     if regions is not None:
         return _guided_targets(program, params, style, shares, regions, is_free)
     return Targets({}, _mixed_grams(program, params, style, shares))
@@ -82,7 +83,7 @@ def _mixed_grams(
             continue
         for picture in pictures:
             # Sums of some small matrices: compiling them would take longer than they do.
-            grams = jax.device_get(jitted(program).style_grams(params, picture))
+            grams = style_grams(program, params, picture)
             for layer, part in parts.items():
                 mixed[layer] = mixed.get(layer, 0.0) + part * grams[layer]
     return mixed
@@ -124,13 +125,15 @@ def _mean_grams(
     program: Program, params: Parameters, pictures: Sequence[np.ndarray], mask: np.ndarray | None
 ) -> Features:
     """{layer: (1, 1, C, C)}, the mean over a style image's sizes; of what the mask (h, w) has."""
-    grams_of, total = jitted(program).style_grams, None
+    grams_of = partial(style_grams, program, params)
+    total: Features | None = None
     for picture in pictures:
+        grams: Features
         if mask is None:
-            grams = {layer: gram[:, None] for layer, gram in grams_of(params, picture).items()}
+            grams = {layer: gram[:, None] for layer, gram in grams_of(picture).items()}
         else:
             part = resize.interpolate(mask, picture.shape[:2])[None]
             guides = guidance.make_guides(part, program.architecture, program.static.style_layers)
-            grams = grams_of(params, picture, guides.maps)
+            grams = grams_of(picture, guides.maps)
         total = grams if total is None else jax.tree.map(jnp.add, total, grams)
     return jax.tree.map(lambda gram: gram / len(pictures), total)

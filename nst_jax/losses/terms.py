@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nst_jax.network.gram import gram_matrix, guided_gram_matrix
+from nst_jax.network.gram import gram_matrix, guided_gram_matrix, over_devices
+from nst_jax.rows import ALONE, Rows
 
 if TYPE_CHECKING:
     from nst_jax.settings.settings import Settings
@@ -173,7 +174,10 @@ def _sum_of_squares(difference: jax.Array) -> jax.Array:
 
 
 def content_loss(
-    features: jax.Array, target_features: jax.Array, convention: str = "paper"
+    features: jax.Array,
+    target_features: jax.Array,
+    convention: str = "paper",
+    rows: Rows = ALONE,
 ) -> jax.Array:
     """Squared error between the features of the generated and the content image.
 
@@ -183,6 +187,7 @@ def content_loss(
         features: (N, h, w, C), any float type.
         target_features: (N or 1, h, w, C).
         convention: one of `CONVENTIONS`.
+        rows: that this device holds of them.
 
     Returns:
         (N,), float32.
@@ -190,8 +195,8 @@ def content_loss(
     Source: Gatys et al. 2015, eq. 1. Deviation: `paper` averages over positions, and divides by
     `PRINTED_RATIO_FACTOR`.
     """
-    _, height, width, channels = features.shape
-    positions = float(height * width)
+    _, held, width, channels = features.shape
+    positions = float(rows.whole(held) * width)
     divisors = {
         "paper": PRINTED_RATIO_FACTOR * 2 * positions,
         "authors": positions * channels,
@@ -199,7 +204,7 @@ def content_loss(
         "paper-0.2": 2 * positions,
     }
     difference = _widen(features) - _widen(target_features)
-    return _sum_of_squares(difference) / divisors[convention]
+    return rows.sum(_sum_of_squares(difference)) / divisors[convention]
 
 
 def style_loss(gram: jax.Array, target_gram: jax.Array, convention: str = "paper") -> jax.Array:
@@ -246,13 +251,14 @@ def guided_style_loss(
     return jnp.sum(region_weights * each.reshape(count, regions), axis=1)
 
 
-def total_variation(images: jax.Array) -> jax.Array:
+def total_variation(images: jax.Array, rows: Rows = ALONE) -> jax.Array:
     """Squared differences between neighboring pixels, averaged over positions.
 
     Σ [(x_{i+1,j} − x_{i,j})² + (x_{i,j+1} − x_{i,j})²] / M, summed over channels.
 
     Args:
         images: (N, H, W, 3).
+        rows: that this device holds of them.
 
     Returns:
         (N,), float32.
@@ -260,13 +266,15 @@ def total_variation(images: jax.Array) -> jax.Array:
     Source: Mahendran & Vedaldi 2015, eq. 3 with β = 2. Deviation: divided by M = H·W, so that a
     weight means the same at every size.
     """
-    _, height, width, _ = images.shape
-    vertical = _sum_of_squares(images[:, 1:] - images[:, :-1])
-    horizontal = _sum_of_squares(images[:, :, 1:] - images[:, :, :-1])
-    return (vertical + horizontal) / float(height * width)
+    _, held, width, _ = images.shape
+    down, along = _differences(images, rows)
+    sums = _sum_of_squares(down) + _sum_of_squares(along)
+    return rows.sum(sums) / float(rows.whole(held) * width)
 
 
-def absolute_variation(images: jax.Array, smoothing: float = ABSOLUTE_SMOOTHING) -> jax.Array:
+def absolute_variation(
+    images: jax.Array, smoothing: float = ABSOLUTE_SMOOTHING, rows: Rows = ALONE
+) -> jax.Array:
     """Absolute differences between neighboring pixels, averaged over positions.
 
     Σ [√(d² + ε²) − ε] / M over all d = x_{i+1,j} − x_{i,j} and x_{i,j+1} − x_{i,j}, summed over
@@ -277,6 +285,7 @@ def absolute_variation(images: jax.Array, smoothing: float = ABSOLUTE_SMOOTHING)
         images: (N, H, W, 3).
         smoothing: ε > 0, in units of the image's range; below it differences count as squares,
             which keeps the gradient continuous where neighbors are equal.
+        rows: that this device holds of them.
 
     Returns:
         (N,), float32.
@@ -285,18 +294,29 @@ def absolute_variation(images: jax.Array, smoothing: float = ABSOLUTE_SMOOTHING)
     Deviations: anisotropic, the differences down and along each by itself; smoothed as in
     Charbonnier et al. 1994; divided by M = H·W.
     """
-    _, height, width, _ = images.shape
+    _, held, width, _ = images.shape
     sums = []
-    for axis in (1, 2):
-        squares = jnp.square(jnp.diff(_widen(images), axis=axis))
+    for differences in _differences(_widen(images), rows):
+        squares = jnp.square(differences)
         # The difference of the docstring loses all its digits for small d; this is the same.
         heights = squares / (jnp.sqrt(squares + smoothing**2) + smoothing)
         sums.append(jnp.sum(heights, axis=(1, 2, 3)))
-    return (sums[0] + sums[1]) / float(height * width)
+    return rows.sum(sums[0] + sums[1]) / float(rows.whole(held) * width)
 
 
-@jax.custom_vjp
-def normalize_gradient(features: jax.Array, weight: jax.Array) -> jax.Array:
+def _differences(images: jax.Array, rows: Rows) -> tuple[jax.Array, jax.Array]:
+    """Of neighbors down and along, in images (N, H, W, 3); zeros beyond the image."""
+    along = rows.masked(images[:, :, 1:] - images[:, :, :-1])
+    if rows.devices == 1:
+        return images[:, 1:] - images[:, :-1], along
+    held = images.shape[1]
+    down = rows.with_neighbors(images)[:, 2:] - images
+    has_next = rows.top(held) + jnp.arange(held) + 1 < rows.whole(held)
+    return jnp.where(has_next[:, None, None], down, 0), along
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def normalize_gradient(features: jax.Array, weight: jax.Array, rows: Rows = ALONE) -> jax.Array:
     """The features as they are; the gradient of what reads them is made as long as its weight.
 
     With g the gradient of weight · term with respect to the features of one image, what goes on
@@ -307,6 +327,7 @@ def normalize_gradient(features: jax.Array, weight: jax.Array) -> jax.Array:
     Args:
         features: (N, h, w, C), any float type, read by one term only.
         weight: that the term is multiplied with in the loss, a scalar.
+        rows: that this device holds of them.
 
     Returns:
         The features, (N, h, w, C).
@@ -319,15 +340,15 @@ def normalize_gradient(features: jax.Array, weight: jax.Array) -> jax.Array:
     return features
 
 
-def _normalize_backward(weight, cotangent):
+def _normalize_backward(rows, weight, cotangent):
     gradient = _widen(cotangent)
-    norm = jnp.sum(jnp.abs(gradient), axis=(1, 2, 3), keepdims=True)
+    norm = rows.sum(jnp.sum(jnp.abs(gradient), axis=(1, 2, 3), keepdims=True))
     floor = jnp.maximum(weight * NORM_FLOOR, jnp.finfo(gradient.dtype).tiny)
     normalized = weight * (gradient / (norm + floor))
     return normalized.astype(cotangent.dtype), jnp.zeros_like(weight)
 
 
-normalize_gradient.defvjp(lambda features, weight: (features, weight), _normalize_backward)
+normalize_gradient.defvjp(lambda features, weight, _: (features, weight), _normalize_backward)
 
 
 def total_loss(
@@ -338,6 +359,7 @@ def total_loss(
     convention: str = "paper",
     grams: Features | None = None,
     normalize_gradients: bool = False,
+    rows: Rows = ALONE,
 ) -> Losses:
     """L = α · L_content + β · L_style + tv_weight · TV + tv_l1_weight · TV₁, and its terms.
 
@@ -352,6 +374,8 @@ def total_loss(
         normalize_gradients: make the gradient of each content and style layer's term, with respect
             to its features, as long as the term's weight (`normalize_gradient`). The losses are the
             same; that gradient is no longer theirs.
+        rows: that this device holds of the images, features and guides; of these losses all devices
+            have the same.
 
     Returns:
         Losses, each (N,).
@@ -364,11 +388,11 @@ def total_loss(
     for layer, target in targets.content.items():
         weight, maps = weights.content_layers[layer], features[layer]
         if normalize_gradients:
-            maps = normalize_gradient(maps, weights.content * weight)
-        term = content_loss(maps, target, convention)
+            maps = normalize_gradient(maps, weights.content * weight, rows)
+        term = content_loss(maps, target, convention, rows)
         content_layers[layer] = term
         content += weight * term
-    observers = gram_observers(targets, weights, normalize_gradients)
+    observers = gram_observers(targets, weights, normalize_gradients, rows)
     for layer, (gram_of, *arguments) in observers.items():
         gram = grams[layer] if grams else gram_of(features[layer], *arguments)
         target = targets.style[layer]
@@ -378,33 +402,41 @@ def total_loss(
             term = style_loss(gram, target, convention)
         style_layers[layer] = term
         style += weights.style_layers[layer] * term
-    tv, tv_l1 = total_variation(images), absolute_variation(images)
+    tv, tv_l1 = total_variation(images, rows), absolute_variation(images, rows=rows)
     total = weights.content * content + weights.style * style
     total += weights.tv * tv + weights.tv_l1 * tv_l1
     return Losses(total, content, style, tv, content_layers, style_layers, tv_l1)
 
 
 def gram_observers(
-    targets: Targets, weights: LossWeights, normalize_gradients: bool = False
+    targets: Targets,
+    weights: LossWeights,
+    normalize_gradients: bool = False,
+    rows: Rows = ALONE,
 ) -> dict[str, tuple[Any, ...]]:
     """{layer: (function, *arguments)} of the Gram matrices that are compared with these targets.
 
     `function(features, *arguments)`, of features (N, h, w, C), is what `total_loss` takes as
-    `grams`; targets, weights and whether gradients are normalized must be those that it is given.
+    `grams`; targets, weights, whether gradients are normalized and rows must be those that it is
+    given.
     """
     observers: dict[str, tuple[Any, ...]] = {}
     for layer in targets.style:
         guides = (targets.guides[layer],) if layer in targets.guides else ()
-        gram_of = guided_gram_matrix if guides else gram_matrix
+        gram_of = over_devices(guided_gram_matrix if guides else gram_matrix, rows)
         if normalize_gradients:
             weight = weights.style * weights.style_layers[layer]
-            observers[layer] = (partial(_of_normalized, gram_of), weight, *guides)
+            observers[layer] = (partial(_of_normalized, gram_of, rows), weight, *guides)
         else:
             observers[layer] = (gram_of, *guides)
     return observers
 
 
 def _of_normalized(
-    gram_of: Callable[..., jax.Array], features: jax.Array, weight: jax.Array, *guides: jax.Array
+    gram_of: Callable[..., jax.Array],
+    rows: Rows,
+    features: jax.Array,
+    weight: jax.Array,
+    *guides: jax.Array,
 ) -> jax.Array:
-    return gram_of(normalize_gradient(features, weight), *guides)
+    return gram_of(normalize_gradient(features, weight, rows), *guides)

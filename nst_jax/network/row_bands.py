@@ -18,7 +18,7 @@ computation, a sixth of an evaluation's products, and that of the rows that neig
 Source: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", for computing again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -35,30 +35,37 @@ BAND_NUMBERS = 2**22  # of one layer's features in a band: 16 MB in float32
 MIN_ROWS = 32  # with fewer, those that neighbors share would be most of the work
 
 
-class _Band(NamedTuple):
+class Band(NamedTuple):
     """Some rows of a layer's maps, and a halo of more rows on each side.
 
     Attributes:
         maps: (N, rows + 2·halo, w, C), of the network's type.
-        top: int32 scalar, the first of its own rows, counted from the layer's first.
+        top: an integer, traced or not: the first of its own rows, counted from the layer's first.
         rows: how many are its own; the last band's may go beyond the layer.
         halo: how many more there are on each side; may lie outside of the layer.
         height: of the whole layer.
+        end: as `top`, the first row that another device holds.
     """
 
     maps: jax.Array
-    top: jax.Array
+    top: jax.Array | int
     rows: int
     halo: int
     height: int
+    end: jax.Array | int
 
-    def halved(self, pooled: jax.Array) -> "_Band":
+    def halved(self, pooled: jax.Array) -> "Band":
         """The same rows, pooled to maps (N, rows/2 + halo, w//2, C)."""
-        return _Band(pooled, self.top // 2, self.rows // 2, self.halo // 2, self.height // 2)
+        rows, halo, height = self.rows // 2, self.halo // 2, self.height // 2
+        return Band(pooled, self.top // 2, rows, halo, height, self.end // 2)
 
 
 def observe_features(
-    network: vgg.VGG, params: Mapping[str, Any], images: jax.Array, observers: vgg.Observers
+    network: vgg.VGG,
+    params: Mapping[str, Any],
+    images: jax.Array,
+    observers: vgg.Observers,
+    rest: Callable[..., Any] = tiles.observe_features,
 ) -> tuple[dict[str, jax.Array], dict[str, Any]]:
     """Features of images (N, H, W, 3), and their Gram matrices; as `tiles.observe_features`.
 
@@ -67,7 +74,9 @@ def observe_features(
         params: of the network.
         images: (N, H, W, 3), float32 (or wider) sRGB in [0, 1].
         observers: {layer: (`gram_matrix`,) or (`guided_gram_matrix`, guidance maps (N or 1, R, h,
-            w))}; of other functions the sum over bands would not be the whole.
+            w))}, or these `over_devices`; of other functions the sum over bands would not be the
+            whole.
+        rest: computes the blocks that go as one, `tiles.observe_features` or that of `row_shards`.
 
     Returns:
         {layer: (N, h, w, C)} and {layer: Gram matrices (N, C, C) or (N, R, C, C)}.
@@ -75,14 +84,14 @@ def observe_features(
     Raises:
         ValueError: while tracing, what is no image or too small for the deepest layer.
     """
-    vgg.check_images(images, (*network.layers, *observers))
+    vgg.check_images(images, (*network.layers, *observers), network.rows)
     blocks = banded_blocks(network.layers, tuple(observers))
     early = {layer: observers[layer] for layer in observers if block_of(layer) <= blocks}
     late = {layer: observers[layer] for layer in observers if layer not in early}
     grams: dict[str, jax.Array] = {}
     if blocks:
         images, grams = _in_bands(network, params, images, early, blocks)
-    features, observed = tiles.observe_features(network, params, images, late, blocks + 1)
+    features, observed = rest(network, params, images, late, blocks + 1)
     return features, grams | observed
 
 
@@ -101,21 +110,23 @@ def _in_bands(
     blocks: int,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """What these blocks hand to the next, (N, h, w, C), and the Gram matrices of layers in them."""
-    count, height, width, _ = images.shape
+    count, held, width, _ = images.shape
+    shared = network.rows
+    height, start = shared.whole(held), shared.top(held)
     last = last_layer(network.architecture, blocks)
     layers = convolutions_up_to(network.architecture, [last])
     halo, stride = _halo(layers), 2**blocks
     # Bands of equal height, a multiple of the stride, so that each pooling pairs the rows that it
     # pairs in the whole image.
-    bands = -(-height // max(MIN_ROWS, BAND_NUMBERS // (count * width * FILTERS[0])))
-    rows = -(-height // (bands * stride)) * stride
-    below = halo + bands * rows - height
-    maps = jnp.pad(vgg.subtract_mean(network, images), ((0, 0), (halo, below), (0, 0), (0, 0)))
+    bands = -(-held // max(MIN_ROWS, BAND_NUMBERS // (count * width * FILTERS[0])))
+    rows = -(-held // (bands * stride)) * stride
+    maps = shared.with_neighbors(vgg.subtract_mean(network, images), halo)
+    maps = jnp.pad(maps, ((0, 0), (0, bands * rows - held), (0, 0), (0, 0)))
 
     def through(number: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
-        top = number * rows
-        cut = lax.dynamic_slice_in_dim(maps, top, rows + 2 * halo, axis=1)
-        band = _Band(cut, top, rows, halo, height)
+        first = number * rows
+        cut = lax.dynamic_slice_in_dim(maps, first, rows + 2 * halo, axis=1)
+        band = Band(cut, start + first, rows, halo, height, start + held)
         return _through_layers(network, params, band, layers, observers)
 
     def add(sums: Any, number: jax.Array) -> tuple[Any, jax.Array]:
@@ -127,7 +138,7 @@ def _in_bands(
     again = jax.checkpoint(add, prevent_cse=False)
     grams, pooled = lax.scan(again, zeros, jnp.arange(bands))
     whole = jnp.moveaxis(pooled, 0, 1).reshape(count, -1, *pooled.shape[3:])
-    return whole[:, : height // stride], grams
+    return shared.masked(whole[:, : held // stride]), jax.tree.map(shared.sum, grams)
 
 
 def _halo(layers: Sequence[str]) -> int:
@@ -147,7 +158,7 @@ def _halo(layers: Sequence[str]) -> int:
 def _through_layers(
     network: vgg.VGG,
     params: Mapping[str, Any],
-    band: _Band,
+    band: Band,
     layers: Sequence[str],
     observers: vgg.Observers,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -158,7 +169,7 @@ def _through_layers(
         ends = following is None or block_of(following) > block_of(layer)
         pooling = network.pooling if ends and layer not in observers else None
         convolution = vgg.make_convolution(network, layer, "none", pooling=pooling)
-        maps = convolution.apply({"params": params[layer]}, _pad(band, network.padding))
+        maps = convolution.apply({"params": params[layer]}, pad(band, network.padding))
         assert isinstance(maps, jax.Array)  # else mutable variables, of which there are none
         band = band._replace(halo=band.halo - 1)
         if layer in observers:
@@ -170,12 +181,15 @@ def _through_layers(
     return band.maps, shares
 
 
-def _pad(band: _Band, padding: str) -> jax.Array:
-    """A band's maps with a column more on each side, and the padding in rows beyond the layer."""
+def pad(band: Band, padding: str, masked: bool = False) -> jax.Array:
+    """A band's maps with a column more on each side, and the padding in rows beyond the layer.
+
+    `masked` says that zeros are there already.
+    """
     maps, height = band.maps, band.height
     row = (band.top - band.halo + jnp.arange(maps.shape[1]))[:, None, None]
     if padding == "zero":
-        maps = jnp.where((row >= 0) & (row < height), maps, 0)
+        maps = maps if masked else jnp.where((row >= 0) & (row < height), maps, 0)
         return jnp.pad(maps, ((0, 0), (0, 0), (1, 1), (0, 0)))
     # Only the first row beyond the layer is seen by rows within it: it repeats the last one
     # inside, or mirrors the one before.
@@ -185,13 +199,14 @@ def _pad(band: _Band, padding: str) -> jax.Array:
     return pad_border(maps, padding)[:, 1:-1]
 
 
-def _share(band: _Band, guides: jax.Array | None = None) -> jax.Array:
+def _share(band: Band, guides: jax.Array | None = None) -> jax.Array:
     """What a band's own rows add to a layer's Gram matrix, guided by maps (N or 1, R, h, w)."""
     rows, height = band.rows, band.height
-    inside = band.top + jnp.arange(rows) < height
+    inside = band.top + jnp.arange(rows) < jnp.minimum(height, band.end)
     own = band.maps[:, band.halo : band.halo + rows]
     own = jnp.where(inside[:, None, None], own, 0)
     if guides is None:
         return gram_matrix(own) * (rows / height)  # over the layer's positions, not the band's
     padded = jnp.pad(guides, ((0, 0), (0, 0), (0, rows), (0, 0)))
-    return guided_gram_matrix(own, lax.dynamic_slice_in_dim(padded, band.top, rows, axis=2))
+    first = band.top - (band.end - guides.shape[2])
+    return guided_gram_matrix(own, lax.dynamic_slice_in_dim(padded, first, rows, axis=2))

@@ -13,6 +13,7 @@ from nst_jax.architecture import block_of, convolutions_up_to, kernel_shapes, sm
 from nst_jax.network import convolution
 from nst_jax.network.gram import observe
 from nst_jax.network.kernel_forms import CONVOLUTIONS
+from nst_jax.rows import ALONE, Rows
 
 # {layer: (function of its features (N, h, w, C) and of arguments, *these)}, as `observe` has it.
 Observers = Mapping[str, Sequence[Any]]
@@ -88,6 +89,7 @@ class VGG(nn.Module):
         padding: what stands around the image and around each layer's maps: "zero", as in training;
             "reflect" or "replicate", which leave no frame along the border (`pad_border`).
         tiled: whether `tiles.observe_features` lays maps out for a TPU.
+        rows: that this device holds of the images, for `row_shards.observe_features`.
 
     Source: Simonyan & Zisserman 2014. Features are after the ReLU, as in Caffe, where the ReLU
     works in place and "conv4_2" is read after it.
@@ -101,6 +103,7 @@ class VGG(nn.Module):
     precision: lax.Precision = lax.Precision.HIGHEST
     padding: str = "zero"
     tiled: bool = False
+    rows: Rows = ALONE
 
     @nn.compact
     def __call__(
@@ -152,7 +155,7 @@ def make_convolution(network: VGG, layer: str, padding: str, **options: Any) -> 
     return Convolution(filters, network.dtype, network.precision, padding, **options)
 
 
-def check_images(images: jax.Array, layers: Sequence[str]) -> None:
+def check_images(images: jax.Array, layers: Sequence[str], rows: Rows = ALONE) -> None:
     """Refuse, while tracing, what is no image or too small for the deepest layer.
 
     The users' own images have been checked by then, with their names in the message.
@@ -162,7 +165,7 @@ def check_images(images: jax.Array, layers: Sequence[str]) -> None:
     """
     if images.ndim != 4 or images.shape[-1] != 3:
         raise ValueError(f"images have shape {images.shape}; wanted (N, H, W, 3)")
-    height, width = images.shape[1:3]
+    height, width = rows.whole(images.shape[1]), images.shape[2]
     if min(height, width) < smallest_side(layers):
         raise ValueError(
             f"images of {width}×{height} px are too small for {max(layers)}: each side needs "

@@ -28,6 +28,7 @@ from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import solve_triangular
 
 from nst_jax.optim.lbfgs_history import combine, narrow, stored_type, times, widen
+from nst_jax.rows import ALONE, Rows
 
 # A pair is kept where sᵀy exceeds this share of |s|·|y|: below float32's rounding the sign of the
 # curvature is noise. (PyTorch's absolute 1e-10 would depend on the loss's scale.)
@@ -80,6 +81,7 @@ def lbfgs(
     memory: int = 50,
     preconditioner: Preconditioner | None = None,
     history: Any = None,
+    rows: Rows = ALONE,
 ) -> optax.GradientTransformation:
     """L-BFGS with a fixed step: x ← x − learning_rate · H g.
 
@@ -91,16 +93,20 @@ def lbfgs(
         memory: m, the number of pairs kept.
         preconditioner: M, as `scale_by_lbfgs` describes it; None: the identity.
         history: type of the pairs; None: that of the parameters.
+        rows: see `scale_by_lbfgs`.
 
     Returns:
         An optax transformation whose `update` needs `params`.
     """
-    direction = scale_by_lbfgs(memory, preconditioner, history)
+    direction = scale_by_lbfgs(memory, preconditioner, history, rows)
     return optax.chain(direction, optax.scale(-learning_rate))
 
 
 def scale_by_lbfgs(
-    memory: int = 50, preconditioner: Preconditioner | None = None, history: Any = None
+    memory: int = 50,
+    preconditioner: Preconditioner | None = None,
+    history: Any = None,
+    rows: Rows = ALONE,
 ) -> optax.GradientTransformation:
     """Multiply gradients with the L-BFGS approximation of the inverse Hessian.
 
@@ -113,6 +119,7 @@ def scale_by_lbfgs(
             definite. With M = F Fᵀ it gives the x = F z of plain L-BFGS on z. None: the identity.
         history: the type that pairs are kept in; None is that of the parameters. bfloat16 halves
             the state of float32; what is summed is summed in the parameters' type.
+        rows: of the parameters, where devices share them: each holds its own part of all vectors.
 
     Returns:
         An optax transformation whose `update` needs `params`.
@@ -147,8 +154,8 @@ def scale_by_lbfgs(
             raise ValueError("L-BFGS needs params in update(gradients, state, params)")
         gradient, unravel = ravel_pytree(gradients)
         scaled = ravel_pytree(preconditioner(gradients))[0] if preconditioner else gradient
-        state, products = _remember(state, ravel_pytree(params)[0], gradient, scaled)
-        return unravel(_direction(state, products)), state
+        state, products = _remember(state, ravel_pytree(params)[0], gradient, scaled, rows)
+        return unravel(_direction(state, products, rows)), state
 
     return optax.GradientTransformation(init, update)
 
@@ -163,7 +170,7 @@ def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def _remember(
-    state: LBFGSState, params: jax.Array, gradient: jax.Array, scaled: jax.Array
+    state: LBFGSState, params: jax.Array, gradient: jax.Array, scaled: jax.Array, rows: Rows
 ) -> tuple[LBFGSState, tuple[jax.Array, jax.Array]]:
     """Steps 1 to 4, at params (n,) with g (n,) and M g (n,).
 
@@ -175,13 +182,14 @@ def _remember(
         """Rounded as the history rounds, so that products are those of what it holds."""
         return widen(narrow(vector, state.steps.dtype), vector.dtype)
 
-    def stored(rows: jax.Array, row: jax.Array) -> jax.Array:
-        return rows.at[state.slot].set(narrow(row, rows.dtype))
+    def stored(pairs: jax.Array, pair: jax.Array) -> jax.Array:
+        return pairs.at[state.slot].set(narrow(pair, pairs.dtype))
 
     step, scaled_change = kept(params - state.params), kept(scaled - state.scaled)
     change = scaled_change if scaled is gradient else gradient - state.gradient
-    curvature, norm = _dot(step, change), _dot(change, scaled_change)
-    floor = CURVATURE_FLOOR * jnp.sqrt(_dot(step, step) * _dot(change, change))
+    pairs = (step, change), (change, scaled_change), (step, step), (change, change)
+    curvature, norm, *squares = rows.sum([_dot(*pair) for pair in pairs])
+    floor = CURVATURE_FLOOR * jnp.sqrt(squares[0] * squares[1])
     keep = state.started & (curvature > floor) & jnp.isfinite(curvature + norm)
     # 1. A skipped pair is stored as zeros: 0 · NaN would poison the products for good.
     change = jnp.where(keep, change, 0.0)
@@ -189,8 +197,8 @@ def _remember(
     changes = stored(state.changes, jnp.where(keep, scaled_change, 0.0))
     # 2.
     vectors = jnp.stack([gradient, change])
-    steps_g, steps_y = times(steps, vectors)
-    changes_g, changes_y = times(changes, vectors)
+    products = rows.sum((times(steps, vectors), times(changes, vectors)))
+    (steps_g, steps_y), (changes_g, changes_y) = products
     # 3. No new row for SᵀY: but for its diagonal it would lie below R.
     remembered = LBFGSState(
         slot=(state.slot + 1) % state.valid.size,
@@ -231,10 +239,11 @@ def _coefficients(
     return state.scale * a[undo], b[undo]
 
 
-def _direction(state: LBFGSState, products: tuple[jax.Array, jax.Array]) -> jax.Array:
+def _direction(state: LBFGSState, products: tuple[jax.Array, jax.Array], rows: Rows) -> jax.Array:
     """Step 6: H g of the last gradient, (n,), or the shortened M g where the history is empty."""
     a, b = _coefficients(state, *products)
     quasi_newton = state.scale * state.scaled + combine(b, state.steps)
     quasi_newton -= combine(a, state.changes)
-    shorten = jnp.minimum(1.0, 1.0 / jnp.sqrt(_dot(state.scaled, state.scaled)))
+    norm = jnp.sqrt(rows.sum(_dot(state.scaled, state.scaled)))
+    shorten = jnp.minimum(1.0, 1.0 / norm)
     return jnp.where(jnp.any(state.valid), quasi_newton, shorten * state.scaled)

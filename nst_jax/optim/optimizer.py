@@ -14,6 +14,7 @@ import optax
 
 from nst_jax.optim.lbfgs import LANE_AXES, LBFGSState, forget, lbfgs
 from nst_jax.optim.preconditioner import precondition
+from nst_jax.rows import ALONE, Rows
 
 # Steps after which Adam's learning rate, which falls as 1/√(1 + step / COOLING), is 0.7 of the
 # first one. A first rate of 0.07 gives a lower loss than a constant 0.02 (at 96 px after 120 steps
@@ -57,6 +58,7 @@ def make_optimizer(
     lbfgs_history: str = "float32",
     chroma_smoothing: jax.Array | float | None = None,
     by_planes: bool = False,
+    rows: Rows = ALONE,
 ) -> Optimizer:
     """Make the optimizer called "lbfgs" or "adam".
 
@@ -77,14 +79,15 @@ def make_optimizer(
         chroma_smoothing: of the preconditioner, a scalar, or None.
         by_planes: whether L-BFGS keeps its vectors channel by channel, as a TPU keeps an image: in
             the order of pixels each would be copied through an array padded from 3 channels to 128.
+        rows: of the image, where devices share them.
     """
-    scaled = partial(precondition, chroma_smoothing=chroma_smoothing)
+    scaled = partial(precondition, chroma_smoothing=chroma_smoothing, rows=rows)
     if name == "lbfgs":
         preconditioner: Callable[..., Any] | None = scaled if preconditioned else None
         history = jnp.bfloat16 if lbfgs_history == "bfloat16" else None
         if by_planes and preconditioner:
             preconditioner = _on_planes(preconditioner)
-        init, update = lbfgs(learning_rate, lbfgs_memory, preconditioner, history)
+        init, update = lbfgs(learning_rate, lbfgs_memory, preconditioner, history, rows)
         if by_planes:
             update = _of_planes(update)
         axes = LANE_AXES, 0

@@ -16,6 +16,7 @@ class Account(NamedTuple):
         temporaries: bytes, of these.
         kernels: how many run in one call.
         collectives: of these, how many speak to other devices.
+        received: bytes that these bring from other devices.
         traffic: bytes that the kernels read and write in the device's memory.
         flops: {precision: FLOPs of matrix products and convolutions}.
         least_seconds: of one call, by the device's peaks; None where they are not known.
@@ -26,6 +27,7 @@ class Account(NamedTuple):
     temporaries: int
     kernels: int
     collectives: int
+    received: float
     traffic: float
     flops: Mapping[str, float]
     least_seconds: float | None
@@ -44,14 +46,16 @@ def account_of(compiled: Any, kind: DeviceKind, compile_seconds: float) -> Accou
     count = sum(kernel.runs for kernel in kernels)
     collectives = sum(kernel.runs for kernel in kernels if kernel.is_collective)
     flops = flops_of(kernels)
+    received = sum(kernel.runs * kernel.received for kernel in kernels)
     traffic = sum(kernel.runs * kernel.bytes for kernel in kernels)
     least = least_seconds(kernels, kind)
     if kind.platform == "tpu":
         busy = sum(each / kind.peaks.get(p, min(kind.peaks.values())) for p, each in flops.items())
         least = max(traffic / kind.bandwidth, busy)
-    return Account(
-        memory, sizes.temp_size_in_bytes, count, collectives, traffic, flops, least, compile_seconds
-    )
+    temporaries = sizes.temp_size_in_bytes
+    least += received / kind.link  # nothing is computed meanwhile
+    counts = memory, temporaries, count, collectives
+    return Account(*counts, received, traffic, flops, least, compile_seconds)
 
 
 def flops_of(kernels: Sequence[Kernel]) -> dict[str, float]:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from nst_jax.errors import SettingsError
 from nst_jax.planning.account import Account, account_of
-from nst_jax.planning.device_kinds import DEVICE_KINDS, DeviceKind
+from nst_jax.planning.device_kinds import DeviceKind, find_device_kind
 
 # Module that must be there for each platform, the extra that brings it, and the environment.
 NEEDS: dict[str, tuple[str, str, dict[str, str]]] = {
@@ -48,7 +48,7 @@ class Job(NamedTuple):
     Attributes:
         program: an `engine.program.Program`.
         shape: (H, W) of the images.
-        lanes: at once; 0 for a step without an axis of lanes.
+        lanes: at once, on all devices; 0 for a step without an axis of lanes.
         params: {layer: {"kernel", "bias"}}, `jax.ShapeDtypeStruct` of the network's parameters.
         targets: of one lane, a tree of `jax.ShapeDtypeStruct`.
         weights: of one lane, as `targets`.
@@ -91,7 +91,12 @@ class Compiler:
         self._kind = kind
         environment = {**os.environ, **NEEDS[kind.platform][2]}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "nst_jax.planning.compile_elsewhere", kind.name],
+            [
+                sys.executable,
+                "-m",
+                "nst_jax.planning.compile_elsewhere",
+                kind.label,
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -121,11 +126,11 @@ def serve(kind: DeviceKind) -> None:
     """Compile the jobs that come in on standard input, and answer on standard output."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what compilers print
-    device = find_device(kind)
+    devices = find_devices(kind)
     for job in _jobs():
         began = time.perf_counter()
         try:
-            compiled = compile_step(job, kind, device)
+            compiled = compile_step(job, kind, devices)
             answer: Account | str = account_of(compiled, kind, time.perf_counter() - began)
         except Exception as error:  # noqa: BLE001  any that XLA raises is the answer
             answer = str(error).splitlines()[0]
@@ -133,21 +138,22 @@ def serve(kind: DeviceKind) -> None:
         answers.flush()
 
 
-def find_device(kind: DeviceKind) -> Any:
-    """A device of this kind, for which can be compiled; this process has the right environment."""
+def find_devices(kind: DeviceKind) -> tuple[Any, ...]:
+    """Devices of this kind, for which can be compiled; this process has the right environment."""
     from jax.experimental import topologies
 
     if kind.platform == "tpu":
-        return topologies.get_topology_desc(kind.target, platform="tpu").devices[0]
+        found = topologies.get_topology_desc(kind.topology, platform="tpu")
+        return tuple(found.devices[: kind.devices])
     import jax_plugins.xla_cuda13
 
     with contextlib.suppress(Exception):  # JAX has registered it already, or does so now
         jax_plugins.xla_cuda13.initialize()
-    options = {"topology": "1x1x1", "target_config": kind.target}
-    return topologies.get_topology_desc("1x1x1", platform="cuda", **options).devices[0]
+    options = {"topology": kind.topology, "target_config": kind.target}
+    return tuple(topologies.get_topology_desc(kind.topology, platform="cuda", **options).devices)
 
 
-def compile_step(job: Job, kind: DeviceKind, device: Any) -> Any:
+def compile_step(job: Job, kind: DeviceKind, devices: tuple[Any, ...]) -> Any:
     """The `jax.stages.Compiled` of a job's step."""
     import jax
     import jax.numpy as jnp
@@ -158,16 +164,17 @@ def compile_step(job: Job, kind: DeviceKind, device: Any) -> Any:
 
     prepare = partial(steps.prepare_parameters, job.program, shape=job.shape)
     params = jax.eval_shape(prepare, job.params)
-    image = jax.ShapeDtypeStruct((*job.shape, 3), jnp.float32)
-    if job.lanes:
-        programs = executors.jitted_lanes(job.program, (device,))
-        function, one_lane = programs.step, (image, job.targets, job.weights)
-        images, *others = executors.shape_of_lanes(job.lanes, one_lane)
-        arguments = (jax.eval_shape(programs.start, images), params, *others)
+    if job.lanes or job.program.rows.devices > 1:
+        one_lane = job.targets, job.weights
+        programs, carry, others = executors.on_mesh(
+            job.program, devices, job.lanes, job.shape, one_lane
+        )
+        function, arguments = programs.step, (carry, params, *others)
     else:
         function = jax.jit(partial(steps.step, job.program), donate_argnums=0)
+        image = jax.ShapeDtypeStruct((*job.shape, 3), jnp.float32)
         carry = jax.eval_shape(partial(steps.start, job.program), image)
-        sharding = SingleDeviceSharding(device)
+        sharding = SingleDeviceSharding(devices[0])
         arguments = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
             (carry, params, job.targets, job.weights),
@@ -184,4 +191,4 @@ def _jobs() -> Iterator[Job]:
 
 
 if __name__ == "__main__":
-    serve(DEVICE_KINDS[sys.argv[1]])
+    serve(find_device_kind(sys.argv[1]))

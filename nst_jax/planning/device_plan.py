@@ -8,6 +8,7 @@ what a driver takes for itself, and times are bounds that a device comes near at
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +21,7 @@ from nst_jax.network.vgg import precision_on
 from nst_jax.planning.account import Account
 from nst_jax.planning.compile_elsewhere import Compiler, Job
 from nst_jax.planning.device_kinds import DeviceKind
+from nst_jax.rows import Rows
 
 # Of a device's memory, what the command lets JAX have (`nst_jax.__main__`).
 USABLE = device_memory.USABLE
@@ -66,6 +68,7 @@ def job_of(
     platform: str,
     lanes: int,
     shape: tuple[int, int] | None = None,
+    rows: int = 1,
     **changed: Any,
 ) -> Job:
     """What one step of a problem's lanes is compiled from; nothing is computed.
@@ -75,11 +78,14 @@ def job_of(
         platform: where the step will run, "gpu" or "tpu".
         lanes: at once; 0 for a step without an axis of lanes.
         shape: (H, W) in place of the problem's; its regions are left out then.
+        rows: devices that share each image.
         changed: static settings, in place of the problem's own.
     """
     changed = {"precision": precision_on(platform, problem.settings[0].precision), **changed}
     static = dataclasses.replace(problem.program.static, **changed)
-    program = dataclasses.replace(problem.program, static=static, platform=platform)
+    program = dataclasses.replace(
+        problem.program, static=static, platform=platform, rows=Rows(rows)
+    )
     params = jax.tree.map(_shape_of, dict(problem.weights.params))
     targets = problem.target_shapes(program, shape)
     weights = jax.tree.map(_shape_of, problem.loss_weights(0))
@@ -90,6 +96,7 @@ def make_plan(
     problem: Problem,
     kind: DeviceKind,
     lanes_at_once: int | None = None,
+    rows: int | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Plan:
     """Ask XLA what a kind of device would do with a problem's lanes.
@@ -98,43 +105,51 @@ def make_plan(
         problem: that was prepared.
         kind: of device, one of them.
         lanes_at_once: at most; None: as many as fit.
+        rows: how many devices share each image; None: all of a single one, of several lanes none.
         say: told what is being compiled.
 
     Raises:
-        SettingsError: what compiles for this kind is not installed.
+        SettingsError: what compiles for this kind is not installed; rows do not divide the devices.
     """
     given, (problem, *sparing) = problem, alternatives(problem)
+    rows = rows or (kind.devices if len(problem.settings) == 1 else 1)
+    if kind.devices % rows:
+        raise SettingsError(f"{rows} devices for each image do not divide {kind.devices}")
+    groups = kind.devices // rows
     count, budget, shared = len(problem.settings), USABLE * kind.memory, _shared(problem)
     with Compiler(kind) as compiler:
 
         def account(lanes: int, shape: tuple[int, int] | None = None, **changed: Any) -> Account:
             height, width = shape or problem.shape[:2]
             many = f"{lanes} lanes of " if lanes > 1 else ""
+            has_lanes = lanes > 1 or groups > 1
             flags = flags_text(changed)
-            say(f"{kind.name}: compiling {many}{width}×{height} px {flags}".rstrip())
+            say(f"{kind.label}: compiling {many}{width}×{height} px {flags}".rstrip())
             found = compiler.account(
-                job_of(problem, kind.backend, lanes if lanes > 1 else 0, shape, **changed)
+                job_of(problem, kind.backend, lanes if has_lanes else 0, shape, rows, **changed)
             )
             if isinstance(found, str):
                 raise SettingsError(f"{kind.title}: {found}")
             return found
 
-        one = account(1)
-        largest = _largest_sizes(problem, kind, account) if kind.platform == "cuda" else {}
+        one = account(groups)
+        largest = {}
+        if kind.platform == "cuda":
+            largest = _largest_sizes(problem, kind, partial(account, groups))
         least = one
         while one.memory > budget and sparing:
             problem = sparing.pop(0)
-            one = account(1)
+            one = account(groups)
             least = min(least, one, key=lambda each: each.memory)
         if one.memory > budget:
             return Plan(None, 0, 0, 0, _too_large(least, budget), largest)
         found, wanted = one, min(count, lanes_at_once or count)
-        lanes = min(wanted, int((budget - shared) // max(one.memory - shared, 1)))
-        while (lanes := device_memory.even_share(count, max(lanes, 1), 1)) > 1:
+        lanes = min(wanted, groups * int((budget - shared) // max(one.memory - shared, 1)))
+        while (lanes := device_memory.even_share(count, max(lanes, groups), groups)) > groups:
             found = account(lanes)
             if found.memory <= budget:
                 break
-            lanes -= 1
+            lanes -= groups
         else:
             found = one
         steps = problem.settings[0].steps + 1
@@ -149,13 +164,13 @@ def _largest_sizes(
     """{flags: long side, px}: as asked for, and with what spares memory; compiled to be sure."""
     budget, sizes = USABLE * kind.memory, {}
     for changed in SPARING:
-        side, memory = PROBE_SIZE, account(1, _with_long_side(problem.shape, PROBE_SIZE), **changed)
+        side, memory = PROBE_SIZE, account(_with_long_side(problem.shape, PROBE_SIZE), **changed)
         for _ in range(MAX_PROBES):
             scale = math.sqrt(budget / memory.memory)
             if 1 <= scale < 1 + ROUND_SIZE / side:
                 break
             side = int(scale * side) // ROUND_SIZE * ROUND_SIZE
-            memory = account(1, _with_long_side(problem.shape, side), **changed)
+            memory = account(_with_long_side(problem.shape, side), **changed)
         if memory.memory <= budget:
             sizes[flags_text(changed) or "with these flags"] = side
     return sizes

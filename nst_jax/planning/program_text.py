@@ -83,6 +83,7 @@ class Kernel(NamedTuple):
         precision: that these are taken in: "float32", "tf32", "bfloat16"; "" where there are none.
         runs: how often it runs in one call of the program.
         is_collective: whether it speaks to other devices.
+        received: bytes from them.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Kernel(NamedTuple):
     precision: str
     runs: int
     is_collective: bool
+    received: float = 0.0
 
 
 class ProgramText:
@@ -131,7 +133,10 @@ class ProgramText:
             source = one.attribute("op_name") or ""
             collective = one.opcode.removesuffix("-start") in COLLECTIVES
             moved = self._traffic(one, table)
-            yield Kernel(one.name, source, moved, flops, precision, count, collective)
+            # One that is started returns what it sends, too, but for a sum.
+            both = one.opcode.endswith("-start") and not one.opcode.startswith("all-reduce")
+            received = one.bytes / (2 if both else 1) if collective else 0.0
+            yield Kernel(one.name, source, moved, flops, precision, count, collective, received)
 
     def _called(self, one: Instruction) -> list[str]:
         """The computations that an instruction runs; of a loop its body."""

@@ -51,7 +51,7 @@ def rounded_products(mantissa: int) -> Iterator[None]:
         yield
     finally:
         convolution._convolve, program.choose_form = convolve, choose
-        for cached in (program.jitted, executors.jitted_lanes):
+        for cached in (program.jitted, executors.jitted_on):
             cached.cache_clear()
         jax.clear_caches()
 

@@ -20,7 +20,7 @@ from nst_jax.engine.problem import Problem, prepare_problem
 from nst_jax.files import write_bytes
 from nst_jax.planning.account import Account
 from nst_jax.planning.compile_elsewhere import Compiler
-from nst_jax.planning.device_kinds import DEVICE_KINDS, DeviceKind, device_kinds
+from nst_jax.planning.device_kinds import DeviceKind, device_kinds, find_device_kind
 from nst_jax.planning.device_plan import job_of
 from scripts import CONTENT, STYLE, make_parser, say
 
@@ -102,7 +102,7 @@ def main() -> None:
     versions = ", ".join(f"{name} {version(name)}" for name in ("jax", "jaxlib"))
     text = f"{__doc__}\nMade {today} with {versions}; VGG-16, history 50.\n"
     for name in device_kinds(options.on):
-        kind = DEVICE_KINDS[name]
+        kind = find_device_kind(name)
         text += f"\n## {kind.title}\n\nPeaks: {kind.source}\n\n| {' | '.join(HEAD)} |\n"
         text += "|---" * len(HEAD) + "|\n"
         text += "".join(f"{line(*each)}\n" for each in rows_for(kind, rows))

@@ -12,7 +12,7 @@ import pytest
 from nst_jax import Settings, stylize
 from nst_jax.engine import executors
 from nst_jax.engine.device_memory import TooLargeError, even_share, plan_lanes
-from nst_jax.engine.executors import jitted_lanes, shape_of_lanes
+from nst_jax.engine.executors import jitted_on, shape_of_lanes
 from nst_jax.engine.program import jitted, make_program, take_lanes
 from nst_jax.engine.targets import compute_targets
 from nst_jax.losses.terms import LossWeights
@@ -145,7 +145,7 @@ def problem(normalized, photograph, painting):
 
 def lower(problem, count):
     program, params, targets = problem
-    programs = jitted_lanes(program, (jax.devices()[0],))
+    programs = jitted_on(program, (jax.devices()[0],))
     images = jax.ShapeDtypeStruct((count, 64, 96, 3), np.float32)
     carry = jax.eval_shape(programs.start, images)
     arguments = shape_of_lanes(count, (targets, LossWeights.from_settings(SETTINGS)))
@@ -189,7 +189,7 @@ def test_taking_lanes(problem, optimizer):
     static = dataclasses.replace(problem[0].static, optimizer=optimizer)
     program = dataclasses.replace(problem[0], static=static)
     images = np.arange(3 * 32 * 32 * 3, dtype=np.float32).reshape(3, 32, 32, 3)
-    carry = jax.device_get(jitted_lanes(program, (jax.devices()[0],)).start(images))
+    carry = jax.device_get(jitted_on(program, (jax.devices()[0],)).start(images))
     taken = take_lanes(program, carry, [2, 0])
     assert np.array_equal(taken.image, images[[2, 0]])
     shapes = [leaf.shape[:1] for leaf in jax.tree.leaves(taken)]
@@ -200,7 +200,7 @@ def test_taking_lanes(problem, optimizer):
 @pytest.fixture
 def no_programs():
     executors._seen.clear()
-    jitted.cache_clear(), jitted_lanes.cache_clear()
+    jitted.cache_clear(), jitted_on.cache_clear()
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from reference import SAMPLES
 from nst_jax import ImageError, Settings, SettingsError, load_image, stylize, sweep
 from nst_jax.engine import problem as problem_module
 from nst_jax.engine.device_memory import needed_bytes
-from nst_jax.engine.executors import BatchedExecutor, Executor
+from nst_jax.engine.executors import Executor, MeshExecutor
 from nst_jax.engine.options import RunOptions
 from nst_jax.engine.problem import prepare_problem
 from nst_jax.engine.program import prepare_parameters
@@ -545,7 +545,7 @@ def test_one_lane_needs_no_more_than_a_single_run(normalized, photograph, painti
     assert swept.needed_bytes == alone.needed_bytes
     problem = prepare_problem(photograph, painting, settings, normalized)
     prepare = partial(prepare_parameters, problem.program, normalized.params, problem.shape)
-    batched = BatchedExecutor(problem.program, prepare, 1, (jax.devices()[0],))
+    batched = MeshExecutor(problem.program, prepare, 1, (jax.devices()[0],))
     one_lane = problem.targets(0, problem.scales[0]), problem.loss_weights(0)
     step = batched.compile(problem.scales[0].shape, one_lane)
     history = 2 * 50 * photograph.size * 4

@@ -1,0 +1,142 @@
+"""Run in a process of its own: one image on several virtual CPU devices and on one, in float64.
+
+Prints, as JSON, by how much they differ in each of the cases that its arguments name.
+"""
+
+import json
+import sys
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import PartitionSpec as P
+from layouts import OXFORD_MEAN, random_network
+
+from nst_jax import Settings
+from nst_jax.engine import executors, program
+from nst_jax.losses import guidance
+from nst_jax.losses.terms import LossWeights, Targets
+from nst_jax.network import row_bands
+from nst_jax.network.vgg import PRECISIONS
+from nst_jax.rows import AXIS, Rows
+from nst_jax.weights.locate import embedded_path
+from nst_jax.weights.parameters import Weights
+from nst_jax.weights.storage import load_weights
+
+SHALLOW = {"style_layers": ("conv1_1", "conv2_1"), "content_layers": ("conv2_2",)}
+VARIATION = {"tv_weight": 0.1, "tv_l1_weight": 0.1}
+# {name: (shape of the image, devices, steps, settings)}
+CASES = {
+    "lbfgs": ((67, 45), 4, 10, {"init": "noise", "average": 3} | SHALLOW),
+    "regions": ((67, 45), 4, 3, VARIATION | SHALLOW),
+    "vgg16": ((67, 45), 4, 0, {}),
+    "vgg19": ((131, 37), 8, 0, {"weights": "vgg19"}),
+    "reflect": ((67, 45), 2, 0, {"padding": "reflect", "low_memory": True}),
+    "replicate": ((99, 40), 3, 0, {"padding": "replicate", "pooling": "max"}),
+    "bands": ((150, 37), 2, 0, {"low_memory": True, "convention": "equations", "ratio": 0.1}),
+    "regions in bands": ((131, 37), 2, 0, {"low_memory": True}),
+    "authors": ((64, 48), 2, 0, {"convention": "authors", "ratio": 0.1} | SHALLOW),
+    "normalized": ((67, 45), 4, 3, {"normalize_gradients": True, "optimizer": "adam"} | SHALLOW),
+    "plain": ((67, 45), 4, 4, {"precondition": False, "lbfgs_history": "bfloat16"} | SHALLOW),
+    "descent": ((67, 45), 4, 0, SHALLOW),
+}
+DESCENT = 50  # steps of gradient descent, in that case
+
+
+def weights_of(name):
+    if name == "vgg19":
+        return Weights(
+            "vgg19", random_network("vgg19", seed=3), tuple(OXFORD_MEAN / 255), "", "", ""
+        )
+    return load_weights(embedded_path())
+
+
+def region_targets(targets, shape, layers, grams):
+    """Two regions, left and right, with a soft edge; the upper rows are not to change."""
+    ramp = np.linspace(0, 1, shape[1]) * np.ones((shape[0], 1))
+    maps, shares = guidance.make_guides(np.stack([ramp, 1 - ramp]), "vgg16", layers)
+    free = np.arange(shape[0])[None, :, None, None] > 5
+    return Targets(
+        targets.content,
+        {layer: np.stack([gram[0], 2 * gram[0]])[None] for layer, gram in grams.items()},
+        {layer: np.float64(each) for layer, each in maps.items()},
+        {layer: np.float64(each) for layer, each in shares.items()},
+        np.broadcast_to(free, (1, *shape, 1)),
+    )
+
+
+def compare(name):
+    shape, count, steps, given = CASES[name]
+    settings = Settings(**given)
+    weights = weights_of(settings.weights)
+    alone = program.make_program(settings, weights)
+    params = jax.tree.map(np.float64, weights.params)
+    random = np.random.default_rng(0)
+    image, content, style = (random.uniform(size=(*s, 3)) for s in (shape, shape, (50, 61)))
+    of_terms = jax.tree.map(jnp.float64, LossWeights.from_settings(settings))
+
+    def targets_of(one):
+        grams = executors.style_grams(one, params, style)
+        found = Targets(executors.content_features(one, params, content), grams)
+        if not name.startswith("regions"):
+            return found
+        return region_targets(found, shape, settings.style_layers, grams)
+
+    def gradient_of(one, image, params, targets):
+        found = jax.value_and_grad(program.objective, argnums=1, has_aux=True)
+        (loss, _), gradient = found(one, image, params, targets, of_terms)
+        return loss, gradient
+
+    def take_steps(programs, image, params, targets):
+        carry, totals = programs.start(image), []
+        for _ in range(steps):
+            carry, losses = programs.step(carry, params, targets, of_terms)
+            totals.append(float(losses.total))
+        return carry.outcome, totals
+
+    found = {}
+    for one in (alone, replace(alone, rows=Rows(count))):
+        devices = tuple(jax.devices()[: one.rows.devices])
+        one_at = executors._with_height(one, shape[0])
+        programs = executors.jitted_on(one_at, devices, has_lanes=False)
+        targets = executors.pad_targets(targets_of(one), one_at.rows)
+        padded = executors._pad_rows(image, 0, one_at.rows)
+        specs = jax.tree.map(lambda each: each.spec, programs.arguments[0])
+        if steps:
+            image_now, losses = take_steps(programs, padded, params, targets)
+        else:
+            evaluate = jax.jit(
+                jax.shard_map(
+                    partial(gradient_of, one_at),
+                    mesh=programs.whole.mesh,
+                    in_specs=(P(AXIS), P(), specs),
+                    out_specs=(P(), P(AXIS)),
+                    check_vma=False,
+                )
+            )
+            losses, image_now = [], padded
+            for _ in range(DESCENT if name == "descent" else 1):
+                loss, gradient = evaluate(image_now, params, targets)
+                image_now = image_now - 0.5 * gradient
+                losses.append(float(loss))
+        moved = np.array(image_now) - padded
+        assert not moved[shape[0] :].any(), "a gradient beyond the image"
+        found[one.rows.devices] = losses[0], losses[-1], moved[: shape[0]]
+    first, last, moved = found[1]
+    firsts, lasts, moves = found[count]
+    return {
+        "first loss": abs(firsts / first - 1),
+        "last loss": abs(lasts / last - 1),
+        "change": np.abs(moves - moved).max() / np.abs(moved).max(),
+    }
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    PRECISIONS["float32"] = np.float64, jax.lax.Precision.HIGHEST
+    row_bands.BAND_NUMBERS, row_bands.MIN_ROWS = 1, 12  # several bands, and some rows too many
+    found = {name: jax.tree.map(float, compare(name)) for name in sys.argv[1:] or CASES}
+    print(json.dumps(found, indent=1))
