@@ -16,7 +16,7 @@ class Account(NamedTuple):
         temporaries: bytes, of these.
         kernels: how many run in one call.
         collectives: of these, how many speak to other devices.
-        received: bytes that these bring from other devices.
+        received: {what these do, such as "all-reduce": bytes that they bring from other devices}.
         traffic: bytes that the kernels read and write in the device's memory.
         flops: {precision: FLOPs of matrix products and convolutions}.
         least_seconds: of one call, by the device's peaks; None where they are not known.
@@ -27,7 +27,7 @@ class Account(NamedTuple):
     temporaries: int
     kernels: int
     collectives: int
-    received: float
+    received: Mapping[str, float]
     traffic: float
     flops: Mapping[str, float]
     least_seconds: float | None
@@ -44,16 +44,19 @@ def account_of(compiled: Any, kind: DeviceKind, compile_seconds: float) -> Accou
     memory = kept + sizes.temp_size_in_bytes
     kernels = ProgramText(compiled.as_text()).kernels
     count = sum(kernel.runs for kernel in kernels)
-    collectives = sum(kernel.runs for kernel in kernels if kernel.is_collective)
+    collectives, received = 0, dict[str, float]()
+    for each in (kernel for kernel in kernels if kernel.collective):
+        collectives += each.runs
+        before = received.get(each.collective, 0.0)
+        received[each.collective] = before + each.runs * each.received
     flops = flops_of(kernels)
-    received = sum(kernel.runs * kernel.received for kernel in kernels)
     traffic = sum(kernel.runs * kernel.bytes for kernel in kernels)
     least = least_seconds(kernels, kind)
     if kind.platform == "tpu":
         busy = sum(each / kind.peaks.get(p, min(kind.peaks.values())) for p, each in flops.items())
         least = max(traffic / kind.bandwidth, busy)
     temporaries = sizes.temp_size_in_bytes
-    least += received / kind.link  # nothing is computed meanwhile
+    least += sum(received.values()) / kind.link  # nothing is computed meanwhile
     counts = memory, temporaries, count, collectives
     return Account(*counts, received, traffic, flops, least, compile_seconds)
 

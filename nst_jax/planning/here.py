@@ -49,7 +49,7 @@ def plan_here(
     if device.memory_stats() is None:
         memory = max(memory, _peak_bytes())
     step = (seconds[-1] - seconds[1]) / (len(seconds) - 2)
-    account = Account(memory, 0, 0, 0, 0.0, 0.0, {}, step)
+    account = Account(memory, 0, 0, 0, {}, 0.0, {}, step)
     return Plan(account, lanes, len(rounds), problem.settings[0].steps + 1, "", {})
 
 

@@ -82,7 +82,7 @@ class Kernel(NamedTuple):
         flops: of its matrix products and convolutions, once; not of element-wise arithmetic.
         precision: that these are taken in: "float32", "tf32", "bfloat16"; "" where there are none.
         runs: how often it runs in one call of the program.
-        is_collective: whether it speaks to other devices.
+        collective: what it does where it speaks to other devices, such as "all-reduce"; else "".
         received: bytes from them.
     """
 
@@ -92,7 +92,7 @@ class Kernel(NamedTuple):
     flops: float
     precision: str
     runs: int
-    is_collective: bool
+    collective: str = ""
     received: float = 0.0
 
 
@@ -131,10 +131,11 @@ class ProgramText:
                 continue
             flops, precision = self._products(one, table)
             source = one.attribute("op_name") or ""
-            collective = one.opcode.removesuffix("-start") in COLLECTIVES
+            opcode = one.opcode.removesuffix("-start")
+            collective = opcode if opcode in COLLECTIVES else ""
             moved = self._traffic(one, table)
             # One that is started returns what it sends, too, but for a sum.
-            both = one.opcode.endswith("-start") and not one.opcode.startswith("all-reduce")
+            both = opcode != one.opcode and opcode != "all-reduce"
             received = one.bytes / (2 if both else 1) if collective else 0.0
             yield Kernel(one.name, source, moved, flops, precision, count, collective, received)
 

@@ -30,6 +30,7 @@ from nst_jax.engine.checkpoint import (
 from nst_jax.engine.program import lane_axes, make_program, start
 from nst_jax.engine.pyramid import Scale
 from nst_jax.losses.terms import Losses
+from nst_jax.rows import ALONE
 
 SHAPE = (6, 8, 3)
 SCALES = (Scale((3, 4), 5, 2), Scale((6, 8), 15, 1))
@@ -282,7 +283,9 @@ def test_a_damaged_file_is_told(file):
 def test_a_file_of_another_run_is_refused_with_the_remedy(file):
     kept, _, (first, _) = file
     kept.keep(first)
-    other = CheckpointFile(kept.path, problem_of(None, D), print, "choose another")
+    other = CheckpointFile(
+        kept.path, problem_of(SimpleNamespace(rows=ALONE), D), print, "choose another"
+    )
     with pytest.raises(AnotherRunError, match="x: is of a run with ratio .*; choose another$"):
         other.load()
 

@@ -46,7 +46,7 @@ def compiled(monkeypatch):
             height, width = job.shape
             factor = 0.5 if job.program.static.low_memory else 1.0
             memory = FIXED + int(factor * self.per_pixel * height * width * max(job.lanes, 1))
-            return Account(memory, 0, 7, 0, 0.0, 1e6, {"tf32": 1e9}, 0.01)
+            return Account(memory, 0, 7, 0, {}, 1e6, {"tf32": 1e9}, 0.01)
 
     monkeypatch.setattr(device_plan, "Compiler", Known)
     Known.jobs = jobs
