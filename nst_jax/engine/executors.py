@@ -56,9 +56,9 @@ class Executor:
 
     def compile(self, shape: tuple[int, int], one_lane: Arguments) -> jax.stages.Compiled:
         """The step for images (H, W, 3) of this shape (H, W); of the arguments shapes count."""
-        carry = jax.eval_shape(self._functions.start, jax.ShapeDtypeStruct((*shape, 3), "float32"))
+        function, carry, arguments = self._inputs_of_step(shape, one_lane)
         params = jax.eval_shape(self._prepare)
-        return device_memory.compile_for(self._functions.step, carry, params, *one_lane)
+        return device_memory.compile_for(function, carry, params, *arguments)
 
     def step(self, compiled: jax.stages.Compiled, of_lanes: Sequence[Arguments]) -> Step:
         """The compiled step with the arguments of each lane, which are on the host."""
@@ -82,6 +82,13 @@ class Executor:
         """The carry on the devices, from one that was stored, of images (H, W, 3)."""
         return jax.device_put(map_lanes(self._program, lambda leaf: leaf[0], carry))
 
+    def _inputs_of_step(
+        self, shape: tuple[int, int], one_lane: Arguments
+    ) -> tuple[jax.stages.Wrapped, Carry, Arguments]:
+        """The step, and the shapes of its carry and arguments."""
+        functions, image = self._functions, jax.ShapeDtypeStruct((*shape, 3), jnp.float32)
+        return functions.step, jax.eval_shape(functions.start, image), one_lane
+
 
 class MeshExecutor(Executor):
     """Many lanes as one program over devices, or lanes whose images several devices share.
@@ -100,13 +107,6 @@ class MeshExecutor(Executor):
         self.lanes, self._has_axis = lanes, lanes > 1 or program.rows.devices == 1
         self.compiled_lanes = lanes if self._has_axis else 0
         self._height = 0  # of the images that the carry has
-
-    def compile(self, shape: tuple[int, int], one_lane: Arguments) -> jax.stages.Compiled:  # noqa: D102
-        programs, carry, arguments = on_mesh(
-            self._program, self._devices, self.compiled_lanes, shape, one_lane
-        )
-        params = jax.eval_shape(self._prepare)
-        return device_memory.compile_for(programs.step, carry, params, *arguments)
 
     def step(self, compiled: jax.stages.Compiled, of_lanes: Sequence[Arguments]) -> Step:  # noqa: D102
         programs = self._programs(self._height)
@@ -138,6 +138,13 @@ class MeshExecutor(Executor):
     @cached_property
     def _params(self) -> Parameters:
         return jax.device_put(self._prepare(), self._programs(self._height).whole)
+
+    def _inputs_of_step(
+        self, shape: tuple[int, int], one_lane: Arguments
+    ) -> tuple[jax.stages.Wrapped, Carry, Arguments]:
+        lanes = self.compiled_lanes
+        inputs = on_mesh(self._program, self._devices, lanes, shape, one_lane)
+        return inputs[0].step, inputs[1], inputs[2]
 
     def _programs(self, height: int) -> "MeshPrograms":
         return jitted_on(_with_height(self._program, height), self._devices, self._has_axis)
