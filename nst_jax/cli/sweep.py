@@ -1,4 +1,4 @@
-"""`nst-jax sweep CONTENT STYLE …`: many settings at once, on one sheet and one page."""
+"""`nst-jax sweep CONTENT STYLE …`: many settings at once, on a sheet and a page."""
 
 import argparse
 import dataclasses

@@ -125,7 +125,7 @@ class ProgramText:
             if one.attribute("custom_call_target") in FREE_CALLS:
                 continue
             if one.opcode in LOOPS:
-                trips = _trips(one)
+                trips = self._trips(one)
                 for called in self._called(one):
                     yield from self._kernels_of(called, count * trips)
                 continue
@@ -136,8 +136,21 @@ class ProgramText:
             moved = self._traffic(one, table)
             # One that is started returns what it sends, too, but for a sum.
             both = opcode != one.opcode and opcode != "all-reduce"
-            received = one.bytes / (2 if both else 1) if collective else 0.0
+            size = sum(BYTES.get(kind, 0) * math.prod(dims) for kind, dims in arrays_of(one.shape))
+            received = size / (2 if both else 1) if collective else 0.0
             yield Kernel(one.name, source, moved, flops, precision, count, collective, received)
+
+    def _trips(self, one: Instruction) -> int:
+        """How often a loop goes round; where it does not say, as its condition does: i < 16."""
+        if found := re.search(r'known_trip_count":\{"n":"(\d+)"', one.attributes):
+            return int(found[1])
+        condition = self.computations.get(one.attribute("condition") or "", {})
+        for each in condition.values():
+            if each.is_root and each.attribute("direction") == "LT":
+                operands = (condition[name] for name in each.operands if name in condition)
+                limits = (operand.attribute("constant") for operand in operands)
+                return next((int(limit) for limit in limits if limit), 1)
+        return 1
 
     def _called(self, one: Instruction) -> list[str]:
         """The computations that an instruction runs; of a loop its body."""
@@ -261,8 +274,8 @@ def _parse(name: str, rest: str, is_root: bool) -> Instruction:
     shape, rest = _split_shape(rest)
     opcode, _, rest = rest.partition("(")
     inner, attributes = _split_parentheses(rest)
-    if opcode == "parameter":
-        attributes = f"parameter={inner}{attributes}"
+    if opcode in ("parameter", "constant"):
+        attributes = f"{opcode}={inner}{attributes}"
     operands = tuple(_NAME.findall(inner)) if opcode != "constant" else ()
     return Instruction(name, shape, opcode, operands, attributes, is_root)
 
@@ -283,11 +296,6 @@ def _split_parentheses(text: str) -> tuple[str, str]:
         if not depth:
             return text[:place], text[place + 1 :]
     return text, ""
-
-
-def _trips(one: Instruction) -> int:
-    found = re.search(r'known_trip_count":\{"n":"(\d+)"', one.attributes)
-    return int(found[1]) if found else 1
 
 
 def _users(name: str, inside: dict[str, Instruction]) -> Iterator[Instruction]:

@@ -92,6 +92,22 @@ def test_a_loop_runs_as_often_as_it_says(kernels):
     assert kernels["copy.1"].bytes == 2 * 4 * 10
 
 
+def test_a_loop_that_does_not_say_runs_as_its_condition_says():
+    """As in a TPU's program."""
+    condition = """%cond (loop.1: (s32[], f32[10])) -> pred[] {
+  %limit = s32[]{:T(128)} constant(16), metadata={op_name="jit(step)"}
+  %loop.1 = (s32[]{:T(128)}, f32[10]{0}) parameter(0)
+  %i.1 = s32[]{:T(128)} get-tuple-element(%loop.1), index=0
+  ROOT %lt = pred[]{:T(512)} compare(%i.1, %limit), direction=LT
+}
+
+%body"""
+    silent = TEXT.replace(', backend_config={"known_trip_count":{"n":"3"}}', "")
+    kernels = ProgramText(silent.replace("%body", condition, 1)).kernels
+    assert "known_trip_count" not in silent
+    assert {kernel.name: kernel.runs for kernel in kernels}["copy.1"] == 16
+
+
 def test_collectives_are_told_apart(kernels):
     assert [k.name for k in kernels.values() if k.collective == "all-reduce"] == ["sum"]
     assert sum(kernel.received for kernel in kernels.values()) == kernels["sum"].received > 0
