@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from nst_jax.cli.messages import answer, say
 from nst_jax.cli.output_flags import (
     add_devices_flag,
@@ -23,6 +25,7 @@ from nst_jax.cli.output_flags import (
 )
 from nst_jax.cli.picture import Picture, check_picture, paint_picture
 from nst_jax.cli.settings_flags import add_settings_flags, read_settings
+from nst_jax.engine.sharing import AUTO
 from nst_jax.engine.style_images import list_files
 from nst_jax.records.read import differences, read_recorded
 from nst_jax.records.resolve_inputs import (
@@ -81,6 +84,9 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
         shlex.join(["nst-jax", *arguments]),
     )
     check_picture(picture, options)
+    if options.devices == AUTO:  # as many as before sum alike
+        before = recorded.devices
+        options.devices = before if 1 < before <= jax.local_device_count() else AUTO
     remarks = differences(recorded)
     # A program of one lane, which 0.2 had, rounded as one without lanes does.
     together = recorded.lanes > 1 and is_unchanged(picture.settings, picture.inputs, recorded)

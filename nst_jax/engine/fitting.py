@@ -36,15 +36,16 @@ SPARE = 0.95  # of the size that would fit if memory went with the pixels
 BYTES_OF_PIXEL = 1700
 
 
-def free_for_one(count: int, memory: int | None = None) -> int | None:
+def free_for_one(problem: Problem, memory: int | None = None) -> int | None:
     """What a lane may take of each device that it or others run on; None where nothing tells.
 
     Args:
-        count: of lanes; one alone runs on the first device.
+        problem: whose lanes they are; one alone runs on the first devices.
         memory: bytes that a device may use; None means what is free, what is swapped to included.
     """
     devices = jax.local_devices()
-    return memory or device_memory.free_bytes(tuple(devices[: min(count, len(devices))]), swap=True)
+    count = len(problem.settings) * problem.program.rows.devices
+    return memory or device_memory.free_bytes(tuple(devices[:count]), swap=True)
 
 
 def fitted(problem: Problem, memory: int | None = None, going_on: Path | None = None) -> Problem:
@@ -65,10 +66,10 @@ def fitted(problem: Problem, memory: int | None = None, going_on: Path | None = 
     if going_on is not None and (there := identities_in(going_on)):
         tried.sort(key=lambda each: not any(one in there for one in each.identities))
     for each in tried:
-        limit = free_for_one(len(problem.settings), memory)  # trying has taken some
+        limit = free_for_one(problem, memory)  # trying has taken some
         if limit is None:
             return tried[0]
-        if fits := _fits(each, limit):
+        if fits := step_that_fits(each, limit):
             return dataclasses.replace(each, fits=fits)
     return plain
 
@@ -103,7 +104,7 @@ def what_was_taken(given: Problem, problem: Problem) -> str:
 
 def remedy(problem: Problem, error: TooLargeError) -> str:
     """The flags with which one lane of a problem would fit, by compiling it with them."""
-    fitting = (w for w in _ways(problem) if _fits(problem.changed(**w), error.limit))
+    fitting = (w for w in _ways(problem) if step_that_fits(problem.changed(**w), error.limit))
     offers = [flags_text(way) for way in itertools.islice(fitting, 1)]
     height, width, _ = problem.shape
     usual = _carry_bytes(problem) + BYTES_OF_PIXEL * height * width
@@ -161,7 +162,7 @@ def bytes_of(tree: Any) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def _fits(problem: Problem, limit: int) -> CompiledStep | None:
+def step_that_fits(problem: Problem, limit: int) -> CompiledStep | None:
     """The step of one lane at full size; None where it needs more bytes or cannot be compiled."""
     program, scale = problem.program, problem.scales[-1]
     room = device_memory.free_on_host()

@@ -135,6 +135,7 @@ class Result:
         weights: what is known of those that were used; without their tensors.
         lanes: how many settings were computed together in that time.
         scales: of the run, the coarsest first.
+        devices: that shared the image.
         compiled_lanes: of the program, copies that fill it up included; 0 is one without lanes.
             Only programs with as many round alike.
         alpha: (H, W) float32 in [0, 1], how opaque the content image is, and the result is to be
@@ -154,6 +155,7 @@ class Result:
     lanes: int = 1
     scales: tuple[Scale, ...] = ()
     compiled_lanes: int = 0
+    devices: int = 1
     alpha: np.ndarray | None = None
 
     @property

@@ -106,8 +106,7 @@ class Runner:
         self._waiting = [each for each in dealt if each]  # what no round has gone on from yet
         self._devices = tuple(jax.local_devices())
         free = device_memory.free_bytes(self._devices)
-        count = len(problem.settings)
-        limit = None if problem.fits else fitting.free_for_one(count, self._options.memory)
+        limit = None if problem.fits else fitting.free_for_one(problem, self._options.memory)
         self._prepare = partial(
             prepare_parameters, problem.program, problem.weights.params, problem.shape
         )
@@ -267,6 +266,7 @@ class Runner:
                 lanes=len(lanes),
                 scales=problem.scales,
                 compiled_lanes=self.executor.compiled_lanes,
+                devices=problem.program.rows.devices,
                 alpha=problem.alphas[lane],
             )
             for position, lane in enumerate(lanes)

@@ -60,12 +60,11 @@ def _as_few_as_fit(problem: Problem, there: int, going_on: Path | None) -> Probl
         return problem
     if 1 < before <= there:
         return problem.shared(before)
-    limit = fitting.free_for_one(1)
-    counts = [count for count in range(1, there) if there % count == 0]
-    if limit is None:
+    if fitting.free_for_one(problem) is None:
         return problem
-    for count in counts:
+    for count in (count for count in range(1, there) if there % count == 0):
         tried = problem.shared(count) if count > 1 else problem
-        if fits := fitting._fits(tried, limit):
+        limit = fitting.free_for_one(tried)  # trying has taken some
+        if limit and (fits := fitting.step_that_fits(tried, limit)):
             return dataclasses.replace(tried, fits=fits)
     return problem.shared(there)

@@ -35,6 +35,7 @@ class Recorded:
         lanes: of the program that made it; 0 is one without lanes.
         stopped_at: number of the last step that was evaluated, where the run was interrupted.
         error: why there is no picture, where the run came to nothing.
+        devices: that shared the image.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class Recorded:
     lanes: int
     stopped_at: int | None
     error: str | None
+    devices: int
 
 
 def read_recorded(path: Path, lane: str | None = None) -> Recorded:
@@ -79,6 +81,7 @@ def read_recorded(path: Path, lane: str | None = None) -> Recorded:
             _lanes_of(record),
             None if record.get("completed", True) else int(record["evaluations"]) - 1,
             record.get("error"),
+            int(record.get("device", {}).get("shared_by", 1)),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise SettingsError(f"{path}: the record is damaged ({error!r}); take another") from error
@@ -172,7 +175,8 @@ def differences(recorded: Recorded) -> list[str]:
     if names and recorded.versions:
         then = ", ".join(f"{name} {recorded.versions.get(name, 'unknown')}" for name in names)
         changes.append((f"with {then}", ", ".join(now[name] for name in names)))
-    if recorded.device and dict(recorded.device) != device:
+    then_on = {name: recorded.device.get(name) for name in device}  # not by how many together
+    if recorded.device and then_on != device:
         changes.append((f"on {_device_text(recorded.device)}", _device_text(device)))
     alike = "the picture may come out a little different"
     return [f"made {then}; here {here}: {alike}" for then, here in changes]

@@ -70,7 +70,8 @@ def make_record(
         `settings` with the defaults filled in, and `settings_given`, those that are not defaults;
         `output` (`bits`; `dpi`, null if not said; `copy_exif`, whether there was EXIF data to
         copy; `text`, whether the picture carries its settings); `timing`, seconds of all the
-        `lanes` that ran together; `compiled_lanes` of the program; `history`, a list, the initial
+        `lanes` that ran together; `device`, with `shared_by` where several shared the image;
+        `compiled_lanes` of the program; `history`, a list, the initial
         image first; `result`, of the image of least loss, or the average if the settings ask for
         one, before it was clipped to [0, 1]; and more. The terms of losses are those before α, β
         and w_l; `style` is Σ w_l · term; one that is not finite is null. Where there were several
@@ -94,7 +95,7 @@ def make_record(
         "output": saving.metadata(),
         "weights": {name: getattr(result.weights, name) for name in OF_WEIGHTS},
         "versions": versions(),
-        "device": device_metadata(),
+        "device": device_metadata() | ({"shared_by": result.devices} if result.devices > 1 else {}),
         "timing": {
             "compile_s": round(result.compile_seconds, 4),
             "run_s": round(result.run_seconds, 4),

@@ -59,7 +59,7 @@ def test_refused_with_flags_that_fit(problem_of, memory, count):
 
 
 @pytest.mark.parametrize("spared", [100_000, 1_500_000])
-def test_the_size_that_is_offered_fits(normalized, photograph, painting, memory, tmp_path, spared):
+def test_the_size_that_is_offeredfits(normalized, photograph, painting, memory, tmp_path, spared):
     draw(tmp_path / "photo.png", 96, 128)
     one = dataclasses.replace(SETTINGS, size=128, lbfgs_memory=40)
     problem = prepare_problem(str(tmp_path / "photo.png"), painting, [one], normalized)
@@ -72,7 +72,7 @@ def test_the_size_that_is_offered_fits(normalized, photograph, painting, memory,
     assert size % 16 == 0 and size >= 64
 
 
-def test_nothing_fits(problem_of, memory):
+def test_nothingfits(problem_of, memory):
     memory(1_000)
     with pytest.raises(SettingsError, match="the network alone takes .* MB: free some"):
         Runner(problem_of())
@@ -96,7 +96,7 @@ def modeled(monkeypatch):
         spared = 30 * (one.low_memory is True) + 20 * (one.lbfgs_history == "bfloat16")
         return 100 - spared - 10 * (one.lbfgs_memory == 10) <= limit
 
-    monkeypatch.setattr(fitting, "_fits", fits)
+    monkeypatch.setattr(fitting, "step_that_fits", fits)
 
 
 MODELED = [
@@ -124,7 +124,7 @@ def test_what_is_taken_and_offered(problem_of, memory, modeled, changed, free, t
     assert offered.startswith(f"it fits with {taken}" if taken else "the network alone")
 
 
-def test_auto_takes_nothing_where_all_fits(problem_of, memory):
+def test_auto_takes_nothing_where_allfits(problem_of, memory):
     given = problem_of(low_memory="auto")
     for size in (None, 10**12, 1_000):  # unknown; plenty; nothing would do
         memory(size)

@@ -6,11 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from on_devices import CASES
 
 from nst_jax import Settings, SettingsError, stylize
+from nst_jax.engine import sharing
+from nst_jax.engine.problem import prepare_problem
 from nst_jax.engine.sharing import read_devices
 
 # What sums in another order differ by; L-BFGS multiplies it from step to step.
@@ -21,7 +24,9 @@ DEFAULT = ("lbfgs",)  # the others are slow
 RUNS = """
 import json
 import jax, numpy as np
-from nst_jax import Settings, SettingsError, load_image, stylize, sweep
+from PIL import Image
+from nst_jax import Settings, SettingsError, stylize, sweep
+from nst_jax.cli.main import main
 assert len(jax.devices()) == 8
 random = np.random.default_rng(0)
 content, style = random.random((67, 96, 3), np.float32), random.random((50, 61, 3), np.float32)
@@ -56,6 +61,14 @@ for one, lane in zip(many, swept):
     totals = [[losses.total for _, losses in each.history] for each in (alone, lane)]
     assert np.allclose(*totals, 1e-4)
     assert np.abs(alone.image - lane.image).max() < 1e-3
+for name, image in (("content", content), ("style", style)):
+    Image.fromarray(np.uint8(255 * image)).save(f"{name}.png")
+flags = ["--size", "64", "--steps", "3", "--content-layers", "conv2_2", "--style-layers", "conv1_1"]
+assert main(["stylize", "content.png", "style.png", "-o", "a.png", "--devices", "2", *flags]) == 0
+assert json.load(open("a.json"))["device"]["shared_by"] == 2
+assert main(["rerun", "a.json", "-o", "b.png"]) == 0
+assert np.array_equal(Image.open("a.png"), Image.open("b.png"))
+assert json.load(open("b.json"))["history"] == json.load(open("a.json"))["history"]
 print(json.dumps(found))
 """
 
@@ -76,7 +89,7 @@ def run(arguments, folder=None):
         timeout=900,
     )
     assert ended.returncode == 0, ended.stderr[-3000:]
-    return json.loads(ended.stdout)
+    return json.loads(ended.stdout[ended.stdout.index("{") :])
 
 
 def check(names):
@@ -116,3 +129,27 @@ def test_more_devices_than_there_are(devices, words):
 def test_devices_that_are_no_number(typed):
     with pytest.raises(SettingsError, match="wanted a number, all or auto"):
         read_devices(typed)
+
+
+@pytest.mark.parametrize(("needed", "taken"), [(1, 1), (2, 2), (3, 4), (4, 4), (9, 4)])
+def test_auto_takes_as_few_as_it_fits_in(monkeypatch, needed, taken):
+    """Of four devices numbers that divide them; all of them where not even those are enough."""
+    tried = []
+
+    def step_that_fits(problem, limit):
+        tried.append(problem.program.rows.devices)
+        return ("compiled", 1.0) if tried[-1] >= needed else None
+
+    monkeypatch.setattr(sharing.fitting, "step_that_fits", step_that_fits)
+    monkeypatch.setattr(sharing.fitting, "free_for_one", lambda problem: 10**9)
+    monkeypatch.setattr(jax, "local_device_count", lambda: 4)
+    image = np.full((32, 32, 3), 0.5, np.float32)
+    problem = prepare_problem(image, image, [Settings(steps=1)])
+    found = sharing.shared(problem)
+    assert found.program.rows.devices == taken
+    assert tried == [count for count in (1, 2) if count <= max(needed, taken)][: len(tried)]
+    assert (found.fits is not None) == (taken >= needed and taken < 4)
+    two = prepare_problem(image, image, [Settings(steps=1)] * 2)
+    assert sharing.shared(two) is two and sharing.shared(two, 2).program.rows.devices == 2
+    with pytest.raises(SettingsError, match="--rows 3: .* wanted a number that divides them"):
+        sharing.shared(two, 3, flag="--rows")

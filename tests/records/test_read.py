@@ -222,3 +222,14 @@ def test_other_versions_and_devices():
     assert versioned.startswith(f"made with jax 0.0.1; here {versions()['jax']}: the picture may")
     assert placed.startswith("made on 1 × gpu (H100); here 1 × cpu (")
     assert differences(read_recorded(write({"settings": {}}))) == []
+
+
+def test_devices_that_shared_the_image():
+    record = record_of()
+    assert read_recorded(write(record)).devices == 1
+    record["device"]["shared_by"] = 2
+    shared = read_recorded(write(record))
+    assert shared.devices == 2 and differences(shared) == []
+    record["device"]["shared_by"] = "all"
+    with pytest.raises(SettingsError, match="the record is damaged"):
+        read_recorded(write(record))
