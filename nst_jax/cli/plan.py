@@ -14,6 +14,7 @@ from nst_jax.cli.running import choose_network
 from nst_jax.cli.settings_flags import add_settings_flags, read_settings
 from nst_jax.engine.device_memory import as_text
 from nst_jax.engine.problem import Problem, prepare_problem
+from nst_jax.engine.sharing import shared
 from nst_jax.planning.device_kinds import DEVICE_KINDS, HERE, device_kinds, find_device_kind
 from nst_jax.planning.device_plan import Plan, make_plan
 from nst_jax.planning.here import plan_here
@@ -69,7 +70,8 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
 
 def _plan(problem: Problem, name: str, options: argparse.Namespace) -> Plan:
     if name == HERE:
-        return plan_here(problem.shared(options.rows or 1), options.lanes, say)
+        here = shared(problem, 1 if options.rows is None else options.rows, flag="--rows")
+        return plan_here(here, options.lanes, say)
     return make_plan(problem, find_device_kind(name), options.lanes, options.rows, say)
 
 
@@ -80,7 +82,7 @@ def _row(name: str, plan: Plan, count: int) -> tuple[str, ...]:
     return (
         name,
         "yes",
-        f"{plan.lanes} of {count}",
+        f"{min(plan.lanes, count)} of {count}",
         as_text(plan.account.memory),
         "" if step is None else f"{1e3 * step:.3g} ms",
         "" if run is None else _duration(run),

@@ -46,7 +46,7 @@ def shared(
     if devices == AUTO:
         return _as_few_as_fit(problem, there, going_on)
     count = there if devices == ALL else int(devices)
-    divides = len(problem.settings) == 1 or there % count == 0
+    divides = count > 0 and (len(problem.settings) == 1 or there % count == 0)
     if count > there or not divides:
         has = f"there {'is' if there == 1 else 'are'} {there} {jax.default_backend()} device"
         wanted = "at most as many" if divides else "a number that divides them"

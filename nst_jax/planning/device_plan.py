@@ -112,9 +112,10 @@ def make_plan(
         SettingsError: what compiles for this kind is not installed; rows do not divide the devices.
     """
     given, (problem, *sparing) = problem, alternatives(problem)
-    rows = rows or (kind.devices if len(problem.settings) == 1 else 1)
-    if kind.devices % rows:
-        raise SettingsError(f"{rows} devices for each image do not divide {kind.devices}")
+    if rows is None:
+        rows = kind.devices if len(problem.settings) == 1 else 1
+    if rows < 1 or kind.devices % rows:
+        raise SettingsError(f"--rows {rows}: wanted a number that divides {kind.devices} devices")
     groups = kind.devices // rows
     count, budget, shared = len(problem.settings), USABLE * kind.memory, _shared(problem)
     with Compiler(kind) as compiler:

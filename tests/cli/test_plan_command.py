@@ -41,7 +41,14 @@ def test_lanes_of_a_sweep_as_json(folder):
 
 @pytest.mark.parametrize(
     ("on", "word"),
-    [("h1OO", "did you mean h100?"), (",", "there are"), ("here,toaster", "toaster")],
+    [
+        ("h1OO", "did you mean h100?"),
+        (",", "there are"),
+        ("here,toaster", "toaster"),
+        ("0xh100", "0 of NVIDIA H100"),
+        ("v5e-3", "1, 2, 4 or 8"),
+        ("8x", "no device '8x'"),
+    ],
 )
 def test_a_wrong_device(folder, on, word):
     outcome = nst(*PLAN, "--on", on)

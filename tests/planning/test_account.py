@@ -4,7 +4,7 @@ import pytest
 
 from nst_jax.errors import SettingsError
 from nst_jax.planning.account import flops_of, least_seconds
-from nst_jax.planning.device_kinds import DEVICE_KINDS, GAP, device_kinds
+from nst_jax.planning.device_kinds import DEVICE_KINDS, GAP, device_kinds, find_device_kind
 from nst_jax.planning.program_text import Kernel
 
 H100 = DEVICE_KINDS["h100"]
@@ -31,6 +31,25 @@ def test_an_unknown_precision_counts_as_the_slowest():
 
 def test_names_are_split_and_known():
     assert device_kinds("H100, v5e,here,h100") == ("h100", "v5e", "here")
+    assert device_kinds("8xH100,v5e-8") == ("8xh100", "v5e-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "count"),
+    [
+        ("h100", "h100", 1),
+        ("8xh100", "h100", 8),
+        ("h100-8", "h100", 8),
+        ("a100-80", "a100-80", 1),
+        ("4xa100-80", "a100-80", 4),
+        ("v5e-8", "v5e", 8),
+        ("16xrtx-4090", "rtx-4090", 16),
+    ],
+)
+def test_several_of_a_kind(name, kind, count):
+    found = find_device_kind(name)
+    assert (found.name, found.devices) == (kind, count)
+    assert found.link > 1e10 and find_device_kind(found.label) == found
 
 
 @pytest.mark.parametrize(

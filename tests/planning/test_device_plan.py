@@ -9,7 +9,7 @@ from nst_jax.engine.problem import prepare_problem
 from nst_jax.errors import SettingsError
 from nst_jax.planning import compile_elsewhere, device_plan
 from nst_jax.planning.account import Account
-from nst_jax.planning.device_kinds import DEVICE_KINDS
+from nst_jax.planning.device_kinds import DEVICE_KINDS, find_device_kind
 from nst_jax.settings.settings import Settings
 
 H100, V5E = DEVICE_KINDS["h100"], DEVICE_KINDS["v5e"]
@@ -80,6 +80,19 @@ def test_as_many_lanes_as_fit_evenly_over_the_rounds(compiled):
     assert device_plan.make_plan(make_problem(lanes=20), V5E, lanes_at_once=4).lanes == 4
 
 
+def test_devices_share_one_image_and_the_lanes_of_a_sweep(compiled):
+    eight = find_device_kind("8xv5e")
+    device_plan.make_plan(make_problem(), eight)
+    assert compiled.jobs[-1].program.rows.devices == 8 and compiled.jobs[-1].lanes == 0
+    made = device_plan.make_plan(make_problem(lanes=20), eight)
+    assert compiled.jobs[-1].program.rows.devices == 1 and made.lanes == 24  # three on each
+    made = device_plan.make_plan(make_problem(lanes=20), eight, rows=2)
+    assert compiled.jobs[-1].program.rows.devices == 2 and made.lanes == 20
+    for rows in (0, -2, 3, 16):
+        with pytest.raises(SettingsError, match=f"--rows {rows}: wanted a number that divides 8"):
+            device_plan.make_plan(make_problem(), eight, rows=rows)
+
+
 def test_what_does_not_fit_is_told(compiled):
     compiled.per_pixel = 10**8
     made = device_plan.make_plan(make_problem(), V5E)
@@ -109,6 +122,27 @@ def test_a_compiler_that_is_missing(kind, monkeypatch):
     monkeypatch.setattr(compile_elsewhere, "find_spec", lambda name: None)
     with pytest.raises(SettingsError, match=r"pip install 'nst-jax\[aot-"):
         compile_elsewhere.Compiler(kind)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("jax_plugins") is None
+    or importlib.util.find_spec("jax_plugins.xla_cuda13") is None,
+    reason="XLA's compiler for CUDA is the extra aot-cuda",
+)
+def test_an_image_on_eight_h100s():
+    """No device gets all of an image, and what they send is little beside what each moves."""
+    eight, problem, shape = find_device_kind("8xh100"), make_problem(), (2000, 2048)
+    with compile_elsewhere.Compiler(H100) as compiler:
+        alone = compiler.account(device_plan.job_of(problem, eight.backend, 0, shape))
+    with compile_elsewhere.Compiler(eight) as compiler:
+        found = compiler.account(device_plan.job_of(problem, eight.backend, 0, shape, 8))
+    assert isinstance(found, Account) and isinstance(alone, Account), (found, alone)
+    assert set(found.received) == {"collective-permute", "all-reduce", "all-to-all"}
+    # The preconditioner's exchanges, there and back: a device's part of the image each, padded.
+    assert found.received["all-to-all"] <= 2 * 4 * 3 * 256 * 2048
+    assert sum(found.received.values()) < 0.05 * found.traffic
+    assert found.memory < 0.2 * alone.memory
 
 
 @pytest.mark.slow
