@@ -7,6 +7,7 @@ a SHA-256 over all of that and the arrays.
 
 import json
 import os
+import struct
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,6 @@ import jax.numpy as jnp
 import jaxlib
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 import nst_jax
 from nst_jax.engine.identity import difference
@@ -34,6 +34,15 @@ if TYPE_CHECKING:
 
 METADATA = "nst_jax"
 SHARED = "devices for an image"
+# What safetensors calls them.
+TYPES = {
+    "float32": "F32",
+    "float64": "F64",
+    "uint16": "U16",
+    "int32": "I32",
+    "uint32": "U32",
+    "bool": "BOOL",
+}
 # What reading raises where there is no checkpoint, or a damaged one.
 UNREADABLE = (OSError, SafetensorError, LookupError, TypeError, ValueError, AttributeError)
 
@@ -162,7 +171,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, problem: "Problem") -> N
         "groups": [_as_json(each, problem) for each in checkpoint.groups],
         "versions": _versions() | _shared(problem),
     }
-    # `save_file` takes the bytes as they lie; `ascontiguousarray` would make scalars 1-dimensional.
+    # `ascontiguousarray` would make scalars 1-dimensional.
     arrays = {
         f"{number}{name}": np.asarray(leaf, order="C")
         for number, each in enumerate(checkpoint.groups)
@@ -170,12 +179,30 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, problem: "Problem") -> N
     }
     metadata["sha256"] = checksum(arrays, metadata)
     with replacing(path) as temporary:
-        try:
-            save_file(arrays, temporary, {METADATA: json.dumps(metadata)})
-        except SafetensorError as error:  # how it reports what the system says
-            raise OSError(str(error)) from error
-        with open(temporary, "rb+") as file:  # or a machine that is taken away may leave it empty
-            os.fsync(file.fileno())
+        _write(temporary, arrays, {METADATA: json.dumps(metadata)})
+
+
+def _write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file, array by array.
+
+    The library's own writer puts another file beside it, which a process that is killed leaves.
+
+    Source: https://huggingface.co/docs/safetensors, "Format".
+    """
+    header: dict[str, Any] = {"__metadata__": metadata}
+    end = 0
+    for name, array in arrays.items():
+        begin, end = end, end + array.nbytes
+        kind, shape = TYPES[array.dtype.name], list(array.shape)
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for array in arrays.values():
+            file.write(array.reshape(-1).view(np.uint8).data)
+        file.flush()
+        os.fsync(file.fileno())  # or a machine that is taken away may leave it empty
 
 
 def _as_json(checkpoint: Checkpoint, problem: "Problem") -> dict[str, Any]:

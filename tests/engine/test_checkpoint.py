@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from functools import partial
 from types import SimpleNamespace
 
@@ -16,7 +17,6 @@ from safetensors.numpy import load_file, save_file
 
 import nst_jax
 from nst_jax import Settings, SettingsError
-from nst_jax.engine import checkpoint
 from nst_jax.engine.checkpoint import (
     METADATA,
     AnotherRunError,
@@ -29,6 +29,7 @@ from nst_jax.engine.checkpoint import (
 )
 from nst_jax.engine.program import lane_axes, make_program, start
 from nst_jax.engine.pyramid import Scale
+from nst_jax.files import remove_abandoned
 from nst_jax.losses.terms import Losses
 from nst_jax.rows import ALONE
 
@@ -229,6 +230,32 @@ def test_losses_that_were_changed(program, saved):
     assert load_checkpoint(path, problem_of(program, A)) is None
 
 
+def test_another_program_can_read_it(saved):
+    """As safetensors does: all arrays, under the paths in the tree."""
+    whole, path = saved
+    found = {name: (str(a.dtype), a.shape, a.tobytes()) for name, a in load_file(path).items()}
+    assert found == {f"0{name}": each for name, each in bits(whole.carry).items()}
+
+
+def test_what_a_killed_process_leaves_is_removed(program, saved, monkeypatch):
+    """Whatever is there while it is written: `SIGKILL` leaves that."""
+    whole, path = saved
+    there, fsync = [], os.fsync
+
+    def look(descriptor):
+        there.extend(each for each in path.parent.iterdir() if each != path)
+        for each in list(there):
+            shutil.copy(each, path.with_name("copy of " + each.name))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", look)
+    save_checkpoint(path, whole, problem_of(program, B, C, A))
+    assert len(there) == 1
+    os.rename(path.with_name("copy of " + there[0].name), there[0])
+    remove_abandoned(path)
+    assert [*path.parent.iterdir()] == [path]
+
+
 # ---- The file of a run
 
 
@@ -236,12 +263,12 @@ def full_disk(*_, **__):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def half_written(arrays, temporary, _):
-    temporary.write_bytes(b"half a checkpoint")
-    raise checkpoint.SafetensorError("I/O error: No space left on device (os error 28)")
+def half_written(path, *_):
+    path.write_bytes(b"half a checkpoint")
+    full_disk()
 
 
-WRITES = [("save_file", half_written), ("save_file", full_disk), ("os.fsync", full_disk)]
+WRITES = [("_write", half_written), ("_write", full_disk), ("os.fsync", full_disk)]
 
 
 @pytest.fixture
