@@ -73,11 +73,11 @@ def read_recorded(path: Path, lane: str | None = None) -> Recorded:
         return Recorded(
             path,
             _read_settings(path, record, made_by.get("nst_jax")),
-            {role: {**file} for role, file in record.get("inputs", {}).items()},
+            {role: _read_input(file) for role, file in record.get("inputs", {}).items()},
             {**record.get("weights", {})},
             {**made_by},
             {**record.get("device", {})},
-            PLAIN.metadata() | record.get("output", {}),
+            _read_output(record.get("output", {})),
             _lanes_of(record),
             None if record.get("completed", True) else int(record["evaluations"]) - 1,
             record.get("error"),
@@ -85,6 +85,23 @@ def read_recorded(path: Path, lane: str | None = None) -> Recorded:
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise SettingsError(f"{path}: the record is damaged ({error!r}); take another") from error
+
+
+def _read_input(file: Mapping[str, Any]) -> dict[str, Any]:
+    """A file's name, null where it was an array, and its checksum; and what else is said of it."""
+    if not isinstance(file["file"], str | None) or not isinstance(file["sha256"], str):
+        raise TypeError("an input has no name or checksum")
+    return {**file}
+
+
+def _read_output(output: Mapping[str, Any]) -> dict[str, Any]:
+    """How the picture was written, as far as it is said: numbers, and what was or was not."""
+    written = {**PLAIN.metadata(), **output}
+    for name, plain in PLAIN.metadata().items():
+        kind = bool if isinstance(plain, bool) else int if plain is not None else int | None
+        if not isinstance(written[name], kind):
+            raise TypeError(f"{name} of the output is {written[name]!r}")
+    return written
 
 
 def _read_json(path: Path) -> Any:

@@ -233,3 +233,26 @@ def test_devices_that_shared_the_image():
     record["device"]["shared_by"] = "all"
     with pytest.raises(SettingsError, match="the record is damaged"):
         read_recorded(write(record))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"inputs": {"content": {"sha256": "0"}}},
+        {"inputs": {"content": {"file": "a.png"}}},
+        {"inputs": {"content": {"file": ["a.png"], "sha256": "0"}}},
+        {"inputs": {"content": {"file": "a.png", "sha256": 1}}},
+        {"inputs": {"content": []}},
+        {"inputs": []},
+        {"output": {"copy_exif": []}},
+        {"output": {"copy_exif": None}},
+        {"output": {"bits": "8"}},
+        {"output": {"bits": None}},
+        {"output": {"dpi": [300]}},
+        {"output": 3},
+        {"device": {"shared_by": None}},
+    ],
+)
+def test_parts_of_another_kind_are_damage(damage):
+    with pytest.raises(SettingsError, match="the record is damaged"):
+        read_recorded(write(record_of() | damage))
