@@ -89,7 +89,8 @@ class Compiler:
         """
         check_installed(kind)
         self._kind = kind
-        environment = {**os.environ, **NEEDS[kind.platform][2]}
+        as_it_will_be = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "false"}
+        environment = {**os.environ, **as_it_will_be, **NEEDS[kind.platform][2]}
         self._process = subprocess.Popen(
             [
                 sys.executable,
