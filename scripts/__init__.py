@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from nst_jax.files import write_bytes
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 SAMPLES = DOCS / "samples"
@@ -21,6 +23,14 @@ class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpF
 def make_parser(description: str, prog: str | None = None) -> argparse.ArgumentParser:
     """Of a script's command line; the description is the module's docstring."""
     return argparse.ArgumentParser(prog, description=description, formatter_class=_Help)
+
+
+def publish(text: str, output: Path | None) -> None:
+    """Print a document, or write it into a file."""
+    if output:
+        write_bytes(output, text.encode())
+    else:
+        print(text)
 
 
 def say(text: str) -> None:

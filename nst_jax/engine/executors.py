@@ -305,12 +305,8 @@ def on_mesh(
     programs = jitted_on(_with_height(program, shape[0]), devices, lanes > 0)
     image = jax.ShapeDtypeStruct((*shape, 3), jnp.float32)
     targets, weights = one_lane
-    image, arguments = (
-        _pad_rows(image, 0, programs.rows),
-        (pad_targets(targets, programs.rows), weights),
-    )
-    if lanes:
-        image, arguments = shape_of_lanes(lanes, (image, arguments))
+    padded = _pad_rows(image, 0, programs.rows), (pad_targets(targets, programs.rows), weights)
+    image, arguments = shape_of_lanes(lanes, padded) if lanes else padded
     return programs, jax.eval_shape(programs.start, image), arguments
 
 

@@ -230,10 +230,8 @@ class Runner:
 
     def _take_up(self, lanes: tuple[int, ...]) -> None:
         """Set what these lanes go on from, if anything; the others of it wait on."""
-        program, others = (
-            self._problem.program,
-            set(range(len(self._problem.settings))) - set(lanes),
-        )
+        program = self._problem.program
+        others = set(range(len(self._problem.settings))) - set(lanes)
         taken = (each.only(lanes, program) for each in self._waiting)
         self._resumed = next((each for each in taken if each), None)
         left = (each.only(others, program) for each in self._waiting)

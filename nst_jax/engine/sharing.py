@@ -55,9 +55,9 @@ def shared(
 
 
 def _as_few_as_fit(problem: Problem, there: int, going_on: Path | None) -> Problem:
-    before = devices_in(going_on) if going_on else 1
     if there == 1 or len(problem.settings) > 1:
         return problem
+    before = devices_in(going_on) if going_on else 1
     if 1 < before <= there:
         return problem.shared(before)
     if fitting.free_for_one(problem) is None:

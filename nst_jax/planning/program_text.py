@@ -134,10 +134,7 @@ class ProgramText:
             opcode = one.opcode.removesuffix("-start")
             collective = opcode if opcode in COLLECTIVES else ""
             moved = self._traffic(one, table)
-            # One that is started returns what it sends, too, but for a sum.
-            both = opcode != one.opcode and opcode != "all-reduce"
-            size = sum(BYTES.get(kind, 0) * math.prod(dims) for kind, dims in arrays_of(one.shape))
-            received = size / (2 if both else 1) if collective else 0.0
+            received = _received(one) if collective else 0.0
             yield Kernel(one.name, source, moved, flops, precision, count, collective, received)
 
     def _trips(self, one: Instruction) -> int:
@@ -296,6 +293,14 @@ def _split_parentheses(text: str) -> tuple[str, str]:
         if not depth:
             return text[:place], text[place + 1 :]
     return text, ""
+
+
+def _received(one: Instruction) -> float:
+    """What a collective brings, in bytes, wherever it lies."""
+    size = sum(BYTES.get(kind, 0) * math.prod(dims) for kind, dims in arrays_of(one.shape))
+    # One that is started returns what it sends, too, but for a sum.
+    both = one.opcode.endswith("-start") and one.opcode != "all-reduce-start"
+    return size / 2 if both else size
 
 
 def _users(name: str, inside: dict[str, Instruction]) -> Iterator[Instruction]:

@@ -17,12 +17,11 @@ from typing import Any, NamedTuple
 from nst_jax import Settings
 from nst_jax.engine.device_memory import as_text
 from nst_jax.engine.problem import prepare_problem
-from nst_jax.files import write_bytes
 from nst_jax.planning.account import Account
 from nst_jax.planning.compile_elsewhere import Compiler
 from nst_jax.planning.device_kinds import find_device_kind
 from nst_jax.planning.device_plan import job_of
-from scripts import CONTENT, STYLE, make_parser, say
+from scripts import CONTENT, STYLE, make_parser, publish, say
 
 # What a GPU sends to other machines: 400 Gb/s each (NVIDIA DGX H100 data sheet, ConnectX-7).
 NETWORK = 50e9
@@ -120,10 +119,7 @@ def main() -> None:
         "speed |\n" + "|---" * 6 + "|\n"
     )
     text += "".join(f"{scaling_line(*each, alone)}\n" for each in scaling)
-    if options.output:
-        write_bytes(options.output, text.encode())
-    else:
-        print(text)
+    publish(text, options.output)
 
 
 if __name__ == "__main__":

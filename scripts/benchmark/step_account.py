@@ -17,12 +17,11 @@ from typing import Any, NamedTuple
 from nst_jax import Settings
 from nst_jax.engine.device_memory import as_text
 from nst_jax.engine.problem import Problem, prepare_problem
-from nst_jax.files import write_bytes
 from nst_jax.planning.account import Account
 from nst_jax.planning.compile_elsewhere import Compiler
 from nst_jax.planning.device_kinds import DeviceKind, device_kinds, find_device_kind
 from nst_jax.planning.device_plan import job_of
-from scripts import CONTENT, STYLE, make_parser, say
+from scripts import CONTENT, STYLE, make_parser, publish, say
 
 HALF = {"precision": "bfloat16", "lbfgs_history": "bfloat16"}
 SPARING = {**HALF, "low_memory": True}
@@ -106,10 +105,7 @@ def main() -> None:
         text += f"\n## {kind.title}\n\nPeaks: {kind.source}\n\n| {' | '.join(HEAD)} |\n"
         text += "|---" * len(HEAD) + "|\n"
         text += "".join(f"{line(*each)}\n" for each in rows_for(kind, rows))
-    if options.output:
-        write_bytes(options.output, text.encode())
-    else:
-        print(text)
+    publish(text, options.output)
 
 
 if __name__ == "__main__":

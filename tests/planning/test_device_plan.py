@@ -12,6 +12,11 @@ from nst_jax.planning.account import Account
 from nst_jax.planning.device_kinds import DEVICE_KINDS, find_device_kind
 from nst_jax.settings.settings import Settings
 
+needs_cuda_compiler = pytest.mark.skipif(
+    importlib.util.find_spec("jax_plugins") is None
+    or importlib.util.find_spec("jax_plugins.xla_cuda13") is None,
+    reason="XLA's compiler for CUDA is the extra aot-cuda",
+)
 H100, V5E = DEVICE_KINDS["h100"], DEVICE_KINDS["v5e"]
 FIXED = 10**8
 EARLY = {"content_layers": ("conv2_1",), "style_layers": ("conv1_1", "conv2_1")}
@@ -125,11 +130,7 @@ def test_a_compiler_that_is_missing(kind, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    importlib.util.find_spec("jax_plugins") is None
-    or importlib.util.find_spec("jax_plugins.xla_cuda13") is None,
-    reason="XLA's compiler for CUDA is the extra aot-cuda",
-)
+@needs_cuda_compiler
 def test_an_image_on_eight_h100s():
     """No device gets all of an image, and what they send is little beside what each moves."""
     eight, problem, shape = find_device_kind("8xh100"), make_problem(), (2000, 2048)
@@ -146,11 +147,7 @@ def test_an_image_on_eight_h100s():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    importlib.util.find_spec("jax_plugins") is None
-    or importlib.util.find_spec("jax_plugins.xla_cuda13") is None,
-    reason="XLA's compiler for CUDA is the extra aot-cuda",
-)
+@needs_cuda_compiler
 def test_a_step_for_an_h100():
     with compile_elsewhere.Compiler(H100) as compiler:
         one = compiler.account(device_plan.job_of(make_problem(), H100.backend, 0))
