@@ -109,7 +109,9 @@ def check_picture(picture: Picture, options: argparse.Namespace) -> None:
     """
     check_intervals(report_every=options.report_every, save_every=options.save_every)
     inputs, replacing = picture.files.values(), options.overwrite or picture.checkpoint.is_file()
-    io.check_writable(picture.path, replacing, picture.saving)
+    settings = picture.settings
+    side = settings.size if picture.content else settings.style_size or settings.size
+    io.check_writable(picture.path, replacing, picture.saving, side)
     check_replaceable(_outputs(picture, options), inputs, replacing)
     check_replaceable([picture.checkpoint], inputs, overwrite=True)
     if options.watch:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from nst_jax.errors import ImageError, SettingsError
 from nst_jax.images import exif
+from nst_jax.images.bands import bands
 from nst_jax.images.color_management import srgb_profile, take_off_white
 
 Text = Mapping[str, str]
@@ -24,7 +25,9 @@ Text = Mapping[str, str]
 MAX_DPI = 65535  # a JPEG's resolution has 16 bits (JFIF 1.02)
 JPEG_QUALITY = 95
 MAX_JPEG_TEXT = 60_000  # bytes of EXIF data and comment; for more, Pillow 10's buffer is too small
+MAX_JPEG_SIDE = 65500  # JPEG_MAX_DIMENSION of libjpeg; the format has 16 bits
 MAX_WEBP_SIDE = 16383  # its sides have 14 bits
+MAX_TIFF = 2**32 - 2**25  # bytes of pixels: its offsets have 32 bits
 STRIP = 2**16  # bytes of a TIFF's strips, about
 BAND = 64  # rows of a PNG that are filtered and compressed together
 
@@ -64,6 +67,50 @@ class SaveOptions:
 PLAIN = SaveOptions()
 
 
+@dataclasses.dataclass(frozen=True)
+class Pixels:
+    """An image that is rounded band by band while it is written: no second one lies beside it.
+
+    Attributes:
+        image: (H, W, 3) float, on white where there is alpha.
+        bits: 8 or 16.
+        alpha: (H, W) float, how opaque it is to be; None: wholly.
+    """
+
+    image: np.ndarray
+    bits: int
+    alpha: np.ndarray | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, 3), with alpha 4."""
+        return *self.image.shape[:2], 3 if self.alpha is None else 4
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of what is written."""
+        return np.dtype(np.uint8 if self.bits == 8 else np.uint16)
+
+    @property
+    def row_bytes(self) -> int:
+        """Of one row, as it is written."""
+        return self.shape[1] * self.shape[2] * self.dtype.itemsize
+
+    def rows(self, rows: slice) -> np.ndarray:
+        """(h, W, 3 or 4) uint8 or uint16."""
+        if self.alpha is None:
+            return quantize(self.image[rows], self.bits)
+        return quantize_with_alpha(self.image[rows], self.alpha[rows], self.bits)
+
+    def whole(self) -> Image.Image:
+        """For formats that are not written by bands; of 8 bits."""
+        height, width, channels = self.shape
+        whole = Image.new("RGB" if channels == 3 else "RGBA", (width, height))
+        for rows in bands(height, width):
+            whole.paste(Image.fromarray(self.rows(rows)), (0, rows.start))
+        return whole
+
+
 def quantize(image: np.ndarray, bits: int) -> np.ndarray:
     """Clip to [0, 1] and round to 2^bits levels, halves to even.
 
@@ -94,32 +141,42 @@ def quantize_with_alpha(image: np.ndarray, alpha: np.ndarray, bits: int) -> np.n
     return np.concatenate([quantize(take_off_white(image, seen), bits), opacity], axis=-1)
 
 
-def encoder_of(path: Path, options: SaveOptions) -> Callable[..., None]:
+def encoder_of(path: Path, options: SaveOptions, side: int = 0) -> Callable[..., None]:
     """The function that writes the format of the suffix: (stream, pixels, text, options).
 
+    Args:
+        path: whose suffix counts.
+        options: that the format must have.
+        side: the long one, in pixels, as far as it is known.
+
     Raises:
-        ImageError: the suffix is unknown, or the format has no such options.
+        ImageError: the suffix is unknown, or the format has no such options or sides.
     """
     suffix = path.suffix.lower()
     if suffix not in ENCODERS:
         wanted = ", ".join(ENCODERS)
         raise ImageError(f"{path}: cannot write the suffix '{path.suffix}'; use one of {wanted}")
-    if ENCODERS[suffix] in (_write_jpeg, _write_webp) and options.bits != 8:
-        kind = "JPEG" if ENCODERS[suffix] is _write_jpeg else "WebP"
+    kind, longest = LIMITED.get(suffix, ("", side))
+    if kind and options.bits != 8:
         raise ImageError(
             f"{path}: a {kind} has 8 bits, not {options.bits}; use .png or .tif, or 8 bits"
+        )
+    if side > longest:
+        raise ImageError(
+            f"{path}: a side of {side} px is longer than a {kind}'s {longest}; use .png or .tif, "
+            f"or a smaller size"
         )
     return ENCODERS[suffix]
 
 
-def _write_png(stream: BinaryIO, pixels: np.ndarray, text: Text, options: SaveOptions) -> None:
+def _write_png(stream: BinaryIO, pixels: Pixels, text: Text, options: SaveOptions) -> None:
     """PNG of 8 or 16 bits; Pillow writes no 16 bits in color.
 
     Source: Portable Network Graphics Specification (Third Edition), W3C 2025.
     """
     height, width, channels = pixels.shape
     kind = {3: 2, 4: 6}[channels]  # RGB, RGBA
-    header = struct.pack(">IIBBBBB", width, height, 8 * pixels.itemsize, kind, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, pixels.bits, kind, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"iCCP", b"sRGB\0\0" + zlib.compress(srgb_profile()))]
     if options.dpi is not None:
         per_meter = round(options.dpi / 0.0254)
@@ -137,16 +194,17 @@ def _write_png(stream: BinaryIO, pixels: np.ndarray, text: Text, options: SaveOp
         stream.write(struct.pack(">I", zlib.crc32(data, zlib.crc32(name))))
 
 
-def _compress(pixels: np.ndarray) -> Iterator[bytes]:
+def _compress(pixels: Pixels) -> Iterator[bytes]:
     """The rows of a PNG, as one zlib stream in pieces; each with the filter "Average".
 
     Of the fixed filters it is the simplest that comes within 3 % of choosing one for each row.
     """
     compressor = zlib.compressobj(strategy=zlib.Z_FILTERED)
-    step = pixels.shape[2] * pixels.itemsize  # bytes of a pixel
-    above = np.zeros((1, pixels.shape[1] * step), np.uint16)
-    for top in range(0, len(pixels), BAND):
-        band = pixels[top : top + BAND].astype(f">u{pixels.itemsize}")
+    height, width, channels = pixels.shape
+    step = channels * pixels.dtype.itemsize  # bytes of a pixel
+    above = np.zeros((1, width * step), np.uint16)
+    for top in range(0, height, BAND):
+        band = pixels.rows(slice(top, top + BAND)).astype(pixels.dtype.newbyteorder(">"))
         rows = band.view(np.uint8).reshape(len(band), -1).astype(np.uint16)
         left = np.pad(rows, ((0, 0), (step, 0)))[:, :-step]
         filtered = rows - (left + np.concatenate([above, rows[:-1]])) // 2  # modulo 256
@@ -156,7 +214,7 @@ def _compress(pixels: np.ndarray) -> Iterator[bytes]:
     yield compressor.flush()
 
 
-def _write_tiff(stream: BinaryIO, pixels: np.ndarray, text: Text, options: SaveOptions) -> None:
+def _write_tiff(stream: BinaryIO, pixels: Pixels, text: Text, options: SaveOptions) -> None:
     """TIFF without compression, which every program of a print shop reads.
 
     The directories of EXIF data come first, and then the image with its own.
@@ -168,16 +226,23 @@ def _write_tiff(stream: BinaryIO, pixels: np.ndarray, text: Text, options: SaveO
         for tag, value in fields.items()
         if isinstance(value, bytes | int)  # anything else is damage
     ]
-    with tifffile.TiffWriter(stream, byteorder="<" if image.prefix == b"II" else ">") as file:
+    height, width, channels = pixels.shape
+    if height * pixels.row_bytes > MAX_TIFF:
+        raise ImageError("has more bytes than the 4 GB of a TIFF; use .png")
+    order: Any = "<" if image.prefix == b"II" else ">"
+    kind = pixels.dtype.newbyteorder(order)
+    with tifffile.TiffWriter(stream, byteorder=order) as file:
         for name, directory in (("ExifTag", photo), ("GPSTag", gps)):
             if directory:
                 tags.append((name, 4, 1, stream.tell(), True))  # 4: LONG
                 stream.write(directory.tobytes(stream.tell()))
         file.write(
-            pixels,
+            (pixels.rows(rows).astype(kind).tobytes() for rows in bands(height, width)),
+            shape=pixels.shape,
+            dtype=kind,
             photometric="rgb",
-            extrasamples=["unassalpha"] if pixels.shape[2] == 4 else None,
-            rowsperstrip=max(1, STRIP // pixels[0].nbytes),
+            extrasamples=["unassalpha"] if channels == 4 else None,
+            rowsperstrip=max(1, STRIP // pixels.row_bytes),
             resolution=None if options.dpi is None else (options.dpi, options.dpi),
             iccprofile=srgb_profile(),
             software=False,
@@ -186,10 +251,10 @@ def _write_tiff(stream: BinaryIO, pixels: np.ndarray, text: Text, options: SaveO
         )
 
 
-def _write_jpeg(stream: BinaryIO, pixels: np.ndarray, text: Text, options: SaveOptions) -> None:
+def _write_jpeg(stream: BinaryIO, pixels: Pixels, text: Text, options: SaveOptions) -> None:
     """Always with EXIF data: their color space is what some programs look at."""
     data = exif.PREFIX + exif.to_bytes(exif.describe(options.exif, pixels.shape, options.dpi))
-    Image.fromarray(pixels).save(
+    pixels.whole().save(
         stream,
         "JPEG",
         quality=JPEG_QUALITY,
@@ -201,14 +266,12 @@ def _write_jpeg(stream: BinaryIO, pixels: np.ndarray, text: Text, options: SaveO
     )
 
 
-def _write_webp(stream: BinaryIO, pixels: np.ndarray, text: Text, options: SaveOptions) -> None:
+def _write_webp(stream: BinaryIO, pixels: Pixels, text: Text, options: SaveOptions) -> None:
     """Without loss, which takes about two thirds of a PNG; text is the description in EXIF data."""
-    if max(pixels.shape[:2]) > MAX_WEBP_SIDE:
-        raise ImageError(f"a side is longer than a WebP's {MAX_WEBP_SIDE} px; write a .png")
     described = exif.describe(options.exif, pixels.shape, options.dpi)
     if text:
         described[0][exif.DESCRIPTION] = as_lines(text)
-    Image.fromarray(pixels).save(
+    pixels.whole().save(
         stream,
         "WEBP",
         lossless=True,
@@ -225,6 +288,12 @@ ENCODERS = {
     ".tif": _write_tiff,
     ".tiff": _write_tiff,
     ".webp": _write_webp,
+}
+# What has 8 bits only: its name, and its longest side, in pixels.
+LIMITED = {
+    ".jpg": ("JPEG", MAX_JPEG_SIDE),
+    ".jpeg": ("JPEG", MAX_JPEG_SIDE),
+    ".webp": ("WebP", MAX_WEBP_SIDE),
 }
 OPAQUE = frozenset({".jpg", ".jpeg"})  # have no alpha
 

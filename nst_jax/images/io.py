@@ -17,10 +17,9 @@ from nst_jax.images import color_management
 from nst_jax.images.encoders import (
     OPAQUE,
     PLAIN,
+    Pixels,
     SaveOptions,
     encoder_of,
-    quantize,
-    quantize_with_alpha,
 )
 from nst_jax.images.exif import DESCRIPTION, copy_exif
 from nst_jax.images.opening import ImageSource, PathLike, explain, opened, readable_formats
@@ -167,16 +166,24 @@ def read_exif(source: ImageSource) -> bytes | None:
         return copy_exif(image.info.get("exif", b""))
 
 
-def check_writable(path: PathLike, overwrite: bool, options: SaveOptions = PLAIN) -> None:
+def check_writable(
+    path: PathLike, overwrite: bool, options: SaveOptions = PLAIN, side: int = 0
+) -> None:
     """Make sure, before any work is done, that `save_image` will be able to write `path`.
 
+    Args:
+        path: to be written.
+        overwrite: whether a file that exists may be replaced.
+        options: of the image.
+        side: the long one, in pixels, as far as it is known.
+
     Raises:
-        ImageError: the suffix is unknown or has no such options, the path is a folder, its folder
-            (or, where that is missing, the one that it would be made in) is none or cannot be
-            written, or the file exists and `overwrite` is false.
+        ImageError: the suffix is unknown or has no such options or sides, the path is a folder, its
+            folder (or, where that is missing, the one that it would be made in) is none or cannot
+            be written, or the file exists and `overwrite` is false.
     """
     path = Path(path)
-    encoder_of(path, options)
+    encoder_of(path, options, side)
     if path.is_dir():
         raise ImageError(f"{path}: is a folder; add a file name such as result.png")
     folder = next(each for each in path.parents if os.path.lexists(each))
@@ -215,24 +222,22 @@ def save_image(
 
     Raises:
         ImageError: the image is not (H, W, 3) or not finite, alpha is not (H, W), the format has
-            no such options, or the file cannot be written.
+            no such options or sides, or the file cannot be written.
     """
     path = Path(path)
-    write = encoder_of(path, options)
     image = np.asarray(image, np.float32)
-    if image.ndim != 3 or image.shape[2] != 3:
+    if image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ImageError(f"{path}: cannot write an array of shape {image.shape}; give (H, W, 3)")
-    if not np.isfinite(image).all():
+    write = encoder_of(path, options, max(image.shape))
+    if not np.isfinite([image.min(), image.max()]).all():  # NaN is the least and the greatest
         raise ImageError(
             f"{path}: not written, because the image has values that are not finite; "
             "lower the weights or the learning rate, or compute in float32"
         )
     if alpha is not None and np.shape(alpha) != image.shape[:2]:
         raise ImageError(f"{path}: alpha is {np.shape(alpha)}; wanted {image.shape[:2]}")
-    if alpha is None or path.suffix.lower() in OPAQUE:
-        pixels = quantize(image, options.bits)
-    else:
-        pixels = quantize_with_alpha(image, np.asarray(alpha), options.bits)
+    is_opaque = alpha is None or path.suffix.lower() in OPAQUE
+    pixels = Pixels(image, options.bits, None if is_opaque else np.asarray(alpha))
     try:
         with replacing(path) as temporary, open(temporary, "wb") as stream:
             write(stream, pixels, (text or {}) if options.text else {}, options)

@@ -73,6 +73,11 @@ def test_png_for_print():
     assert b'"bits": 16' in chunks[b"iTXt"]
 
 
+def test_sides_are_told_before_the_run():
+    words = ("out.webp: a side of 16384 px is longer than a WebP's 16383; use .png",)
+    refused((*STYLIZE, "--size", 16384, "-o", "out.webp"), words)
+
+
 def test_jpeg_for_print():
     assert nst(*STYLIZE, "--dpi", 240, "--copy-exif", "-o", "out.jpg").code == 0
     assert nst(*STYLIZE, "-o", "plain.png").code == 0

@@ -18,7 +18,7 @@ from PIL import Image, ImageCms, TiffImagePlugin
 from png_reader import read_chunks, read_pixels
 
 from nst_jax import ImageError, SaveOptions, SettingsError, load_image, read_exif, save_image
-from nst_jax.images.encoders import BAND, STRIP, quantize
+from nst_jax.images.encoders import BAND, STRIP, Pixels, quantize
 from nst_jax.images.exif import MAX_BYTES, copy_exif
 from nst_jax.images.io import check_writable
 
@@ -275,9 +275,65 @@ def test_a_webp_has_short_sides_and_no_losses(tmp_path):
     save_image(image, tmp_path / "a.webp")
     with Image.open(tmp_path / "a.webp") as saved:
         np.testing.assert_array_equal(np.asarray(saved), quantize(image, 8))
-    with pytest.raises(ImageError, match=r"b\.webp: a side is longer than a WebP's 16383 px"):
-        save_image(np.zeros((1, 16384, 3)), tmp_path / "b.webp")
-    assert os.listdir(tmp_path) == ["a.webp"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "longest"),
+    [("a.webp", "WebP", 16383), ("a.jpg", "JPEG", 65500), ("a.jpeg", "JPEG", 65500)],
+)
+@pytest.mark.parametrize("across", [True, False])
+def test_sides_that_a_format_has_no_room_for(tmp_path, name, kind, longest, across):
+    """Said before a run, and where an image is written; what the limit leaves is written."""
+    words = f"{name}: a side of {longest + 1} px is longer than a {kind}'s {longest}; use .png"
+    shape = (1, longest + 1, 3) if across else (longest + 1, 1, 3)
+    with pytest.raises(ImageError, match=words):
+        save_image(np.zeros(shape), tmp_path / name)
+    with pytest.raises(ImageError, match=words):
+        check_writable(tmp_path / name, False, side=longest + 1)
+    assert os.listdir(tmp_path) == []
+    check_writable(tmp_path / name, False, side=longest)
+    save_image(np.zeros(shape)[:longest, :longest], tmp_path / name)
+    with Image.open(tmp_path / name) as saved:
+        assert max(saved.size) == longest
+
+
+def test_a_tiff_has_four_gigabytes(tmp_path, monkeypatch):
+    image = np.zeros((40, 30, 3))
+    monkeypatch.setattr("nst_jax.images.encoders.MAX_TIFF", image.size)
+    save_image(image, tmp_path / "a.tif")
+    with pytest.raises(ImageError, match=r"b\.tif: has more bytes than the 4 GB of a TIFF; use"):
+        save_image(image, tmp_path / "b.tif", options=SaveOptions(16))
+    assert os.listdir(tmp_path) == ["a.tif"]
+
+
+@pytest.mark.parametrize(("name", "bits"), FILES)
+@pytest.mark.parametrize("transparent", [False, True])
+def test_bands_do_not_show(tmp_path, monkeypatch, name, bits, transparent):
+    """A file that is written band by band has the bytes of one that is written at once."""
+    random = np.random.default_rng(0)
+    image, alpha = draw("waves", 200, 37), random.random((200, 37)) if transparent else None
+    written = []
+    for pixels in (10**6, 37 * 7, 1):
+        monkeypatch.setattr("nst_jax.images.bands.PIXELS", pixels)
+        save_image(image, tmp_path / name, TEXT, SaveOptions(bits, 300, PHOTOGRAPH), alpha)
+        written.append((tmp_path / name).read_bytes())
+    assert written[0] == written[1] == written[2]
+
+
+def test_a_large_image_has_no_other_beside_it(tmp_path, monkeypatch):
+    """PNG and TIFF are rounded as they are written: band by band."""
+    monkeypatch.setattr("nst_jax.images.bands.PIXELS", 1000)
+    image, largest = draw("noise", 300, 100), []
+    rounded = Pixels.rows
+
+    def rows(self, rows):
+        largest.append(rounded(self, rows).nbytes)
+        return rounded(self, rows)
+
+    monkeypatch.setattr(Pixels, "rows", rows)
+    for name in ("a.png", "a.tif"):
+        save_image(image, tmp_path / name)
+        assert max(largest) <= BAND * 100 * 3
 
 
 def png_chunks(path):

@@ -383,7 +383,7 @@ def test_non_finite_image_is_not_written(tmp_path, bad):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("shape", [(20, 20), (20, 20, 4), (1, 20, 20, 3)])
+@pytest.mark.parametrize("shape", [(20, 20), (20, 20, 4), (1, 20, 20, 3), (0, 20, 3)])
 def test_wrong_shape_is_not_written(tmp_path, shape):
     with pytest.raises(ImageError, match=re.escape(str(shape))):
         save_image(np.zeros(shape), tmp_path / "a.png")
