@@ -4,30 +4,16 @@ Every function takes an image that is loaded. Errors carry no path: `io.load_ima
 """
 
 import io
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms
-from PIL.ImageFile import ImageFile
 
-from nst_jax.errors import ImageError
+from nst_jax.images.bands import Bands, crop
 
-DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})  # one gray channel
 GRAY_MODES = frozenset({"1", "L", "LA", "La"})
-
-BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # TIFF 6.0, section 8
-WHITE_IS_ZERO = 0  # PHOTOMETRIC's value for inverted gray
-
-# Pillow's names of 16-bit colors in a file, and of the same in the other byte order.
-OTHER_ORDER = {
-    f"{mode};16{order}": f"{mode};16{other}"
-    for mode in ("RGB", "RGBX", "RGBA")
-    for order, other in ("BL", "LB", "NB" if sys.byteorder == "little" else "NL")
-}
 
 
 @cache
@@ -60,24 +46,32 @@ def simplify(image: Image.Image) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def to_srgb(image: Image.Image, profile: bytes | None) -> np.ndarray:
+def to_srgb(image: Image.Image, profile: bytes | None) -> Bands:
     """Convert what `simplify` gives to sRGB, and lay it on white where it is transparent.
 
     Args:
-        image: of mode L, LA, RGB, RGBA, CMYK or LAB.
+        image: (H, W) of mode L, LA, RGB, RGBA, CMYK or LAB.
         profile: the file's ICC profile; a broken one, or one for another color space, is ignored.
 
     Returns:
         (H, W, 3) float32 in [0, 1]; with an alpha channel (H, W, 4), that last.
     """
-    if image.mode not in ("LA", "RGBA"):
-        return _unit(_to_rgb(image, profile))
-    colors = _unit(_to_rgb(image.convert(image.mode[:-1]), profile))
-    return lay_on_white(colors, _unit(image.getchannel("A"))[..., None])
+    has_alpha = image.mode in ("LA", "RGBA")
+    opaque = image.mode[:-1] if has_alpha else image.mode
+    convert = _converter(opaque, profile)
+
+    def of_rows(rows: slice) -> np.ndarray:
+        band = crop(image, rows)
+        if not has_alpha:
+            return _unit(convert(band))
+        return lay_on_white(_unit(convert(band.convert(opaque))), _unit(band.getchannel("A")))
+
+    return Bands((image.height, image.width, 3 + has_alpha), of_rows)
 
 
 def lay_on_white(colors: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Colors (H, W, C) on white where alpha (H, W, 1) is below 1; (H, W, C + 1), alpha last."""
+    """Colors (H, W, C) on white where alpha (H, W) is below 1; (H, W, C + 1), alpha last."""
+    alpha = alpha[..., None]
     return np.concatenate([colors * alpha + (1 - alpha), alpha], axis=-1)
 
 
@@ -90,157 +84,37 @@ def take_off_white(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return np.where(alpha > 0, 1 - (1 - image) / np.where(alpha > 0, alpha, 1), 1).clip(0, 1)
 
 
-def reopener(image: Image.Image) -> Callable[[], ImageFile] | None:
-    """What opens a PNG or TIFF anew once it is loaded; None of any other image."""
-    if image.format not in ("PNG", "TIFF"):
-        return None
-    assert isinstance(image, ImageFile)
-    source: Any = image.filename or image.fp
-    kind = image.format
-
-    def reopen() -> ImageFile:
-        if not image.filename:
-            source.seek(0)
-        return Image.open(source, formats=[kind])
-
-    return reopen
-
-
-def read_deep(
-    image: Image.Image, profile: bytes | None, reopen: Callable[[], ImageFile] | None
-) -> np.ndarray | None:
-    """Read an image of more than 8 bits at its full depth, on white where it is transparent.
-
-    Colors with a profile that changes them are no such image: littleCMS gets 8 bits from Pillow.
-
-    Args:
-        image: loaded, of any mode.
-        profile: the file's ICC profile.
-        reopen: opens its file anew, from `reopener`.
-
-    Returns:
-        (H, W, 1) or (H, W, 3) float32 in [0, 1], where there is alpha with that last; None if the
-        image has 8 bits at most.
-
-    Raises:
-        ImageError: values are out of range or not finite.
-    """
-    if image.mode in DEEP_MODES:
-        values = _deep_gray(image)[..., None]
-    else:
-        found = reopen and _deep_color(image, reopen)
-        if found is None or (found.shape[-1] > 2 and not _is_srgb(profile)):
-            return None
-        values = found
-    key, alpha = image.info.get("transparency"), None
-    if values.shape[-1] in (2, 4):
-        values, alpha = values[..., :-1], values[..., -1:]
-    elif key is not None:
-        alpha = np.any(values != np.float32(key) / 65535, axis=-1, keepdims=True).astype(np.float32)
-    if values.shape[-1] == 1 and profile is not None:
-        values = _through_curve(values, profile)
-    return values if alpha is None else lay_on_white(values, alpha)
-
-
-def _deep_color(image: Image.Image, reopen: Callable[[], ImageFile]) -> np.ndarray | None:
-    """Color, or gray with alpha, of 16 bits: (H, W, 2 to 4) float32 in [0, 1]; None if it is none.
-
-    Of every two bytes Pillow decodes the upper one, so the file is decoded once more as if it were
-    in the other byte order. (tifffile alone reads no LZW.)
-    """
-    with reopen() as file:
-        modes = {tile.args[0] if isinstance(tile.args, tuple) else tile.args for tile in file.tile}
-    mode = str(modes.pop()) if len(modes) == 1 else ""
-    if mode == "LA;16B":  # both bytes of both channels, as if they were four
-        return _decode(reopen, "RGBA").view(">u2") / np.float32(65535)
-    straight = mode.replace("RGBa", "RGBA")  # which Pillow would divide by alpha in 8 bits
-    if straight not in OTHER_ORDER:
-        return None
-    values = np.array(image if mode == straight else _decode(reopen, straight), np.float32)
-    values *= 256
-    values += _decode(reopen, OTHER_ORDER[straight])
-    values /= 65535
-    if mode != straight:
-        values[..., :3] /= np.maximum(values[..., 3:], 1 / 65535)
-    return values
-
-
-def _decode(reopen: Callable[[], ImageFile], mode: str) -> np.ndarray:
-    """Decode a file as if its pixels were of another of Pillow's raw modes, bytes (H, W, C)."""
-    with reopen() as file:
-        for number, tile in enumerate(file.tile):
-            rest = tile.args[1:] if isinstance(tile.args, tuple) else ()
-            file.tile[number] = tile._replace(args=(mode, *rest))
-        file.load()
-        return np.asarray(file)
-
-
-def _is_srgb(profile: bytes | None) -> bool:
-    """Whether the profile leaves colors as they are, to a level of 8 bits."""
-    colors = (15 * np.indices((18, 18, 18)).T.reshape(1, -1, 3)).astype(np.uint8)
-    return bool(np.abs(to_srgb(Image.fromarray(colors), profile) * 255 - colors).max() < 1.5)
-
-
-def _deep_gray(image: Image.Image) -> np.ndarray:
-    """Read a gray image of one of `DEEP_MODES`: (H, W) float32 in [0, 1].
-
-    Floats count as values in [0, 1], 32-bit integers as 16-bit ones.
-    """
-    gray, tags = np.asarray(image).astype(np.float32), getattr(image, "tag_v2", {})
-    white = 1.0 if image.mode == "F" else 65535.0
-    if image.mode.startswith("I;16"):  # a TIFF may hold 12 bits in 16
-        white = 2.0 ** tags.get(BITS_PER_SAMPLE, (16,))[0] - 1
-    low, high = gray.min(), gray.max()
-    if not (low >= 0 and high <= white):  # not the other way round: NaN must fail
-        raise ImageError(
-            f"has gray values from {low:g} to {high:g} where 0 to {white:g} is wanted; "
-            "rescale it, or save it with 8 or 16 bits"
-        )
-    gray /= white
-    return (
-        1 - gray if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else gray
-    )  # Pillow inverts only 8 bits
-
-
-def _through_curve(gray: np.ndarray, profile: bytes) -> np.ndarray:
-    """Gray in [0, 1] in sRGB, by its profile's curve: known at 256 points, and interpolated."""
-    ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
-    curve = to_srgb(ramp, profile)[0, :, 1]
-    return np.interp(gray, np.linspace(0, 1, 256), curve).astype(np.float32)
-
-
-def _to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Convert an image without alpha to RGB, by its profile if that can be used."""
+def _converter(mode: str, profile: bytes | None) -> Callable[[Image.Image], Image.Image]:
+    """What converts images of a mode without alpha to RGB, by a profile if that can be used."""
     if profile is not None and profile != srgb_profile():  # of our own files: pixels stay
         try:
-            return _apply_profile(image, profile)
+            return _by_profile(mode, profile)
         except (OSError, ImageCms.PyCMSError):
             pass  # a wrong profile is no reason to refuse an image; viewers ignore it too
-    return image.convert("RGB")
+    return lambda image: image.convert("RGB")
 
 
-def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
+def _by_profile(mode: str, profile: bytes) -> Callable[[Image.Image], Image.Image]:
     """Convert to sRGB: relative colorimetric with black point compensation.
 
     The perceptual intent is left to each profile's maker and may shift colors that sRGB holds;
     this keeps them, and maps white to white and black to black, as image editors do by default.
     """
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
-    if image.mode == "L" and source.profile.xcolor_space.strip() == "RGB":
-        image = image.convert("RGB")
-    elif image.mode == "L":
+    flags, taken = ImageCms.Flags.BLACKPOINTCOMPENSATION, mode
+    if mode == "L" and source.profile.xcolor_space.strip() == "RGB":
+        taken = "RGB"
+    elif mode == "L":
         flags |= ImageCms.Flags.NOOPTIMIZE  # lcms's 33-point table is 10/255 off in linear shadows
-    converted = ImageCms.profileToProfile(
-        image,
+    transform = ImageCms.buildTransform(
         source,
         ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")),
+        taken,
+        "RGB",
         renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        outputMode="RGB",
         flags=flags,
     )
-    assert converted is not None  # None is for inPlace=True only
-    return converted
+    return lambda image: transform.apply(image if image.mode == taken else image.convert(taken))
 
 
 def _unit(image: Image.Image) -> np.ndarray:

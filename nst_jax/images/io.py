@@ -13,7 +13,7 @@ from PIL import Image
 
 from nst_jax.errors import ImageError
 from nst_jax.files import replacing
-from nst_jax.images import color_management
+from nst_jax.images import color_management, deep_color
 from nst_jax.images.encoders import (
     OPAQUE,
     PLAIN,
@@ -25,11 +25,12 @@ from nst_jax.images.exif import DESCRIPTION, copy_exif
 from nst_jax.images.opening import ImageSource, PathLike, explain, opened, readable_formats
 from nst_jax.images.resize import (
     MAX_PIXELS,
+    check_memory,
     check_sides,
+    empty_upright,
     fit_size,
-    resize,
+    resampled_planes,
     too_large,
-    upright,
 )
 
 # A JPEG may be decoded at 1/2, 1/4 or 1/8 if that leaves at least this many times the wanted size;
@@ -67,12 +68,11 @@ def load_with_alpha(
         be seen, or None where all is opaque.
     """
     with opened(source) as image:
-        pixels = _read(image, size)
-    colors, alpha = np.ascontiguousarray(pixels[..., :3]), pixels[..., 3:]
-    if not alpha.size or alpha.min() == 1:
+        colors, alpha = _read(image, size)
+    if alpha is None or alpha.min() == 1:
         return colors, None
     # Where resizing has overshot: no color so opaque is darker on white.
-    return np.maximum(colors, 1 - alpha), np.ascontiguousarray(alpha[..., 0])
+    return np.maximum(colors, 1 - alpha[..., None], out=colors), alpha
 
 
 def load_text(source: ImageSource) -> dict[str, str]:
@@ -84,6 +84,7 @@ def load_text(source: ImageSource) -> dict[str, str]:
     with opened(source) as image:
         if image.width * image.height > MAX_PIXELS:
             raise ImageError(too_large("has", image.width * image.height))
+        check_memory(image.width * image.height, 0)
         image.load()  # a PNG's may follow the pixels
         info, kind, exif = dict(image.info), image.format, image.getexif()
     comment = info.get("comment")
@@ -247,35 +248,48 @@ def save_image(
         raise ImageError(f"{path}: {error}") from error
 
 
-def _read(image: Image.Image, size: int | None) -> np.ndarray:
-    """Decode, resize to a long side of `size`, turn upright: (H, W, 3 or 4) in sRGB on white.
+def _read(image: Image.Image, size: int | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Decode, resize to a long side of `size`, turn upright: as `load_with_alpha` gives it, nearly.
 
-    Images of 8 bits are resized in 8 bits: four times smaller and faster than floats.
+    Images of 8 bits are resized in 8 bits: four times smaller and faster than floats. Beside what
+    is decoded there is nothing in the end but what is returned.
     """
     (width, height), draft = image.size, None
     if size is not None:
         gap = DRAFT_GAP if width * height <= MAX_PIXELS else 1
         draft = image.draft(None, fit_size(height, width, gap * size)[::-1])
-    check_sides(height, width, size, decoded=_pixels_decoded(image, width * height))
-    again = color_management.reopener(image)
+    decoded = _pixels_decoded(image, width * height)
+    check_sides(height, width, size, decoded)
+    rows, columns = (height, width) if size is None else fit_size(height, width, size)
+    check_memory(decoded, rows * columns)
+    again = deep_color.reopener(image)
     image.load()  # which turns a TIFF upright
     if draft is None:
         width, height = image.size
     box = draft[1] if draft else (0, 0, width, height)  # which the image fills in the decoded one
     shape = (height, width) if size is None else fit_size(height, width, size)
     profile = image.info.get("icc_profile")
-    if (deep := color_management.read_deep(image, profile, again)) is not None:
-        pixels = resize(deep, shape)
-        if pixels.shape[-1] < 3:  # gray, with alpha or without
-            pixels = pixels[..., [0, 0, 0, 1][: 2 + pixels.shape[-1]]]
+    if (deep := deep_color.read_deep(image, profile, again)) is not None:
+        channels = deep.shape[-1]
+        planes = deep.planes() if deep.shape[:2] == shape else resampled_planes(deep, shape)
     else:
         simple = color_management.simplify(image)
         if (box, shape) != ((0, 0, *simple.size), simple.size[::-1]):
             simple = simple.resize(shape[::-1], Image.Resampling.LANCZOS, box=box)
         pixels = color_management.to_srgb(simple, profile)
-    if pixels.shape[-1] == 4 and not pixels[..., 3].any():
+        channels, planes = pixels.shape[-1], pixels.planes()
+    colors, stored = empty_upright((*shape, 3), image)
+    alpha, opacity = empty_upright(shape, image) if channels in (2, 4) else (None, None)
+    for band, channel, plane in planes:
+        if opacity is not None and channel == channels - 1:
+            places = [opacity[band]]
+        else:  # gray goes into all three
+            places = [stored[band, :, c] for c in ((channel,) if channels > 2 else range(3))]
+        for place in places:
+            np.clip(plane, 0, 1, out=place)
+    if alpha is not None and not alpha.any():
         raise ImageError("is transparent throughout; show a layer, or remove its transparency")
-    return upright(pixels, image)
+    return colors, alpha
 
 
 def _pixels_decoded(image: Image.Image, pixels: int) -> int:

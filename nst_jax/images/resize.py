@@ -1,12 +1,20 @@
 """Sizes and positions: how large an image is to be, resizing it, setting it upright."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from PIL import Image
 
 from nst_jax.errors import ImageError
+from nst_jax.host_memory import as_text, free_on_host
+from nst_jax.images.bands import Bands, bands, crop
 
 MIN_SIDE = 16  # four poolings leave one pixel for conv5_1
-MAX_PIXELS = 178_000_000  # Pillow's own default limit against decompression bombs is 178.96e6
+# 16384 x 16384: that large a picture can be asked for. A decompression bomb of so many pixels takes
+# 1.1 GB and seconds, where that is free. (Pillow's own default limit is 179 million.)
+MAX_PIXELS = 2**28
+DECODED, READ = 4, 12  # bytes of a pixel: as Pillow decodes colors, and as three floats
+WORTH_ASKING = 10**9  # bytes; what takes less is read without looking for how much is free
 ORIENTATION = 0x0112  # EXIF 2.32, section 4.6.4
 
 
@@ -27,7 +35,8 @@ def resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     Returns:
         (height, width, C) float32 in [0, 1].
     """
-    return resample(image, shape).clip(0, 1)
+    resized = resample(image, shape)
+    return np.clip(resized, 0, 1, out=None if np.may_share_memory(resized, image) else resized)
 
 
 def resample(
@@ -35,12 +44,37 @@ def resample(
     shape: tuple[int, int],
     method: Image.Resampling = Image.Resampling.LANCZOS,
 ) -> np.ndarray:
-    """Resize as `resize` does, without clipping: (H, W, C) float to (height, width, C) float32."""
-    planes = np.moveaxis(np.asarray(image, np.float32), -1, 0)
-    if planes.shape[1:] != shape:
-        images = (Image.fromarray(np.ascontiguousarray(plane)) for plane in planes)
-        planes = np.stack([np.asarray(image.resize(shape[::-1], method)) for image in images])
-    return np.moveaxis(planes, 0, -1)
+    """Resize as `resize` does, without clipping: (H, W, C) float to (height, width, C) float32.
+
+    Of the same size it is the image itself.
+    """
+    image = np.asarray(image, np.float32)
+    if image.shape[:2] == shape:
+        return image
+    height, width, channels = image.shape
+    resampled = np.empty((*shape, channels), np.float32)
+    for rows, channel, plane in resampled_planes(
+        Bands((height, width, channels), image.__getitem__), shape, method
+    ):
+        resampled[rows, :, channel] = plane
+    return resampled
+
+
+def resampled_planes(
+    image: Bands,
+    shape: tuple[int, int],
+    method: Image.Resampling = Image.Resampling.LANCZOS,
+) -> Iterator[tuple[slice, int, np.ndarray]]:
+    """Resize without clipping; in pieces, as `Bands.planes`, one channel after the other."""
+    height, width, channels = image.shape
+    for channel in range(channels):
+        whole = Image.new("F", (width, height))
+        for rows in bands(height, width):
+            plane = np.ascontiguousarray(image.of_rows(rows)[..., channel])
+            whole.paste(Image.fromarray(plane), (0, rows.start))
+        resized = whole.resize(shape[::-1], method)
+        for rows in bands(*shape):
+            yield rows, channel, np.asarray(crop(resized, rows))
 
 
 def interpolate(plane: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -98,19 +132,46 @@ def check_sides(height: int, width: int, size: int | None, decoded: int | None =
             )
 
 
-def upright(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
-    """Turn and mirror (H, W, C) as the EXIF data of the file's image ask.
+def check_memory(decoded: int, pixels: int) -> None:
+    """Refuse what surely does not fit into memory.
 
-    What is unknown or broken asks for nothing. `ImageOps.exif_transpose` takes no floats in color.
+    Args:
+        decoded: pixels that are decoded.
+        pixels: of the image that comes of them.
+    """
+    needed, free = DECODED * decoded + READ * pixels, None
+    if needed > WORTH_ASKING:
+        free = free_on_host(swap=True)
+    if free is not None and needed > free:
+        raise ImageError(
+            f"takes {as_text(needed)} of memory to be read, and {as_text(free)} are free; "
+            "ask for a smaller size, or free some"
+        )
+
+
+def empty_upright(shape: tuple[int, ...], image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
+    """An image to be filled, upright, and the same memory as it lies in its file.
+
+    It is turned and mirrored as the EXIF data ask; what is unknown or broken asks for nothing.
+    (`ImageOps.exif_transpose` takes no floats in color.)
+
+    Args:
+        shape: (H, W, …), in the file.
+        image: the file's.
+
+    Returns:
+        float32: what is put into the second, which has that shape, is upright in the first.
     """
     try:
         orientation = image.getexif().get(ORIENTATION, 1)
     except Exception:  # broken EXIF data, on which Pillow raises nearly anything
         orientation = 1
-    if orientation in (3, 4, 6, 7):
-        pixels = pixels[::-1]
+    is_on_its_side = orientation in (5, 6, 7, 8)
+    height, width, *others = shape
+    upright = np.empty((width, height, *others) if is_on_its_side else shape, np.float32)
+    stored = upright.swapaxes(0, 1) if is_on_its_side else upright
     if orientation in (2, 3, 7, 8):
-        pixels = pixels[:, ::-1]
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.swapaxes(0, 1)
-    return np.ascontiguousarray(pixels)
+        stored = stored[:, ::-1]
+    if orientation in (3, 4, 6, 7):
+        stored = stored[::-1]
+    return upright, stored

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from nst_jax import host_memory
 from nst_jax.engine import device_memory
 from nst_jax.engine.program import compiler_options
 from nst_jax.network import vgg
@@ -72,9 +73,9 @@ def test_a_device_with_memory_of_its_own():
 def machine(tmp_path, monkeypatch):
     """Make a machine with so much free memory (kB), and a container with a limit and usage."""
     for name in ("MEMINFO", "CGROUP"):
-        monkeypatch.setattr(device_memory, name, str(tmp_path / name))
+        monkeypatch.setattr(host_memory, name, str(tmp_path / name))
     for name in ("CGROUPS_2", "CGROUPS_1"):
-        monkeypatch.setattr(device_memory, name, (str(tmp_path),))
+        monkeypatch.setattr(host_memory, name, (str(tmp_path),))
     monkeypatch.setattr(device_memory, "COMPILED", 0)
 
     def make(free, limit=None, usage=0):
@@ -166,14 +167,14 @@ def test_a_group_outside_of_the_namespace(machine, tmp_path):
     assert device_memory.free_bytes((device(),)) == 2 * GB
 
 
-@pytest.mark.parametrize("name", device_memory.RLIMITS)
+@pytest.mark.parametrize("name", host_memory.RLIMITS)
 def test_limits_of_the_process(machine, monkeypatch, tmp_path, name):
     """What it has already counts, and what compiling will take for good."""
     resource = pytest.importorskip("resource")
-    used, compiling = device_memory.RLIMITS[name]
+    used, compiling = host_memory.RLIMITS[name]
     machine(8_000_000)
     (tmp_path / "status").write_text(f"Name:\tpython\n{used}:\t 1000000 kB\nVmPeak: 5 kB\n")
-    monkeypatch.setattr(device_memory, "STATUS", str(tmp_path / "status"))
+    monkeypatch.setattr(host_memory, "STATUS", str(tmp_path / "status"))
     size = 3 * GB + 1_024_000_000 + compiling
     limits = {getattr(resource, name): (size, size)}
     unlimited = (resource.RLIM_INFINITY,) * 2
@@ -183,12 +184,12 @@ def test_limits_of_the_process(machine, monkeypatch, tmp_path, name):
 
 def test_where_there_is_no_meminfo(monkeypatch, tmp_path):
     monkeypatch.setattr(device_memory, "COMPILED", 0)
-    monkeypatch.setattr(device_memory, "MEMINFO", str(tmp_path / "missing"))
-    monkeypatch.setattr(device_memory, "CGROUP", str(tmp_path / "missing"))
+    monkeypatch.setattr(host_memory, "MEMINFO", str(tmp_path / "missing"))
+    monkeypatch.setattr(host_memory, "CGROUP", str(tmp_path / "missing"))
     pages = {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}
-    monkeypatch.setattr(device_memory.os, "sysconf", pages.__getitem__)
+    monkeypatch.setattr(host_memory.os, "sysconf", pages.__getitem__)
     assert device_memory.free_bytes((device(),)) == 2_048_000
-    monkeypatch.delattr(device_memory.os, "sysconf")
+    monkeypatch.delattr(host_memory.os, "sysconf")
     assert device_memory.free_bytes((device(),)) is None
 
 
@@ -196,13 +197,13 @@ def test_where_there_is_no_meminfo(monkeypatch, tmp_path):
     ("size", "text"), [(512_000_000, "512 MB"), (1_540_000_000, "1.54 GB"), (3_000, "0.003 MB")]
 )
 def test_text(size, text):
-    assert device_memory.as_text(size) == text
+    assert host_memory.as_text(size) == text
 
 
 def test_what_compiling_leaves_counts_on_the_host(machine, monkeypatch):
     machine(4_000_000)
     monkeypatch.setattr(device_memory, "COMPILED", GB)
     assert device_memory.free_bytes((device(),)) == 4_000_000 * 1024 - GB
-    assert device_memory.free_on_host() == 4_000_000 * 1024
+    assert host_memory.free_on_host() == 4_000_000 * 1024
     machine(1000)
     assert device_memory.free_bytes((device(),)) == 0

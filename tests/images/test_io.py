@@ -14,12 +14,19 @@ import zlib
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageFile, ImageOps, JpegImagePlugin
 
 from nst_jax.errors import ImageError
 from nst_jax.images import encoders
 from nst_jax.images.color_management import srgb_profile
-from nst_jax.images.io import check_writable, load_image, load_text, save_image
+from nst_jax.images.io import (
+    check_writable,
+    load_image,
+    load_text,
+    load_with_alpha,
+    save_image,
+)
 from nst_jax.images.resize import fit_size, resize
 
 HALF_STEP = 0.5 / 255 + 1e-6  # rounding to 8 bits
@@ -196,14 +203,52 @@ def png_header(width, height):
 
 @pytest.mark.parametrize("limit", [Image.MAX_IMAGE_PIXELS, None])
 @pytest.mark.parametrize(
-    ("width", "height", "megapixels"), [(20000, 10000, "200.0"), (13351, 13351, "178.2")]
+    ("width", "height", "megapixels"), [(30000, 10000, "300.0"), (16384, 16385, "268.5")]
 )
 def test_decompression_bomb(tmp_path, monkeypatch, width, height, megapixels, limit):
     """Refused by the header, whether or not somebody lifted Pillow's own limit."""
     (tmp_path / "a.png").write_bytes(png_header(width, height))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("decoded"))
-    refused(tmp_path / "a.png", f"{megapixels} megapixels", "limit of 178", "scale it down")
+    refused(tmp_path / "a.png", f"{megapixels} megapixels", "limit of 268", "scale it down")
+
+
+def test_an_image_that_does_not_fit_into_memory(tmp_path, monkeypatch):
+    """Refused by the header, where the machine has not what decoding surely takes."""
+    (tmp_path / "a.png").write_bytes(png_header(16000, 16000))
+    monkeypatch.setattr("nst_jax.images.resize.free_on_host", lambda swap: 2 * 10**9)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("decoded"))
+    refused(tmp_path / "a.png", "takes 4.1 GB of memory", "2 GB are free", "a smaller size")
+    monkeypatch.setattr("nst_jax.images.resize.free_on_host", lambda swap: 10**9)
+    with pytest.raises(ImageError, match=r"a\.png: takes 1\.02 GB of memory"):
+        load_text(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("orientation", [1, 6, 7])
+@pytest.mark.parametrize("size", [None, 31, 90])
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "CMYK", "I;16", "F", "deep"])
+def test_bands_do_not_show(tmp_path, monkeypatch, mode, size, orientation):
+    """An image that is read band by band is that which is read at once."""
+    path, exif = tmp_path / "a.tif", Image.Exif()
+    exif[ORIENTATION] = orientation
+    if mode == "deep":
+        tags = [(ORIENTATION, 3, 1, orientation, True)]
+        values = np.random.default_rng(0).integers(0, 65536, (40, 60, 4)).astype(np.uint16)
+        options = {"photometric": "rgb", "extrasamples": ["unassalpha"], "extratags": tags}
+        tifffile.imwrite(path, values, **options)
+    else:
+        shown = {
+            "I;16": Image.fromarray(random_bytes(40, 120).view(np.uint16)),
+            "F": Image.fromarray(np.random.default_rng(0).random((40, 60), np.float32)),
+        }.get(mode, Image.fromarray(random_bytes(40, 60, 4)).convert(mode))
+        shown.save(path, exif=exif)
+    whole = load_with_alpha(path, size)
+    monkeypatch.setattr("nst_jax.images.bands.PIXELS", 130)
+    for first, second in zip(whole, load_with_alpha(path, size), strict=True):
+        assert (first is None) == (second is None)
+        if first is not None and second is not None:
+            assert second.flags.c_contiguous and second.dtype == np.float32
+            np.testing.assert_array_equal(first, second)
 
 
 def test_large_image_gives_no_warning(tmp_path, monkeypatch, recwarn):

@@ -8,11 +8,12 @@ from nst_jax.errors import ImageError
 from nst_jax.images.resize import (
     MAX_PIXELS,
     ORIENTATION,
+    check_memory,
     check_sides,
+    empty_upright,
     fit_size,
     resample,
     resize,
-    upright,
 )
 
 RESIZE_TOLERANCE = 2e-6  # Pillow sums in float64 and rounds each of two passes to float32
@@ -98,16 +99,34 @@ def test_resample_keeps_the_overshoot():
     np.testing.assert_array_equal(resampled.clip(0, 1), resize(step, (20, 73)))
 
 
-def test_resize_to_the_same_size_changes_nothing():
-    image = np.random.default_rng(0).random((17, 19, 1), np.float32)
-    np.testing.assert_array_equal(resize(image, (17, 19)), image)
+@pytest.mark.parametrize("shape", [(17, 19), (9, 30)])
+def test_what_is_given_stays_as_it_is(shape):
+    """Clipped is what comes of it, also where that has the same size."""
+    image = np.random.default_rng(0).uniform(-0.2, 1.2, (17, 19, 1)).astype(np.float32)
+    before = image.copy()
+    resized = resize(image, shape)
+    assert resized.min() == 0 and resized.max() == 1
+    np.testing.assert_array_equal(image, before)
+    if shape == image.shape[:2]:
+        np.testing.assert_array_equal(resized, image.clip(0, 1))
+
+
+@pytest.mark.parametrize("shape", [(9, 7), (40, 51)])
+def test_bands_do_not_show(monkeypatch, shape):
+    image = np.random.default_rng(0).random((23, 31, 3), np.float32)
+    whole = resample(image, shape)
+    monkeypatch.setattr("nst_jax.images.bands.PIXELS", 70)
+    np.testing.assert_array_equal(resample(image, shape), whole)
 
 
 def upright_as(stored, orientation):
     """Set upright what a file with this orientation in its EXIF data holds."""
     image = Image.new("RGB", (6, 4))
     image.getexif()[ORIENTATION] = orientation
-    return upright(stored, image)
+    upright, as_stored = empty_upright(stored.shape, image)
+    assert as_stored.shape == stored.shape and upright.flags.c_contiguous
+    as_stored[:] = stored
+    return upright
 
 
 @pytest.mark.parametrize("orientation", EXIF_SIDES)
@@ -133,7 +152,7 @@ def test_upright_ignores_unknown_orientations(orientation):
         (20, 4000, 512, "at size 512 would have 512 x 3 pixels"),
         (300, 400, 0, "at size 0 would have 1 x 1 pixels"),
         (300, 400, -5, "at size -5 would have 1 x 1 pixels"),
-        (10_000, 20_000, None, "has 200.0 megapixels, over the limit of 178"),
+        (10_000, 30_000, None, "has 300.0 megapixels, over the limit of 268"),
         (300, 300, 20_000, "at size 20000 would have 400.0 megapixels"),
         (1, MAX_PIXELS + 1, None, "megapixels"),
     ],
@@ -144,7 +163,21 @@ def test_check_sides_refuses(height, width, size, words):
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "size"), [(16, 16, None), (16, 400, 400), (10_000, 17_800, None)]
+    ("height", "width", "size"),
+    [(16, 16, None), (16, 400, 400), (16384, 16384, None), (400, 400, 16384)],
 )
 def test_check_sides_accepts_the_limits(height, width, size):
     check_sides(height, width, size)
+
+
+def test_what_does_not_fit_into_memory(monkeypatch):
+    """Four bytes of a pixel that is decoded, twelve of one that comes of it; less is not asked."""
+    monkeypatch.setattr("nst_jax.images.resize.free_on_host", lambda swap: 4_290_000_000)
+    check_memory(2**28, 2**28 - 10**6)
+    check_memory(2**28, 0)
+    with pytest.raises(ImageError, match=r"takes 4\.29 GB of memory to be read, and 4\.29 GB are"):
+        check_memory(2**28, 2**28)
+    monkeypatch.setattr("nst_jax.images.resize.free_on_host", lambda swap: 0)
+    check_memory(10**7, 10**7)
+    monkeypatch.setattr("nst_jax.images.resize.free_on_host", lambda swap: None)
+    check_memory(2**28, 2**28)
