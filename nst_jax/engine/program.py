@@ -22,11 +22,12 @@ from nst_jax.losses.terms import (
     LossWeights,
     PackedLosses,
     Targets,
+    both_variations,
     gram_observers,
     total_loss,
 )
 from nst_jax.network import row_bands, row_shards, tiles, vgg, winograd
-from nst_jax.network.gram import gram_matrix, guided_gram_matrix, over_devices
+from nst_jax.network.gram import gram_matrix, guided_gram_matrix, observe, over_devices
 from nst_jax.network.kernel_forms import choose_form, in_form
 from nst_jax.network.vgg import PRECISIONS, VGG
 from nst_jax.optim.optimizer import Optimizer, make_optimizer
@@ -232,10 +233,11 @@ def objective(
         image = jnp.where(targets.free[0], image, lax.stop_gradient(image))
     normalizing, rows = program.static.normalize_gradients, program.rows
     observers = gram_observers(targets, weights, normalizing, rows)
-    features, grams = program.observe(tuple(targets.content), params, image, observers)
-    losses = total_loss(
-        image[None], features, targets, weights, program.static.convention, grams, normalizing, rows
-    )
+    # Or XLA:TPU would take the variations' gradient at once, and keep it while the network runs.
+    images, variations = observe(partial(both_variations, rows=rows), image[None])
+    features, grams = program.observe(tuple(targets.content), params, images[0], observers)
+    how = program.static.convention, grams, normalizing, rows, variations
+    losses = total_loss(images, features, targets, weights, *how)
     losses = jax.tree.map(lambda per_image: per_image[0], losses)
     return losses.total, losses
 

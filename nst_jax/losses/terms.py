@@ -304,6 +304,11 @@ def absolute_variation(
     return rows.sum(sums[0] + sums[1]) / float(rows.whole(held) * width)
 
 
+def both_variations(images: jax.Array, rows: Rows = ALONE) -> tuple[jax.Array, jax.Array]:
+    """`total_variation` and `absolute_variation` of images (N, H, W, 3): each (N,)."""
+    return total_variation(images, rows), absolute_variation(images, rows=rows)
+
+
 def _differences(images: jax.Array, rows: Rows) -> tuple[jax.Array, jax.Array]:
     """Of neighbors down and along, in images (N, H, W, 3); zeros beyond the image."""
     along = rows.masked(images[:, :, 1:] - images[:, :, :-1])
@@ -360,6 +365,7 @@ def total_loss(
     grams: Features | None = None,
     normalize_gradients: bool = False,
     rows: Rows = ALONE,
+    variations: tuple[jax.Array, jax.Array] | None = None,
 ) -> Losses:
     """L = α · L_content + β · L_style + tv_weight · TV + tv_l1_weight · TV₁, and its terms.
 
@@ -376,6 +382,7 @@ def total_loss(
             same; that gradient is no longer theirs.
         rows: that this device holds of the images, features and guides; of these losses all devices
             have the same.
+        variations: `both_variations` of the images, where they are known already.
 
     Returns:
         Losses, each (N,).
@@ -402,7 +409,7 @@ def total_loss(
             term = style_loss(gram, target, convention)
         style_layers[layer] = term
         style += weights.style_layers[layer] * term
-    tv, tv_l1 = total_variation(images, rows), absolute_variation(images, rows=rows)
+    tv, tv_l1 = variations or both_variations(images, rows)
     total = weights.content * content + weights.style * style
     total += weights.tv * tv + weights.tv_l1 * tv_l1
     return Losses(total, content, style, tv, content_layers, style_layers, tv_l1)

@@ -1,10 +1,12 @@
-"""The first blocks of the network in bands of rows, computed a second time for the gradient.
+"""The blocks of the network in bands of rows, computed a second time for the gradient.
 
 Most of what an evaluation keeps are the features of the first two blocks: as many numbers as the
 image has pixels, times 64 and times 32 for each convolution. Here they never exist at once. A band
 of some rows goes through these blocks, with a halo of the rows around it that their convolutions
-see; what comes out are its pooled rows, and its share of each Gram matrix, which is a sum over
-positions. For the gradient the band is computed again (`jax.checkpoint`).
+see; what comes out are its pooled rows, its rows of the features that are wanted whole, and its
+share of each Gram matrix, which is a sum over positions. For the gradient the band is computed
+again (`jax.checkpoint`). Of what the second block leaves the third goes in bands in the same way,
+and then the fourth, where they are so large that it makes several of them.
 
     rows of the maps      top − halo … top … top + rows … top + rows + halo
     a 3×3 convolution     halo − 1: the outermost rows have served
@@ -13,7 +15,8 @@ positions. For the gradient the band is computed again (`jax.checkpoint`).
 
 That is no approximation, as painting in tiles is: each convolution sees what it sees of the whole
 image, and beyond the border what the network's padding puts there. The price is the second
-computation, a sixth of an evaluation's products, and that of the rows that neighbors share.
+computation, a sixth of an evaluation's products for the first two blocks and as much for each one
+more, and that of the rows that neighbors share.
 
 Source: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", for computing again.
 """
@@ -30,8 +33,11 @@ from nst_jax.network import tiles, vgg
 from nst_jax.network.convolution import pad_border
 from nst_jax.network.gram import gram_matrix, guided_gram_matrix
 
-MAX_BLOCKS = 2  # the third would want twice as many rows around each band
+# Blocks that go together; the third with the first two would want three times as many rows around
+# each band, and on its own makes do with what they leave whole.
+GROUPS = ((1, 2), (3, 3), (4, 4))
 BAND_NUMBERS = 2**22  # of one layer's features in a band: 16 MB in float32
+MIN_BANDS = 4  # of the third and the fourth block; of fewer less would be saved than they cost
 MIN_ROWS = 32  # with fewer, those that neighbors share would be most of the work
 
 
@@ -86,59 +92,79 @@ def observe_features(
     """
     vgg.check_images(images, (*network.layers, *observers), network.rows)
     blocks = banded_blocks(network.layers, tuple(observers))
-    early = {layer: observers[layer] for layer in observers if block_of(layer) <= blocks}
-    late = {layer: observers[layer] for layer in observers if layer not in early}
+    maps, done = images, 0
+    features: dict[str, jax.Array] = {}
     grams: dict[str, jax.Array] = {}
-    if blocks:
-        images, grams = _in_bands(network, params, images, early, blocks)
-    features, observed = rest(network, params, images, late, blocks + 1)
-    return features, grams | observed
+    for first, last in GROUPS:
+        last = min(last, blocks)
+        if first > last or (first > 1 and _number_of_bands(maps, first) < MIN_BANDS):
+            break
+        maps, *found = _in_bands(network, params, maps, observers, first, last)
+        features, grams, done = features | found[0], grams | found[1], last
+    deeper = network.clone(layers=tuple(name for name in network.layers if name not in features))
+    late = {layer: observers[layer] for layer in observers if layer not in grams}
+    found = rest(deeper, params, maps, late, done + 1)
+    features, grams = features | found[0], grams | found[1]
+    return {layer: features[layer] for layer in network.layers}, grams
 
 
 def banded_blocks(layers: Sequence[str], style_layers: Sequence[str]) -> int:
-    """How many blocks go in bands: those before the one of the first features that are wanted."""
+    """How many blocks may go in bands: those whose pooled maps another one reads."""
     deepest = max(map(block_of, (*layers, *style_layers)))
-    first = min(map(block_of, layers), default=deepest)
-    return min(MAX_BLOCKS, first - 1, deepest - 1)
+    return min(GROUPS[-1][-1], deepest - 1)
+
+
+def _number_of_bands(maps: jax.Array, block: int) -> int:
+    """Into how many bands maps (N, h, w, C) go that this block reads."""
+    count, held, width, _ = maps.shape
+    return -(-held // max(MIN_ROWS, BAND_NUMBERS // (count * width * FILTERS[block - 1])))
 
 
 def _in_bands(
     network: vgg.VGG,
     params: Mapping[str, Any],
-    images: jax.Array,
+    maps: jax.Array,
     observers: vgg.Observers,
-    blocks: int,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """What these blocks hand to the next, (N, h, w, C), and the Gram matrices of layers in them."""
-    count, held, width, _ = images.shape
+    first_block: int,
+    last_block: int,
+) -> tuple[jax.Array, dict[str, jax.Array], dict[str, jax.Array]]:
+    """What these blocks hand to the next, (N, h, w, C), and features and Grams of their layers."""
+    count, held, *_ = maps.shape
     shared = network.rows
     height, start = shared.whole(held), shared.top(held)
-    last = last_layer(network.architecture, blocks)
-    layers = convolutions_up_to(network.architecture, [last])
-    halo, stride = _halo(layers), 2**blocks
+    last = last_layer(network.architecture, last_block)
+    needed = convolutions_up_to(network.architecture, [last])
+    layers = [layer for layer in needed if block_of(layer) >= first_block]
+    halo, stride = _halo(layers), 2 ** (last_block - first_block + 1)
     # Bands of equal height, a multiple of the stride, so that each pooling pairs the rows that it
     # pairs in the whole image.
-    bands = -(-held // max(MIN_ROWS, BAND_NUMBERS // (count * width * FILTERS[0])))
+    bands = _number_of_bands(maps, first_block)
     rows = -(-held // (bands * stride)) * stride
-    maps = shared.with_neighbors(vgg.subtract_mean(network, images), halo)
+    maps = vgg.subtract_mean(network, maps) if first_block == 1 else maps
+    maps = shared.with_neighbors(maps, halo)
     maps = jnp.pad(maps, ((0, 0), (0, bands * rows - held), (0, 0), (0, 0)))
 
-    def through(number: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def through(number: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
         first = number * rows
         cut = lax.dynamic_slice_in_dim(maps, first, rows + 2 * halo, axis=1)
         band = Band(cut, start + first, rows, halo, height, start + held)
         return _through_layers(network, params, band, layers, observers)
 
     def add(sums: Any, number: jax.Array) -> tuple[Any, jax.Array]:
-        pooled, shares = through(number)
-        return jax.tree.map(jnp.add, sums, shares), pooled
+        outputs, shares = through(number)
+        return jax.tree.map(jnp.add, sums, shares), outputs
+
+    def whole(cut: jax.Array) -> jax.Array:
+        """Rows (bands, N, h, w, C) as maps (N, bands · h, w, C), without those beyond the layer."""
+        joined = jnp.moveaxis(cut, 0, 1).reshape(count, -1, *cut.shape[3:])
+        return shared.masked(joined[:, : held * cut.shape[2] // rows])
 
     _, shares = jax.eval_shape(through, jax.ShapeDtypeStruct((), jnp.int32))
     zeros = jax.tree.map(lambda share: jnp.zeros(share.shape, share.dtype), shares)
     again = jax.checkpoint(add, prevent_cse=False)
-    grams, pooled = lax.scan(again, zeros, jnp.arange(bands))
-    whole = jnp.moveaxis(pooled, 0, 1).reshape(count, -1, *pooled.shape[3:])
-    return shared.masked(whole[:, : held // stride]), jax.tree.map(shared.sum, grams)
+    grams, outputs = lax.scan(again, zeros, jnp.arange(bands))
+    pooled, features = jax.tree.map(whole, outputs)
+    return pooled, features, jax.tree.map(shared.sum, grams)
 
 
 def _halo(layers: Sequence[str]) -> int:
@@ -161,24 +187,27 @@ def _through_layers(
     band: Band,
     layers: Sequence[str],
     observers: vgg.Observers,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """A band's pooled rows (N, rows, w, C) after these layers, and its shares of the Grams."""
-    shares = {}
+) -> tuple[tuple[jax.Array, dict[str, jax.Array]], dict[str, jax.Array]]:
+    """A band's pooled rows (N, rows, w, C), those of features, and its shares of the Grams."""
+    features, shares = {}, {}
     pool = vgg.POOLINGS[network.pooling]
     for layer, following in zip(layers, (*layers[1:], None), strict=True):
         ends = following is None or block_of(following) > block_of(layer)
-        pooling = network.pooling if ends and layer not in observers else None
+        wanted = layer in observers or layer in network.layers
+        pooling = network.pooling if ends and not wanted else None
         convolution = vgg.make_convolution(network, layer, "none", pooling=pooling)
         maps = convolution.apply({"params": params[layer]}, pad(band, network.padding))
         assert isinstance(maps, jax.Array)  # else mutable variables, of which there are none
         band = band._replace(halo=band.halo - 1)
         if layer in observers:
             shares[layer] = _share(band._replace(maps=maps), *observers[layer][1:])
+        if layer in network.layers:
+            features[layer] = maps[:, band.halo : band.halo + band.rows]
         if ends:
             band = band.halved(maps if pooling else pool(maps))
         else:
             band = band._replace(maps=maps)
-    return band.maps, shares
+    return (band.maps, features), shares
 
 
 def pad(band: Band, padding: str, masked: bool = False) -> jax.Array:

@@ -27,7 +27,15 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import solve_triangular
 
-from nst_jax.optim.lbfgs_history import combine, narrow, stored_type, times, widen
+from nst_jax.optim.lbfgs_history import (
+    combine,
+    narrow,
+    store,
+    stored_shape,
+    stored_type,
+    times,
+    widen,
+)
 from nst_jax.rows import ALONE, Rows
 
 # A pair is kept where sᵀy exceeds this share of |s|·|y|: below float32's rounding the sign of the
@@ -45,8 +53,8 @@ class LBFGSState(NamedTuple):
     Attributes:
         slot: int32 scalar, the row that the next pair goes to. It depends on nothing but the number
             of updates, so that the lanes of a `vmap` may share it.
-        steps: (m, n), the s = x_{k+1} − x_k, stored as `lbfgs_history` says; a row that is not
-            valid is zero or stale.
+        steps: (m, n), the s = x_{k+1} − x_k, stored as `lbfgs_history` says, on TPUs in tiles; a
+            row that is not valid is zero or stale.
         changes: (m, n), the M y of y = g_{k+1} − g_k, stored in the same way.
         valid: (m,) bool, the rows that hold a pair.
         steps_changes: (m, m), sᵢᵀyⱼ, right where row i is no newer than row j.
@@ -82,6 +90,7 @@ def lbfgs(
     preconditioner: Preconditioner | None = None,
     history: Any = None,
     rows: Rows = ALONE,
+    tiled: bool = False,
 ) -> optax.GradientTransformation:
     """L-BFGS with a fixed step: x ← x − learning_rate · H g.
 
@@ -94,11 +103,12 @@ def lbfgs(
         preconditioner: M, as `scale_by_lbfgs` describes it; None: the identity.
         history: type of the pairs; None: that of the parameters.
         rows: see `scale_by_lbfgs`.
+        tiled: see `scale_by_lbfgs`.
 
     Returns:
         An optax transformation whose `update` needs `params`.
     """
-    direction = scale_by_lbfgs(memory, preconditioner, history, rows)
+    direction = scale_by_lbfgs(memory, preconditioner, history, rows, tiled)
     return optax.chain(direction, optax.scale(-learning_rate))
 
 
@@ -107,6 +117,7 @@ def scale_by_lbfgs(
     preconditioner: Preconditioner | None = None,
     history: Any = None,
     rows: Rows = ALONE,
+    tiled: bool = False,
 ) -> optax.GradientTransformation:
     """Multiply gradients with the L-BFGS approximation of the inverse Hessian.
 
@@ -120,6 +131,7 @@ def scale_by_lbfgs(
         history: the type that pairs are kept in; None is that of the parameters. bfloat16 halves
             the state of float32; what is summed is summed in the parameters' type.
         rows: of the parameters, where devices share them: each holds its own part of all vectors.
+        tiled: whether pairs are stored as a TPU keeps vectors.
 
     Returns:
         An optax transformation whose `update` needs `params`.
@@ -131,12 +143,13 @@ def scale_by_lbfgs(
 
     def init(params: optax.Params) -> LBFGSState:
         flat, _ = ravel_pytree(params)
-        rows = jnp.zeros((memory, flat.size), stored_type(history or flat.dtype))
+        kept = memory, *stored_shape(flat.size, tiled)
+        pairs = jnp.zeros(kept, stored_type(history or flat.dtype))
         square = jnp.zeros((memory, memory), flat.dtype)
         return LBFGSState(
             slot=jnp.zeros((), jnp.int32),
-            steps=rows,
-            changes=jnp.zeros_like(rows),
+            steps=pairs,
+            changes=jnp.zeros_like(pairs),
             valid=jnp.zeros(memory, bool),
             steps_changes=square,
             changes_changes=jnp.zeros_like(square),
@@ -182,9 +195,6 @@ def _remember(
         """Rounded as the history rounds, so that products are those of what it holds."""
         return widen(narrow(vector, state.steps.dtype), vector.dtype)
 
-    def stored(pairs: jax.Array, pair: jax.Array) -> jax.Array:
-        return pairs.at[state.slot].set(narrow(pair, pairs.dtype))
-
     step, scaled_change = kept(params - state.params), kept(scaled - state.scaled)
     change = scaled_change if scaled is gradient else gradient - state.gradient
     pairs = (step, change), (change, scaled_change), (step, step), (change, change)
@@ -193,8 +203,8 @@ def _remember(
     keep = state.started & (curvature > floor) & jnp.isfinite(curvature + norm)
     # 1. A skipped pair is stored as zeros: 0 · NaN would poison the products for good.
     change = jnp.where(keep, change, 0.0)
-    steps = stored(state.steps, jnp.where(keep, step, 0.0))
-    changes = stored(state.changes, jnp.where(keep, scaled_change, 0.0))
+    steps = store(state.steps, state.slot, jnp.where(keep, step, 0.0))
+    changes = store(state.changes, state.slot, jnp.where(keep, scaled_change, 0.0))
     # 2.
     vectors = jnp.stack([gradient, change])
     products = rows.sum((times(steps, vectors), times(changes, vectors)))
@@ -242,8 +252,8 @@ def _coefficients(
 def _direction(state: LBFGSState, products: tuple[jax.Array, jax.Array], rows: Rows) -> jax.Array:
     """Step 6: H g of the last gradient, (n,), or the shortened M g where the history is empty."""
     a, b = _coefficients(state, *products)
-    quasi_newton = state.scale * state.scaled + combine(b, state.steps)
-    quasi_newton -= combine(a, state.changes)
+    quasi_newton = state.scale * state.scaled + combine(b, state.steps, state.scaled.size)
+    quasi_newton -= combine(a, state.changes, state.scaled.size)
     norm = jnp.sqrt(rows.sum(_dot(state.scaled, state.scaled)))
     shorten = jnp.minimum(1.0, 1.0 / norm)
     return jnp.where(jnp.any(state.valid), quasi_newton, shorten * state.scaled)

@@ -79,6 +79,7 @@ def make_optimizer(
         chroma_smoothing: of the preconditioner, a scalar, or None.
         by_planes: whether L-BFGS keeps its vectors channel by channel, as a TPU keeps an image: in
             the order of pixels each would be copied through an array padded from 3 channels to 128.
+            Its history then lies in a TPU's tiles.
         rows: of the image, where devices share them.
     """
     scaled = partial(precondition, chroma_smoothing=chroma_smoothing, rows=rows)
@@ -87,7 +88,7 @@ def make_optimizer(
         history = jnp.bfloat16 if lbfgs_history == "bfloat16" else None
         if by_planes and preconditioner:
             preconditioner = _on_planes(preconditioner)
-        init, update = lbfgs(learning_rate, lbfgs_memory, preconditioner, history, rows)
+        init, update = lbfgs(learning_rate, lbfgs_memory, preconditioner, history, rows, by_planes)
         if by_planes:
             update = _of_planes(update)
         axes = LANE_AXES, 0

@@ -13,7 +13,7 @@ from nst_jax.engine.program import compiler_options
 from nst_jax.network import row_bands, vgg
 from nst_jax.network.gram import gram_matrix, guided_gram_matrix
 
-STYLE = ("conv1_1", "conv2_1", "conv3_1")  # one block more than goes in bands
+STYLE = ("conv1_1", "conv2_1", "conv3_1")
 # The same products in float64, summed in another order.
 EXACT = 1e-11
 # The losses of a run in float32: of the first image, and after steps, which multiply rounding.
@@ -26,6 +26,7 @@ MIN_ROWS = 8
 def small_bands(monkeypatch):
     monkeypatch.setattr(row_bands, "MIN_ROWS", MIN_ROWS)
     monkeypatch.setattr(row_bands, "BAND_NUMBERS", 0)
+    monkeypatch.setattr(row_bands, "MIN_BANDS", 2)
 
 
 def whole(network, params, images, style_layers, guides):
@@ -75,6 +76,7 @@ def double(tree):
 
 
 TRANSFER, EARLY, TEXTURE = (("conv3_2",), STYLE), (("conv2_2",), STYLE), ((), STYLE[:2])
+DEEP = ("conv2_1", "conv3_3", "conv4_2"), (*STYLE, "conv4_2", "conv5_1")
 
 
 @pytest.mark.parametrize(
@@ -88,6 +90,8 @@ TRANSFER, EARLY, TEXTURE = (("conv3_2",), STYLE), (("conv2_2",), STYLE), ((), ST
         ((2, 31, 16), "zero", EARLY, "average"),
         ((1, 33, 9), "replicate", TEXTURE, "average"),
         ((1, 8, 9), "zero", TEXTURE, "average"),
+        ((1, 73, 16), "zero", DEEP, "average"),  # each block in two bands
+        ((1, 70, 19), "reflect", DEEP, "max"),
     ],
 )
 def test_values_and_gradients(narrow, random, shape, padding, layers, pooling):
@@ -112,13 +116,13 @@ def test_regions(narrow, random):
 @pytest.mark.parametrize(
     ("content", "style", "blocks"),
     [
-        (("conv4_2",), STYLE, 2),
+        (("conv4_2",), STYLE, 3),
         (("conv3_1",), STYLE, 2),
-        (("conv2_2", "conv4_2"), STYLE, 1),
+        (("conv2_2", "conv5_2"), STYLE, 4),
         (("conv1_1",), (), 0),
         ((), ("conv1_1",), 0),
         ((), ("conv1_1", "conv2_1"), 1),
-        ((), ("conv5_1",), 2),
+        ((), ("conv5_1",), 4),
     ],
 )
 def test_blocks_that_go_in_bands(content, style, blocks):

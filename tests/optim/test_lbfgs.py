@@ -61,11 +61,15 @@ def record(transformation, gradient_of, start, steps):
     return rows, state
 
 
+TILED = pytest.mark.parametrize("tiled", [False, True])
+
+
+@TILED
 @pytest.mark.parametrize("memory", [1, 2, 5, 50])
-def test_directions_are_those_of_the_two_loop_recursion(random, memory):
+def test_directions_are_those_of_the_two_loop_recursion(random, memory, tiled):
     problem = Quadratic(40, random)
     start = jnp.asarray(random.standard_normal(40), jnp.float32)
-    rows, _ = record(scale_by_lbfgs(memory), problem.gradient, start, 25)
+    rows, _ = record(scale_by_lbfgs(memory, tiled=tiled), problem.gradient, start, 25)
     for k in range(1, len(rows)):
         first = max(0, k - memory)
         pairs = [
@@ -76,12 +80,14 @@ def test_directions_are_those_of_the_two_loop_recursion(random, memory):
         assert error < DIRECTION, k
 
 
+@TILED
 @pytest.mark.parametrize("memory", [2, 50])
-def test_a_history_in_bfloat16_is_that_of_the_rounded_pairs(random, memory):
+def test_a_history_in_bfloat16_is_that_of_the_rounded_pairs(random, memory, tiled):
     """The textbook's recursion over the pairs as they are kept, in order of time."""
     problem = Quadratic(40, random)
     start = jnp.asarray(random.standard_normal(40), jnp.float32)
-    rows, _ = record(scale_by_lbfgs(memory, history=jnp.bfloat16), problem.gradient, start, 12)
+    half = scale_by_lbfgs(memory, history=jnp.bfloat16, tiled=tiled)
+    rows, _ = record(half, problem.gradient, start, 12)
 
     def kept(after, before):
         rounded = jnp.asarray(np.float32(after) - np.float32(before)).astype(jnp.bfloat16)
