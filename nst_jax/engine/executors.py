@@ -344,6 +344,8 @@ def _pad_rows(array: Any, axis: int, rows: Rows) -> Any:
     if rows.devices == 1 or isinstance(array, jax.Array):
         return array
     beyond = rows.padded(array.shape[axis]) - array.shape[axis]
+    if not beyond:
+        return array
     if isinstance(array, jax.ShapeDtypeStruct):
         shape = (*array.shape[:axis], array.shape[axis] + beyond, *array.shape[axis + 1 :])
         return jax.ShapeDtypeStruct(shape, array.dtype)

@@ -9,6 +9,7 @@ import numpy as np
 from nst_jax.engine.pyramid import Scale, enlarge, image_at
 from nst_jax.engine.regions import Regions, restore
 from nst_jax.images import resize
+from nst_jax.images.bands import bands
 from nst_jax.images.color_transfer import to_gray
 from nst_jax.settings.settings import Settings
 
@@ -50,12 +51,16 @@ class InitialImages(NamedTuple):
         if share:
             initial = self._initial(scale)
             smooth = resize.resize(initial, (coarse.shape[0], coarse.shape[1]))
-            enlarged = enlarged + np.float32(share) * (initial - enlarge(smooth, scale.shape))
+            # Three images at once, not six: what is enlarged is ours, and initial not.
+            detail = enlarge(smooth, scale.shape)
+            np.subtract(initial, detail, out=detail)
+            detail *= np.float32(share)
+            enlarged += detail
         return self._restored(enlarged, scale)
 
     def _initial(self, scale: Scale, noise: float = 0.0) -> np.ndarray:
         settings = self.settings
-        image = initial_image(
+        return initial_image(
             jax.random.key(settings.seed),
             settings.init,
             image_at(scale, self.content),
@@ -65,7 +70,6 @@ class InitialImages(NamedTuple):
             amplitude=settings.noise_amplitude,
             gray=settings.colors == "luminance",
         )
-        return np.asarray(image, np.float32)
 
     def _restored(self, image: np.ndarray, scale: Scale) -> np.ndarray:
         if self.regions is None or self.content is None:
@@ -83,7 +87,7 @@ def initial_image(
     noise: float = 0.0,
     amplitude: float = 1.0,
     gray: bool = False,
-) -> np.ndarray | jax.Array:
+) -> np.ndarray:
     """The image that the optimization starts from: (H, W, 3), float32.
 
     Args:
@@ -107,7 +111,11 @@ def initial_image(
     image = source if source.shape == shape else resize.cover(source, shape[:2])
     if not noise:
         return image
-    return (1 - noise) * image + noise * _white_noise(key, shape, amplitude, gray)
+    mixed = _white_noise(key, shape, amplitude, gray)
+    mixed *= noise
+    for rows in bands(*shape[:2]):
+        mixed[rows] += (1 - noise) * image[rows]
+    return mixed
 
 
 def _output_shape(content: np.ndarray | None, style: np.ndarray | None) -> tuple[int, int, int]:
@@ -118,7 +126,9 @@ def _output_shape(content: np.ndarray | None, style: np.ndarray | None) -> tuple
 
 def _white_noise(
     key: jax.Array, shape: tuple[int, int, int], amplitude: float, gray: bool
-) -> jax.Array:
+) -> np.ndarray:
     """(H, W, 3), uniform over 0.5 ± amplitude/2; in gray, the same in all channels."""
-    values = jax.random.uniform(key, (*shape[:2], 1) if gray else shape, jnp.float32)
-    return jnp.broadcast_to((1 - amplitude) / 2 + amplitude * values, shape)  # exact for 1
+    values = np.array(jax.random.uniform(key, (*shape[:2], 1) if gray else shape, jnp.float32))
+    values *= amplitude
+    values += (1 - amplitude) / 2  # exact for 1
+    return values.repeat(3, axis=-1) if gray else values

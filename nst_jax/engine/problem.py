@@ -189,7 +189,8 @@ class Problem:
         if alpha is None:
             return finished
         # No color so opaque is darker on white.
-        return np.maximum(finished, 1 - interpolate(alpha, image.shape[:2])[..., None])
+        opaque = interpolate(alpha, image.shape[:2])[..., None]
+        return np.maximum(finished, 1 - opaque, out=finished)
 
 
 def prepare_problem(
@@ -283,7 +284,9 @@ def _as_seen(
     if original is None:
         return None, tuple(given)
     colors, color_map = settings.colors, settings.color_map
-    shown = original if alpha is None else original[alpha > 0][None]  # white that is not there
+    shown = original
+    if alpha is not None and colors != "style":
+        shown = original[alpha > 0][:, None]  # without white that is not there
 
     def recolored(image: np.ndarray) -> np.ndarray:
         recolor = partial(color_transfer.recolor_style, image, shown, colors, color_map)

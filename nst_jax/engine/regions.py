@@ -42,6 +42,8 @@ class Regions:
 
     def at(self, shape: tuple[int, int]) -> "Regions":
         """The same regions of an image of another size, (H, W)."""
+        if self.masks.shape[1:] == shape:
+            return self
         resized = np.stack([interpolate(mask, shape) for mask in self.masks])
         return dataclasses.replace(self, masks=resized)
 
@@ -137,7 +139,7 @@ def restore(regions: Regions, image: np.ndarray, content: np.ndarray) -> np.ndar
 
     They do not change from there. All three are of one size.
     """
-    return np.where(regions.free, image, content).astype(np.float32)
+    return np.where(regions.free, image, content).astype(np.float32, copy=False)
 
 
 def describe_regions(regions: Regions, architecture: str, layers: Sequence[str]) -> list[str]:

@@ -20,6 +20,19 @@ def crop(image: Image.Image, rows: slice) -> Image.Image:
     return image.crop((0, rows.start, image.width, rows.stop))
 
 
+def by_bands(function: Callable[..., np.ndarray], *images: np.ndarray) -> np.ndarray:
+    """What a function makes of images of one size, (H, W, …) each: (H, W, 3) float32.
+
+    Args:
+        function: of the same rows of each image; gives (h, W, 3), or (h, W, 1) for all channels.
+        images: as many as it takes.
+    """
+    made = np.empty((*images[0].shape[:2], 3), np.float32)
+    for rows in bands(*made.shape[:2]):
+        made[rows] = function(*(image[rows] for image in images))
+    return made
+
+
 class Bands(NamedTuple):
     """An image that is made when it is asked for, band by band.
 

@@ -5,7 +5,7 @@ the style image is moved to the content image's colors first. "luminance": the n
 both in gray, and the generated image gets the content image's chroma.
 
 Images are float sRGB (H, W, 3), as files have them (not linear light), in [0, 1] unless it says
-otherwise. Statistics are computed in float64.
+otherwise. All is computed in float64, band by band.
 
 Source: Gatys, Bethge, Hertzmann & Shechtman 2016, "Preserving Color in Neural Artistic Style
 Transfer", arXiv 1606.05897.
@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from nst_jax.images.bands import bands, by_bands
 from nst_jax.images.resize import resize
 
 # Rec. 601, the luma Y' of YIQ and of Y'CbCr, with which the source and Hertzmann et al. 2001 work.
@@ -48,10 +49,12 @@ def recolor_style(
         (H, W, 3) float32 in [0, 1].
     """
     if colors == "luminance":
-        return match_luminance(style, content).clip(0, 1)
-    if colors == "match":
-        return match_colors(style, content, color_map).clip(0, 1)
-    return style
+        moved = match_luminance(style, content)
+    elif colors == "match":
+        moved = match_colors(style, content, color_map)
+    else:
+        return style
+    return moved.clip(0, 1, out=moved)
 
 
 def finish_image(image: np.ndarray, content: np.ndarray, colors: str) -> np.ndarray:
@@ -91,7 +94,7 @@ def match_colors(style: np.ndarray, content: np.ndarray, method: str) -> np.ndar
     mean, covariance = _statistics(style)
     wanted_mean, wanted_covariance = _statistics(content)
     matrix = find_color_map(covariance, wanted_covariance, method)
-    return ((style - mean) @ matrix.T + wanted_mean).astype(np.float32)
+    return by_bands(lambda band: (band - mean) @ matrix.T + wanted_mean, style)
 
 
 def find_color_map(covariance: np.ndarray, wanted: np.ndarray, method: str) -> np.ndarray:
@@ -126,7 +129,7 @@ def find_color_map(covariance: np.ndarray, wanted: np.ndarray, method: str) -> n
 
 def to_gray(image: np.ndarray) -> np.ndarray:
     """The luminance Y' = 0.299 R + 0.587 G + 0.114 B in all three channels, (H, W, 3) float32."""
-    return _luminance(image).repeat(3, axis=-1).astype(np.float32)
+    return by_bands(_luminance, image)
 
 
 def match_luminance(style: np.ndarray, content: np.ndarray) -> np.ndarray:
@@ -144,10 +147,9 @@ def match_luminance(style: np.ndarray, content: np.ndarray) -> np.ndarray:
     Source: Gatys et al. 2016, luminance-only transfer, after Hertzmann et al. 2001, "Image
     Analogies".
     """
-    own, wanted = _luminance(style), _luminance(content)
-    scale = wanted.std() / own.std() if own.std() > MIN_SPREAD else 0.0
-    moved = scale * (own - own.mean()) + wanted.mean()
-    return moved.repeat(3, axis=-1).astype(np.float32)
+    (mean, spread), (wanted_mean, wanted_spread) = map(_luminance_statistics, (style, content))
+    scale = wanted_spread / spread if spread > MIN_SPREAD else 0.0
+    return by_bands(lambda band: scale * (_luminance(band) - mean) + wanted_mean, style)
 
 
 def join_luminance(image: np.ndarray, content: np.ndarray) -> np.ndarray:
@@ -166,11 +168,15 @@ def join_luminance(image: np.ndarray, content: np.ndarray) -> np.ndarray:
     Returns:
         (H, W, 3) float32 in [0, 1].
     """
-    content = content.astype(np.float64).clip(0, 1)
-    change = _luminance(image) - _luminance(content)
-    darkest = -content.min(axis=-1, keepdims=True)
-    brightest = 1 - content.max(axis=-1, keepdims=True)
-    return (content + change.clip(darkest, brightest)).astype(np.float32)
+
+    def join(image: np.ndarray, content: np.ndarray) -> np.ndarray:
+        content = content.astype(np.float64).clip(0, 1)
+        change = _luminance(image) - _luminance(content)
+        darkest = -content.min(axis=-1, keepdims=True)
+        brightest = 1 - content.max(axis=-1, keepdims=True)
+        return content + change.clip(darkest, brightest)
+
+    return by_bands(join, image, content)
 
 
 def _luminance(image: np.ndarray) -> np.ndarray:
@@ -178,11 +184,22 @@ def _luminance(image: np.ndarray) -> np.ndarray:
     return (image.astype(np.float64) @ LUMA)[..., None]
 
 
+def _luminance_statistics(image: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of an image's luminance."""
+    luminance = np.concatenate([_luminance(image[rows]) for rows in bands(*image.shape[:2])])
+    return luminance.mean(), luminance.std()
+
+
 def _statistics(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean (3,) and covariance (3, 3) of an image's colors, over all pixels."""
-    colors = image.reshape(-1, 3).astype(np.float64)
-    mean = colors.mean(axis=0)
-    return mean, (colors - mean).T @ (colors - mean) / len(colors)
+    count, parts = image.shape[0] * image.shape[1], list(bands(*image.shape[:2]))
+
+    def colors(rows: slice) -> np.ndarray:
+        return image[rows].reshape(-1, 3).astype(np.float64)
+
+    mean = sum(colors(rows).sum(axis=0) for rows in parts) / count
+    centered = ((colors(rows) - mean) for rows in parts)
+    return mean, sum(each.T @ each for each in centered) / count
 
 
 def _principal(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -54,6 +54,19 @@ def test_the_amplitude_of_noise(starts, photograph, init, amplitude):
         assert np.array_equal(got, whole)
 
 
+@pytest.mark.parametrize("settings", [{}, {"init_noise": 0.25}, {"init": "style"}])
+def test_what_is_given_stays_as_it_is(starts, photograph, painting, random, settings):
+    """No image that a user has given is computed in."""
+    coarse = random.random((*COARSE.shape, 3), np.float32)
+    given = [each.copy() for each in (photograph, painting, coarse)]
+    ours = starts(**settings)
+    for scale in (COARSE, FULL):
+        ours.coarsest_image(scale)
+    ours.refine(coarse, FULL)
+    for before, after in zip(given, (photograph, painting, coarse), strict=True):
+        np.testing.assert_array_equal(after, before)
+
+
 @pytest.mark.parametrize("settings", [{"init": "noise"}, {"init_noise": 1.0}])
 def test_noise_has_no_detail_that_is_wanted(starts, random, settings):
     coarse = random.random((32, 48, 3), np.float32)

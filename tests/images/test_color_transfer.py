@@ -259,3 +259,25 @@ def test_luminance_is_joined_with_the_chroma_at_any_size(photograph, random, sha
     assert finished.shape == (*shape, 3) and finished.dtype == np.float32
     assert finished.min() >= 0 and finished.max() <= 1
     assert np.abs(chroma_of(finished) - chroma_of(wanted)).max() < EXACT
+
+
+@pytest.mark.parametrize("colors", SETTINGS["colors"].value.names)
+@every_method
+def test_bands_do_not_show(monkeypatch, painting, photograph, colors, method):
+    """A large image is computed band by band, and no array that is given changes."""
+    wild = painting * 2 - 0.5
+    given = [each.copy() for each in (painting, photograph, wild)]
+
+    def all_of_it():
+        return (
+            recolor_style(painting, photograph, colors, method),
+            recolor_content(photograph, colors),
+            finish_image(wild, photograph, colors),
+        )
+
+    whole = all_of_it()
+    monkeypatch.setattr("nst_jax.images.bands.PIXELS", 1000)
+    for one, other in zip(whole, all_of_it(), strict=True):
+        np.testing.assert_allclose(other, one, rtol=0, atol=EXACT)
+    for before, after in zip(given, (painting, photograph, wild), strict=True):
+        np.testing.assert_array_equal(after, before)
