@@ -1,13 +1,17 @@
-"""What commands that paint share of checkpoints: room for them, and what is said of them."""
+"""What commands that paint share of checkpoints: room for them, and what is said of them.
+
+And whether the machine has memory for the run.
+"""
 
 import shutil
 from pathlib import Path
 
 from nst_jax.cli.messages import say
 from nst_jax.engine.checkpoint import Checkpoint, CheckpointFile
-from nst_jax.engine.device_memory import as_text
+from nst_jax.engine.host_plan import device_bytes, run_bytes
 from nst_jax.engine.problem import Problem
 from nst_jax.errors import ImageError
+from nst_jax.host_memory import as_text, free_on_host
 from nst_jax.images.encoders import SaveOptions
 
 # No picture of a painting takes less than this part of its pixels' bytes, in any format.
@@ -51,6 +55,27 @@ def check_room(folder: Path, pictures: int, checkpoint: int) -> None:
         )
     elif checkpoint > LARGE:
         say(f"checkpoints take up to {as_text(2 * checkpoint)} in {folder}{without}")
+
+
+def say_if_memory_is_short(problem: Problem, lanes: int, checkpoint: int) -> None:
+    """Say in one line where the machine's own memory might not do for a run.
+
+    Args:
+        problem: whose images were read.
+        lanes: at once.
+        checkpoint: bytes; 0 where there will be none.
+    """
+    free, on_device = free_on_host(swap=True), device_bytes(problem, lanes)
+    needed, without = (on_device + run_bytes(problem, lanes, size) for size in (checkpoint, 0))
+    if free is None or needed <= free:
+        return
+    less = "a smaller --size takes less"
+    if without < needed:
+        less = f"--checkpoint-every never takes {as_text(without)}"
+    say(
+        f"only {as_text(free)} of the machine's memory are free, and the run may take "
+        f"{as_text(needed)} beside its images; {less}"
+    )
 
 
 def say_going_on(resumed: Checkpoint) -> None:

@@ -19,7 +19,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nst_jax.cli.checkpoints import check_room, picture_bytes, say_going_on
+from nst_jax.cli.checkpoints import (
+    check_room,
+    picture_bytes,
+    say_going_on,
+    say_if_memory_is_short,
+)
 from nst_jax.cli.interruption import Interruption
 from nst_jax.cli.messages import NAMED, answer, say, say_new_folder, say_nothing_gained
 from nst_jax.cli.output_flags import save_options
@@ -33,7 +38,6 @@ from nst_jax.engine.checkpoint import (
     checkpoint_bytes,
     identities_in,
 )
-from nst_jax.engine.device_memory import as_text
 from nst_jax.engine.fitting import SPARING, as_it_came_to, fitted
 from nst_jax.engine.identity import first_difference, resolved_settings
 from nst_jax.engine.options import RunOptions
@@ -44,6 +48,7 @@ from nst_jax.engine.runner import Runner
 from nst_jax.engine.style_images import StyleImageReader, list_files
 from nst_jax.errors import FailedLanesError, ImageError, MisplacedError, NSTError, SettingsError
 from nst_jax.files import remove_abandoned
+from nst_jax.host_memory import as_text
 from nst_jax.images import io
 from nst_jax.images.encoders import ENCODERS
 from nst_jax.records.read import Recorded, read_recorded
@@ -300,6 +305,7 @@ class _FolderWork:
         at_once = like.executor.lanes
         size = checkpoint_bytes(problem, at_once) if self._options.checkpoint_every else 0
         check_room(self._output, len(pictures) * picture_bytes(problem, saving), size)
+        say_if_memory_is_short(problem, at_once, size)
         say(
             f"{len(pictures)} pictures of {kind.width}×{kind.height} px, "
             f"{min(at_once, len(pictures))} at once, {as_text(like.needed_bytes)} of memory"

@@ -13,7 +13,13 @@ from pathlib import Path
 
 import jax
 
-from nst_jax.cli.checkpoints import check_room, keep_interrupted, picture_bytes, say_going_on
+from nst_jax.cli.checkpoints import (
+    check_room,
+    keep_interrupted,
+    picture_bytes,
+    say_going_on,
+    say_if_memory_is_short,
+)
 from nst_jax.cli.interruption import Interruption
 from nst_jax.cli.messages import (
     answer,
@@ -33,7 +39,6 @@ from nst_jax.engine.checkpoint import (
     CheckpointFile,
     checkpoint_bytes,
 )
-from nst_jax.engine.device_memory import as_text
 from nst_jax.engine.fitting import fitted
 from nst_jax.engine.options import RunOptions
 from nst_jax.engine.pace import AUTO
@@ -42,6 +47,7 @@ from nst_jax.engine.runner import Round, Runner
 from nst_jax.engine.sharing import read_devices, shared
 from nst_jax.errors import FailedLanesError, MisplacedError, SettingsError
 from nst_jax.files import remove_abandoned
+from nst_jax.host_memory import as_text
 from nst_jax.records.write import check_replaceable
 from nst_jax.settings.settings import Settings
 from nst_jax.sweeps.grid import Grid, Lane
@@ -187,6 +193,7 @@ def _run(
         runner = Runner(problem, run_options, resumed)
         size = checkpoint_bytes(problem, runner.executor.lanes) if keep else 0
         check_room(folder.path, len(lanes) * picture_bytes(problem, folder.saving), size)
+        say_if_memory_is_short(problem, runner.executor.lanes, size)
         if distributed.is_first():
             lines = _describe_rounds(runner, len(lanes)), *describe_fit(given, problem)
             for line in (*lines, *problem.describe()):

@@ -10,7 +10,12 @@ from functools import cached_property, partial
 from itertools import chain, count
 from pathlib import Path
 
-from nst_jax.cli.checkpoints import check_room, keep_interrupted, picture_bytes
+from nst_jax.cli.checkpoints import (
+    check_room,
+    keep_interrupted,
+    picture_bytes,
+    say_if_memory_is_short,
+)
 from nst_jax.cli.interruption import Interruption
 from nst_jax.cli.messages import (
     answer,
@@ -209,6 +214,7 @@ def paint_picture(
         replacing = options.overwrite or ours
         size = checkpoint_bytes(problem, copies) if options.checkpoint_every else 0
         check_room(picture.path.parent, picture_bytes(problem, saving), size)
+        say_if_memory_is_short(problem, copies, size)
         if page:
             say_where_to_watch(page.path)
         with ProgressBar(1) as bar:

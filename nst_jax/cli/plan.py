@@ -8,13 +8,16 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import jax
+
 from nst_jax.cli import sweep
 from nst_jax.cli.messages import answer, say
 from nst_jax.cli.running import choose_network
 from nst_jax.cli.settings_flags import add_settings_flags, read_settings
-from nst_jax.engine.device_memory import as_text
+from nst_jax.engine.host_plan import image_bytes, run_bytes
 from nst_jax.engine.problem import Problem, prepare_problem
 from nst_jax.engine.sharing import shared
+from nst_jax.host_memory import as_text
 from nst_jax.planning.device_kinds import DEVICE_KINDS, HERE, device_kinds, find_device_kind
 from nst_jax.planning.device_plan import Plan, make_plan
 from nst_jax.planning.here import plan_here
@@ -64,6 +67,9 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
             answer(f"{name}: largest long side {side} px, {flags}")
         if plan.problem:
             answer(f"{name}: {plan.problem}")
+        if plan.account and not (name == HERE and jax.default_backend() == "cpu"):
+            host = image_bytes(problem) + run_bytes(_on(problem, name, options.rows), plan.lanes)
+            answer(f"{name}: {as_text(host)} of the host's memory, without checkpoints")
     answer("by XLA's account; times are the least that the device's peaks allow, but for 'here'")
     return True
 
@@ -73,6 +79,14 @@ def _plan(problem: Problem, name: str, options: argparse.Namespace) -> Plan:
         here = shared(problem, 1 if options.rows is None else options.rows, flag="--rows")
         return plan_here(here, options.lanes, say)
     return make_plan(problem, find_device_kind(name), options.lanes, options.rows, say)
+
+
+def _on(problem: Problem, name: str, rows: int | None) -> Problem:
+    """A problem, shared by as many devices as `make_plan` lets share it."""
+    if rows is None:
+        alone = name == HERE or len(problem.settings) > 1
+        rows = 1 if alone else find_device_kind(name).devices
+    return problem.shared(rows)
 
 
 def _row(name: str, plan: Plan, count: int) -> tuple[str, ...]:

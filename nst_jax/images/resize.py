@@ -73,6 +73,7 @@ def resampled_planes(
             plane = np.ascontiguousarray(image.of_rows(rows)[..., channel])
             whole.paste(Image.fromarray(plane), (0, rows.start))
         resized = whole.resize(shape[::-1], method)
+        del whole  # or the next one would lie beside it
         for rows in bands(*shape):
             yield rows, channel, np.asarray(crop(resized, rows))
 

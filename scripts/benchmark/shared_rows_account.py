@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nst_jax import Settings
-from nst_jax.engine.device_memory import as_text
 from nst_jax.engine.problem import prepare_problem
+from nst_jax.host_memory import as_text
 from nst_jax.planning.account import Account
 from nst_jax.planning.compile_elsewhere import Compiler
 from nst_jax.planning.device_kinds import find_device_kind

@@ -6,8 +6,11 @@ import pytest
 from command import QUICK, nst
 
 from nst_jax.__main__ import GPU_MEMORY_SHARE
+from nst_jax.cli import plan
+from nst_jax.host_memory import as_text
 from nst_jax.images import io
-from nst_jax.planning.device_plan import USABLE
+from nst_jax.planning.account import Account
+from nst_jax.planning.device_plan import USABLE, Plan
 
 PLAN = ("plan", "photo.png", "painting.png", *QUICK)
 
@@ -25,7 +28,27 @@ def test_here(folder):
     assert outcome.code == 0, outcome.err
     head, row, *_ = outcome.out.splitlines()
     assert head.split()[:2] == ["device", "fits"] and row.split()[:2] == ["here", "yes"]
-    assert "1 of 1" in row
+    assert "1 of 1" in row and "host" not in outcome.out  # a CPU's is the same
+
+
+@pytest.mark.parametrize(
+    ("flags", "device", "shared"), [((), "8xh100", 8), (("--rows", 2), "8xh100", 2), ((), "l4", 1)]
+)
+def test_the_host_s_memory(folder, monkeypatch, flags, device, shared):
+    """Beside that of a device; what devices share they keep."""
+    asked = []
+
+    def run_bytes(problem, lanes):
+        asked.append((problem.program.rows.devices, lanes))
+        return 2_000_000
+
+    found = Plan(Account(9, 0, 0, 0, {}, 0.0, {}, 1.0), 1, 1, 1, "", {})
+    monkeypatch.setattr(plan, "make_plan", lambda *_: found)
+    monkeypatch.setattr(plan, "run_bytes", run_bytes)
+    outcome = nst(*PLAN, *flags, "--on", device)
+    size = 4 * 3 * 2 * 24 * 32
+    line = f"{device}: {as_text(2_000_000 + size)} of the host's memory, without checkpoints"
+    assert line in outcome.out.splitlines() and asked == [(shared, 1)]
 
 
 def test_lanes_of_a_sweep_as_json(folder):
