@@ -67,7 +67,7 @@ def museum(tmp_path_factory):
     (folder / "empty.png").touch()
     (folder / "letter.jpg").write_text("Dear Theo, " * 99)
     (folder / "torn.jpg").write_bytes((folder / "whole.jpg").read_bytes()[:2000])
-    (folder / "huge.png").write_bytes(png_header(20_000, 10_000))
+    (folder / "huge.png").write_bytes(png_header(30_000, 10_000))
     write_bad_weights(folder)
     return folder
 
@@ -87,7 +87,7 @@ BAD_IMAGES = {
     "letter.jpg": ("letter.jpg: is no image", "give a JPEG"),
     "torn.jpg": ("torn.jpg: is damaged or incomplete", "again"),
     "dot.png": ("dot.png: has 1 x 1", "at least 16"),
-    "huge.png": ("huge.png: has 200.0 megapixels", "scale it down"),
+    "huge.png": ("huge.png: has 300.0 megapixels", "scale it down"),
 }
 
 
