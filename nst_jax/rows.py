@@ -51,18 +51,20 @@ class Rows(NamedTuple):
         """The first row that this device holds of a layer, counted from the layer's first."""
         return 0 if self.devices == 1 else lax.axis_index(AXIS) * held
 
-    def inside(self, held: int) -> jax.Array | None:
-        """(held,) bool, which rows lie within the layer; None where all do on every device."""
-        if self.devices * held == self.whole(held) or self.devices == 1:
-            return None
-        return self.top(held) + jnp.arange(held) < self.whole(held)
-
     def masked(self, maps: jax.Array, axis: int = -3) -> jax.Array:
-        """Maps, by default (…, h, w, C), with zeros in the rows beyond the layer."""
-        inside = self.inside(maps.shape[axis])
-        if inside is None:
+        """Maps, by default (…, h, w, C), with zeros in the rows beyond the layer.
+
+        Only so many of the last rows are touched as may lie there, which is done in place.
+        """
+        held = maps.shape[axis]
+        last = min(held, self.devices * held - self.whole(held))
+        if last == 0 or self.devices == 1:
             return maps
-        return jnp.where(jnp.expand_dims(inside, range(1, -axis)), maps, 0)
+        first = held - last
+        inside = self.top(held) + first + jnp.arange(last) < self.whole(held)
+        rest = lax.slice_in_dim(maps, first, held, axis=axis)
+        rest = jnp.where(jnp.expand_dims(inside, range(1, -axis)), rest, 0)
+        return lax.dynamic_update_slice_in_dim(maps, rest, first, axis)
 
     def with_neighbors(self, maps: jax.Array, count: int = 1) -> jax.Array:
         """Maps (N, h, w, C) with so many rows of each neighbor around them; zeros at the ends.
@@ -71,11 +73,16 @@ class Rows(NamedTuple):
         """
         if self.devices == 1:
             return jnp.pad(maps, ((0, 0), (count, count), (0, 0), (0, 0)))
+        above, below = self.from_neighbors(maps[:, :count], maps[:, -count:])
+        return jnp.concatenate([above, maps, below], axis=1)
+
+    def from_neighbors(self, first: jax.Array, last: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """What the device before gives as its last, that after as its first; zeros at the ends."""
+        if self.devices == 1:
+            return jnp.zeros_like(last), jnp.zeros_like(first)
         forth = [(device, device + 1) for device in range(self.devices - 1)]
         back = [(after, before) for before, after in forth]
-        above = lax.ppermute(maps[:, -count:], AXIS, forth)
-        below = lax.ppermute(maps[:, :count], AXIS, back)
-        return jnp.concatenate([above, maps, below], axis=1)
+        return lax.ppermute(last, AXIS, forth), lax.ppermute(first, AXIS, back)
 
     def sum(self, shares: Tree) -> Tree:
         """The sums of the arrays that the devices bring, on all of them.

@@ -26,7 +26,7 @@ from nst_jax.losses.terms import (
     gram_observers,
     total_loss,
 )
-from nst_jax.network import row_bands, row_shards, tiles, vgg, winograd
+from nst_jax.network import row_bands, tiles, vgg, winograd
 from nst_jax.network.gram import gram_matrix, guided_gram_matrix, observe, over_devices
 from nst_jax.network.kernel_forms import choose_form, in_form
 from nst_jax.network.vgg import PRECISIONS, VGG
@@ -101,9 +101,7 @@ class Program:
         observers: Mapping[str, Sequence[Any]],
     ) -> tuple[Features, Features]:
         """Features of an image (H, W, 3), and its Gram matrices."""
-        observe = (tiles if self.rows.devices == 1 else row_shards).observe_features
-        if self.static.low_memory:
-            observe = partial(row_bands.observe_features, rest=observe)
+        observe = (row_bands if self.static.low_memory else tiles).observe_features
         return observe(self.network(layers), params, image[None], observers)
 
 

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from nst_jax.rows import ALONE, Rows
+
 BORDERS = {"reflect": "reflect", "replicate": "edge"}  # what NumPy calls them
 
 
@@ -127,8 +129,10 @@ def _products3x3_backward(precision, pad, kernel, cotangent):
 products3x3.defvjp(_products3x3_forward, _products3x3_backward)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def bias_relu(inputs: jax.Array, bias: jax.Array, kept: bool = False) -> jax.Array:
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def bias_relu(
+    inputs: jax.Array, bias: jax.Array, kept: bool = False, rows: Rows = ALONE
+) -> jax.Array:
     """Add a bias and cut off below zero.
 
     Args:
@@ -138,14 +142,16 @@ def bias_relu(inputs: jax.Array, bias: jax.Array, kept: bool = False) -> jax.Arr
         bias: (C,), any float type.
         kept: whether the outputs are in memory until their gradient is taken. If not, it needs
             only one byte for each, which says whether it is positive.
+        rows: that this device holds of the inputs.
 
     Returns:
-        (N, H, W, C), of the inputs' type.
+        (N, H, W, C), of the inputs' type; zeros in rows beyond the layer.
     """
     wide = jnp.promote_types(inputs.dtype, jnp.float32)
-    return lax.platform_dependent(
+    outputs = lax.platform_dependent(
         inputs, bias, cuda=partial(_cut, dtype=inputs.dtype), default=partial(_cut, dtype=wide)
     )
+    return rows.masked(outputs)
 
 
 def _cut(inputs: jax.Array, bias: jax.Array, dtype: jnp.dtype) -> jax.Array:
@@ -154,16 +160,16 @@ def _cut(inputs: jax.Array, bias: jax.Array, dtype: jnp.dtype) -> jax.Array:
     return jnp.maximum(biased, 0).astype(inputs.dtype)
 
 
-def _bias_relu_forward(inputs, bias, kept):
+def _bias_relu_forward(inputs, bias, kept, rows):
     # Or XLA would put the comparison off, and keep the inputs until then.
-    outputs = lax.optimization_barrier(bias_relu(inputs, bias))
+    outputs = lax.optimization_barrier(bias_relu(inputs, bias, kept, rows))
     if kept:
         return outputs, (outputs, bias)
     outputs, positive = lax.optimization_barrier((outputs, outputs > 0))
     return outputs, (positive, bias)
 
 
-def _bias_relu_backward(_, residuals, cotangent):
+def _bias_relu_backward(kept, rows, residuals, cotangent):
     outputs, bias = residuals  # or whether they are positive
     gradient = jnp.where(outputs > 0, cotangent, 0)
     return gradient, gradient.astype(bias.dtype).sum(axis=(0, 1, 2))
@@ -172,7 +178,9 @@ def _bias_relu_backward(_, residuals, cotangent):
 bias_relu.defvjp(_bias_relu_forward, _bias_relu_backward)
 
 
-def bias_relu_pool(inputs: jax.Array, bias: jax.Array, pooling: str) -> jax.Array:
+def bias_relu_pool(
+    inputs: jax.Array, bias: jax.Array, pooling: str, rows: Rows = ALONE
+) -> jax.Array:
     """Add a bias, cut off below zero, and pool; what is pooled need not be kept for the gradient.
 
     That takes one byte for each window: a bit for each of the four that the gradient reaches.
@@ -181,30 +189,32 @@ def bias_relu_pool(inputs: jax.Array, bias: jax.Array, pooling: str) -> jax.Arra
         inputs: (N, H, W, C), any float type.
         bias: (C,), any float type.
         pooling: "average" or "max".
+        rows: that this device holds of the inputs.
 
     Returns:
-        (N, H//2, W//2, C), of the inputs' type.
+        (N, H//2, W//2, C), of the inputs' type; zeros in rows beyond the layer.
     """
-    return _bias_relu_pool(inputs, bias, pooling, inputs.shape[1:3])
+    return _bias_relu_pool(inputs, bias, pooling, inputs.shape[1:3], rows)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _bias_relu_pool(inputs, bias, pooling, sides):
-    return POOLINGS[pooling](bias_relu(inputs, bias))
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _bias_relu_pool(inputs, bias, pooling, sides, rows):
+    return rows.masked(POOLINGS[pooling](bias_relu(inputs, bias)))
 
 
-def _bias_relu_pool_forward(inputs, bias, pooling, sides):
+def _bias_relu_pool_forward(inputs, bias, pooling, sides, rows):
     outputs = lax.optimization_barrier(bias_relu(inputs, bias))
     pooled = POOLINGS[pooling](outputs)
     reached = jnp.zeros(pooled.shape, jnp.uint8)
     for place, corner in enumerate(_corners(outputs)):
         largest = corner == pooled if pooling == "max" else True
         reached |= jnp.where((corner > 0) & largest, jnp.uint8(1 << place), jnp.uint8(0))
+    pooled, reached = rows.masked(pooled), rows.masked(reached)
     pooled, reached = lax.optimization_barrier((pooled, reached))
     return pooled, (reached, bias)
 
 
-def _bias_relu_pool_backward(pooling, sides, residuals, cotangent):
+def _bias_relu_pool_backward(pooling, sides, rows, residuals, cotangent):
     reached, bias = residuals
     if pooling == "max":  # where values tie, the gradient is shared among them
         share = cotangent / jnp.maximum(lax.population_count(reached), 1).astype(cotangent.dtype)

@@ -4,6 +4,7 @@ Everything here is pure and may be jitted, vmapped and differentiated (in revers
 are summed in float32 at full precision whatever the features are: they sum 10⁵ products.
 """
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -65,14 +66,20 @@ def over_devices(gram_of: Callable[..., jax.Array], rows: Rows) -> Callable[...,
     """A function below, of features whose rows devices share: the whole, on all of them."""
     if rows.devices == 1:
         return gram_of
-    return partial(_summed, gram_of, rows)
+    return OverDevices(gram_of, rows)
 
 
-def _summed(
-    gram_of: Callable[..., jax.Array], rows: Rows, features: jax.Array, *guides: jax.Array
-) -> jax.Array:
-    share, held = gram_of(features, *guides), features.shape[1]
-    return rows.sum(share if guides else share * (held / rows.whole(held)))
+@dataclasses.dataclass(frozen=True)
+class OverDevices:
+    """What `over_devices` returns; two of the same are equal."""
+
+    gram_of: Callable[..., jax.Array]
+    rows: Rows
+
+    def __call__(self, features: jax.Array, *guides: jax.Array) -> jax.Array:
+        """The Gram matrices of all devices' features."""
+        share, held = self.gram_of(features, *guides), features.shape[1]
+        return self.rows.sum(share if guides else share * (held / self.rows.whole(held)))
 
 
 def _flatten(features: jax.Array) -> jax.Array:

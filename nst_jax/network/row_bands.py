@@ -21,8 +21,8 @@ more, and that of the rows that neighbors share.
 Source: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", for computing again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,8 +30,8 @@ from jax import lax
 
 from nst_jax.architecture import FILTERS, block_of, convolutions_up_to, last_layer
 from nst_jax.network import tiles, vgg
-from nst_jax.network.convolution import pad_border
 from nst_jax.network.gram import gram_matrix, guided_gram_matrix
+from nst_jax.network.row_shards import Band, pad
 
 # Blocks that go together; the third with the first two would want three times as many rows around
 # each band, and on its own makes do with what they leave whole.
@@ -41,37 +41,11 @@ MIN_BANDS = 4  # of the third and the fourth block; of fewer less would be saved
 MIN_ROWS = 32  # with fewer, those that neighbors share would be most of the work
 
 
-class Band(NamedTuple):
-    """Some rows of a layer's maps, and a halo of more rows on each side.
-
-    Attributes:
-        maps: (N, rows + 2·halo, w, C), of the network's type.
-        top: an integer, traced or not: the first of its own rows, counted from the layer's first.
-        rows: how many are its own; the last band's may go beyond the layer.
-        halo: how many more there are on each side; may lie outside of the layer.
-        height: of the whole layer.
-        end: as `top`, the first row that another device holds.
-    """
-
-    maps: jax.Array
-    top: jax.Array | int
-    rows: int
-    halo: int
-    height: int
-    end: jax.Array | int
-
-    def halved(self, pooled: jax.Array) -> "Band":
-        """The same rows, pooled to maps (N, rows/2 + halo, w//2, C)."""
-        rows, halo, height = self.rows // 2, self.halo // 2, self.height // 2
-        return Band(pooled, self.top // 2, rows, halo, height, self.end // 2)
-
-
 def observe_features(
     network: vgg.VGG,
     params: Mapping[str, Any],
     images: jax.Array,
     observers: vgg.Observers,
-    rest: Callable[..., Any] = tiles.observe_features,
 ) -> tuple[dict[str, jax.Array], dict[str, Any]]:
     """Features of images (N, H, W, 3), and their Gram matrices; as `tiles.observe_features`.
 
@@ -82,7 +56,6 @@ def observe_features(
         observers: {layer: (`gram_matrix`,) or (`guided_gram_matrix`, guidance maps (N or 1, R, h,
             w))}, or these `over_devices`; of other functions the sum over bands would not be the
             whole.
-        rest: computes the blocks that go as one, `tiles.observe_features` or that of `row_shards`.
 
     Returns:
         {layer: (N, h, w, C)} and {layer: Gram matrices (N, C, C) or (N, R, C, C)}.
@@ -103,8 +76,8 @@ def observe_features(
         features, grams, done = features | found[0], grams | found[1], last
     deeper = network.clone(layers=tuple(name for name in network.layers if name not in features))
     late = {layer: observers[layer] for layer in observers if layer not in grams}
-    found = rest(deeper, params, maps, late, done + 1)
-    features, grams = features | found[0], grams | found[1]
+    rest = tiles.observe_features(deeper, params, maps, late, done + 1)
+    features, grams = features | rest[0], grams | rest[1]
     return {layer: features[layer] for layer in network.layers}, grams
 
 
@@ -208,24 +181,6 @@ def _through_layers(
         else:
             band = band._replace(maps=maps)
     return (band.maps, features), shares
-
-
-def pad(band: Band, padding: str, masked: bool = False) -> jax.Array:
-    """A band's maps with a column more on each side, and the padding in rows beyond the layer.
-
-    `masked` says that zeros are there already.
-    """
-    maps, height = band.maps, band.height
-    row = (band.top - band.halo + jnp.arange(maps.shape[1]))[:, None, None]
-    if padding == "zero":
-        maps = maps if masked else jnp.where((row >= 0) & (row < height), maps, 0)
-        return jnp.pad(maps, ((0, 0), (0, 0), (1, 1), (0, 0)))
-    # Only the first row beyond the layer is seen by rows within it: it repeats the last one
-    # inside, or mirrors the one before.
-    inwards = min({"replicate": 1, "reflect": 2}[padding], height)
-    maps = jnp.where(row == -1, jnp.roll(maps, -inwards, axis=1), maps)
-    maps = jnp.where(row == height, jnp.roll(maps, inwards, axis=1), maps)
-    return pad_border(maps, padding)[:, 1:-1]
 
 
 def _share(band: Band, guides: jax.Array | None = None) -> jax.Array:

@@ -46,6 +46,7 @@ class Convolution(nn.Module):
     Attributes:
         kept: see `convolution.bias_relu`.
         pooling: that follows, if nothing else reads the outputs.
+        rows: that this device holds of the outputs before it.
     """
 
     filters: int
@@ -54,6 +55,7 @@ class Convolution(nn.Module):
     padding: str = "zero"
     kept: bool = False
     pooling: str | None = None
+    rows: Rows = ALONE
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
@@ -71,8 +73,8 @@ class Convolution(nn.Module):
         kernel = jax.tree.map(lambda array: array.astype(self.dtype), kernel)
         outputs = CONVOLUTIONS[form](inputs, kernel, self.precision, pad)
         if self.pooling:
-            return convolution.bias_relu_pool(outputs, bias, self.pooling)
-        return convolution.bias_relu(outputs, bias, self.kept)
+            return convolution.bias_relu_pool(outputs, bias, self.pooling, self.rows)
+        return convolution.bias_relu(outputs, bias, self.kept, self.rows)
 
 
 class VGG(nn.Module):

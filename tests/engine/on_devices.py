@@ -39,6 +39,8 @@ CASES = {
     "replicate": ((51, 24), 3, 0, {"padding": "replicate", "pooling": "max"}),
     "bands": ((75, 20), 2, 0, {"padding": "reflect", "low_memory": True} | IN_BANDS),
     "regions in bands": ((75, 20), 2, 0, EQUATIONS | {"low_memory": True} | SHALLOW),
+    "tiles": ((123, 20), 2, 3, {"precision": "float32"}),  # 64 rows for each, as a TPU has them
+    "tiles and plain": ((67, 21), 2, 0, {"precision": "float32", "low_memory": True} | SHALLOW),
     "authors": ((67, 45), 4, 0, AUTHORS | SHALLOW),
     "normalized": ((67, 45), 4, 3, {"normalize_gradients": True, "optimizer": "adam"} | SHALLOW),
 }
@@ -96,7 +98,8 @@ def compare(name):
         return carry.outcome, totals
 
     found = {}
-    for one in (alone, replace(alone, rows=Rows(count))):
+    together = program.make_program(settings, weights, "tpu") if "tiles" in name else alone
+    for one in (alone, replace(together, rows=Rows(count))):
         devices = tuple(jax.devices()[: one.rows.devices])
         one_at = executors._with_height(one, shape[0])
         programs = executors.jitted_on(one_at, devices, has_lanes=False)

@@ -107,7 +107,7 @@ def test_devices_that_share_an_image_compute_what_one_does():
 
 @pytest.mark.slow
 def test_every_control_is_exact_over_devices():
-    """Odd heights at each pooling, both networks, every padding, bands, regions, optimizers."""
+    """Odd heights at each pooling, both networks, every padding, bands, tiles, optimizers."""
     check([name for name in CASES if name not in DEFAULT])
 
 
