@@ -28,7 +28,14 @@ from nst_jax.cli.messages import (
     say_nothing_gained,
     say_where_to_watch,
 )
-from nst_jax.cli.output_flags import add_output_flags, output_flags_of, save_options, with_exif
+from nst_jax.cli.output_flags import (
+    add_joining_flag,
+    add_output_flags,
+    join_if_asked,
+    output_flags_of,
+    save_options,
+    with_exif,
+)
 from nst_jax.cli.progress import ProgressBar
 from nst_jax.cli.running import choose_network, describe_fit, make_callback, paths_on_the_way
 from nst_jax.cli.settings_flags import add_settings_flags, add_value, read_settings
@@ -46,7 +53,7 @@ from nst_jax.engine.problem import prepare_problem
 from nst_jax.engine.runner import Round, Runner
 from nst_jax.engine.sharing import read_devices, shared
 from nst_jax.errors import FailedLanesError, MisplacedError, SettingsError
-from nst_jax.files import remove_abandoned
+from nst_jax.files import made_folder, remove_abandoned
 from nst_jax.host_memory import as_text
 from nst_jax.records.write import check_replaceable
 from nst_jax.settings.settings import Settings
@@ -77,8 +84,7 @@ def add_run_flags(parser: argparse.ArgumentParser, default_folder: str) -> None:
     add("--lanes", int, "N", "at once, a multiple of the devices [as many as fit]")
     add("--rows", read_devices, "N", "devices that share each image, or all [1]", 1)
     add("--memory", byte_count, "SIZE", "of each device, such as 8GB [nearly all that is free]")
-    joining = "join this run's other processes (jax.distributed)"
-    group.add_argument("--distributed", action="store_true", help=joining)
+    add_joining_flag(group)
     folder = f"folder, new or of the same command [{default_folder}]"
     add_output_flags(parser, "DIR", folder)
 
@@ -91,7 +97,8 @@ def paint_lanes(
 ) -> bool:
     """Run a grid into a folder; return whether it went to its end.
 
-    Of several processes the first alone looks at the folder, writes and answers.
+    Of several processes the first alone reads, looks at the folder, writes and answers; but each
+    writes what it goes on from.
 
     Args:
         make_grid: the settings of the command line → the grid.
@@ -102,8 +109,7 @@ def paint_lanes(
     Raises:
         FailedLanesError: it did, and lanes have come to nothing.
     """
-    if options.distributed:
-        distributed.join()
+    join_if_asked(options)
     run_options = RunOptions(
         None,
         options.report_every,
@@ -114,30 +120,37 @@ def paint_lanes(
     )
     if run_options.save_every and jax.process_count() > 1:
         raise SettingsError("--save-every works in one process only; leave out --distributed")
-    wanted, saving = read_settings(options), save_options(options)
-    weights = load_weights(find_weights(wanted.weights))
-    settings, weights, network = choose_network(wanted, weights)
-    grid = make_grid(settings)
-    say(network)
-    saving = with_exif(saving, options, grid.sources[0].file)
-    flags = output_flags_of(options)
-    alone = {lane.name: [*command_for_one(grid, lane), *flags] for lane in grid.lanes}
-    again = {name: shlex.join(["nst-jax", *command]) for name, command in alone.items()}
-    command = shlex.join(["nst-jax", *arguments])
-    folder = SweepFolder(Path(options.output), grid, weights, command, again, saving, say)
+
+    def read() -> tuple[SweepFolder, Weights]:
+        wanted, saving = read_settings(options), save_options(options)
+        weights = load_weights(find_weights(wanted.weights))
+        settings, weights, network = choose_network(wanted, weights)
+        grid = make_grid(settings)
+        say(network)
+        saving = with_exif(saving, options, grid.sources[0].file)
+        flags = output_flags_of(options)
+        alone = {lane.name: [*command_for_one(grid, lane), *flags] for lane in grid.lanes}
+        again = {name: shlex.join(["nst-jax", *command]) for name, command in alone.items()}
+        command = shlex.join(["nst-jax", *arguments])
+        path = Path(options.output)
+        return SweepFolder(path, grid, weights, command, again, saving, say), weights
+
+    folder, weights = distributed.from_first(read)
+    grid = folder.grid
 
     def take_up() -> tuple[list[Lane], bool]:
         lanes = folder.resume(options.overwrite, options.resume, options.watch)
-        steps, every = settings.steps, options.save_every
+        steps, every = grid.lanes[0].settings.steps, options.save_every
         paths = (paths_on_the_way(folder.file_of(lane), steps, every) for lane in lanes)
         files = [source.file for source in grid.sources]
         check_replaceable(itertools.chain(*paths), files, options.overwrite or folder.is_ours)
         return lanes, folder.overwriting
 
-    lanes, folder.overwriting = distributed.decided_by_first(take_up)
-    if len(lanes) < len(grid.lanes):
+    lanes, folder.overwriting = distributed.from_first(take_up)
+    is_first = distributed.is_first()
+    if len(lanes) < len(grid.lanes) and is_first:
         say(f"{folder.path}: {len(grid.lanes) - len(lanes)} of {len(grid.lanes)} are finished")
-    created = folder.created() if distributed.is_first() else contextlib.nullcontext()
+    created = folder.created() if is_first else made_folder(folder.path)
     with created as in_new, Interruption() as interruption:
         completed = not lanes or _run(folder, lanes, weights, run_options, options, interruption)
         interruption.saving = True
@@ -146,7 +159,7 @@ def paint_lanes(
             say(f"nst-jax: no picture for {failure}")
         if unimproved := folder.unimproved():
             say_nothing_gained(unimproved)
-        if distributed.is_first():
+        if is_first:
             for path in folder.write_reports():
                 answer(path)
             if in_new:
@@ -171,9 +184,10 @@ def _run(
 ) -> bool:
     """Run the lanes and write what comes of each round; return whether all of them ended."""
     contents, styles = zip(*map(folder.grid.files_of, lanes), strict=True)
-    given = prepare_problem(contents, styles, [lane.settings for lane in lanes], weights)
+    settings = [lane.settings for lane in lanes]
+    given = distributed.from_first(partial(prepare_problem, contents, styles, settings, weights))
     given = shared(given, options.rows, flag="--rows")
-    path, anew = folder.unfinished(jax.process_index()), folder.overwriting and not options.resume
+    path, anew = distributed.own(folder.unfinished), folder.overwriting and not options.resume
     problem = fitted(given, run_options.memory, going_on=None if anew else path)
     file = CheckpointFile(path, problem, say, REMEDY)
     remove_abandoned(file.path)
@@ -234,7 +248,7 @@ def _take_up(file: CheckpointFile, anything_finished: bool) -> Checkpoint | None
 
 def _describe_rounds(runner: Runner, lanes: int) -> str:
     """One line on how many lanes run at once, and what that needs."""
-    at_once, rounds = runner.executor.lanes * jax.process_count(), len(runner.rounds())
+    at_once, rounds = runner.lanes_at_once, len(runner.rounds())
     devices = jax.devices()
     several = len(devices) > 1
     return (

@@ -10,6 +10,7 @@ from typing import Any
 
 from nst_jax.cli.messages import say
 from nst_jax.cli.settings_flags import add_value
+from nst_jax.engine import distributed
 from nst_jax.engine.pace import AUTO, read_interval
 from nst_jax.engine.sharing import AUTO as AUTO_DEVICES
 from nst_jax.engine.sharing import read_devices
@@ -44,6 +45,19 @@ def add_devices_flag(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("devices")
     shared = "N that share the picture, each some of its rows, or all [auto: as few as it fits in]"
     add_value(group, "--devices", read_devices, "auto", shared, AUTO_DEVICES)
+    add_joining_flag(group)
+
+
+def add_joining_flag(group: Any) -> None:
+    """Add the flag on other processes of the same run."""
+    joining = "join this run's other processes (jax.distributed)"
+    group.add_argument("--distributed", action="store_true", help=joining)
+
+
+def join_if_asked(options: argparse.Namespace) -> None:
+    """Join the run's other processes, before any device is used, and whatever else goes wrong."""
+    if options.distributed:
+        distributed.join()
 
 
 def output_file(typed: str | None, default: Path) -> Path:

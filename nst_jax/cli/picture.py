@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from itertools import chain, count
 from pathlib import Path
@@ -27,11 +27,12 @@ from nst_jax.cli.messages import (
 from nst_jax.cli.output_flags import with_exif
 from nst_jax.cli.progress import ProgressBar
 from nst_jax.cli.running import choose_network, describe_fit, make_callback, paths_on_the_way
+from nst_jax.engine import distributed
 from nst_jax.engine.checkpoint import Checkpoint, CheckpointFile, checkpoint_bytes
 from nst_jax.engine.fitting import fitted
 from nst_jax.engine.options import RunOptions, check_intervals
 from nst_jax.engine.pace import AUTO
-from nst_jax.engine.problem import prepare_problem
+from nst_jax.engine.problem import Problem, prepare_problem
 from nst_jax.engine.pyramid import scale_at
 from nst_jax.engine.results import Result
 from nst_jax.engine.runner import Runner
@@ -68,6 +69,10 @@ class Picture:
         styles: files of the style images, or none.
         saving: bits and resolution.
         command: as it was typed.
+        copies: as many as were run together when it was recorded: among them it rounds as then.
+            Where not as many fit into memory there are fewer.
+        stop: number of the last step to be evaluated; None goes to the end.
+        remarks: to be said before it begins.
     """
 
     path: Path
@@ -76,6 +81,9 @@ class Picture:
     styles: tuple[str, ...]
     saving: SaveOptions
     command: str
+    copies: int = 1
+    stop: int | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def record(self) -> Path:
@@ -84,8 +92,8 @@ class Picture:
 
     @property
     def checkpoint(self) -> Path:
-        """Where the run keeps what it goes on from."""
-        return self.path.with_name(f"{self.path.name}.checkpoint")
+        """Where the run, of several processes this one, keeps what it goes on from."""
+        return distributed.own(self.path.with_name(f"{self.path.name}.checkpoint"))
 
     @property
     def page(self) -> Path:
@@ -130,7 +138,7 @@ def _outputs(picture: Picture, options: argparse.Namespace) -> list[Path]:
 
 
 def _take_up(
-    picture: Picture, file: CheckpointFile, options: argparse.Namespace, stop: int | None
+    picture: Picture, file: CheckpointFile, options: argparse.Namespace
 ) -> Checkpoint | None:
     """What the run goes on from, or None; and refuse to write over what is not of this run.
 
@@ -139,17 +147,22 @@ def _take_up(
         SettingsError: the checkpoint is of another run, of other versions or of a later step.
     """
     resumed = file.load() if options.resume or not options.overwrite else None
-    if resumed and stop is not None and resumed.step > stop + 1:
-        raise SettingsError(f"{file.path}: is of step {resumed.step}, beyond {stop}; remove it")
-    outputs = _outputs(picture, options)
-    if resumed:
-        mine = any(_is_of(picture, path) for path in outputs[:2])
-        outputs = [] if mine else outputs[:2]
-    check_replaceable(outputs, picture.files.values(), options.overwrite)
-    if resumed:
-        say(f"going on at step {resumed.step}")
-    elif options.resume:
-        say(f"{file.path}: there is nothing to go on from; beginning")
+    if resumed and picture.stop is not None and resumed.step > picture.stop + 1:
+        last = picture.stop
+        raise SettingsError(f"{file.path}: is of step {resumed.step}, beyond {last}; remove it")
+
+    def check() -> None:
+        outputs = _outputs(picture, options)
+        if resumed:
+            mine = any(_is_of(picture, path) for path in outputs[:2])
+            outputs = [] if mine else outputs[:2]
+        check_replaceable(outputs, picture.files.values(), options.overwrite)
+        if resumed:
+            say(f"going on at step {resumed.step}")
+        elif options.resume:
+            say(f"{file.path}: there is nothing to go on from; beginning")
+
+    distributed.from_first(check)
     return resumed
 
 
@@ -161,70 +174,73 @@ def _is_of(picture: Picture, path: Path) -> bool:
 
 
 def paint_picture(
-    picture: Picture,
-    weights: Weights,
-    options: argparse.Namespace,
-    copies: int = 1,
-    stop: int | None = None,
-    remarks: Sequence[str] = (),
-) -> tuple[Result, bool]:
-    """Paint a picture, and write it and its record.
+    prepare: Callable[[], tuple[Picture, Weights]], options: argparse.Namespace
+) -> bool:
+    """Paint a picture, and write it and its record; return whether Ctrl-C left the run alone.
+
+    Of several processes the first alone reads and writes, but for what each goes on from.
 
     Args:
-        picture: that was checked.
-        weights: of the network.
-        options: of the command line: report_every, save_every and copy_exif.
-        copies: as many as were run together when it was recorded: among them it rounds as then.
-            Where not as many fit into memory there are fewer.
-        stop: number of the last step to be evaluated; None goes to the end.
-        remarks: to be said before it begins.
-
-    Returns:
-        The result, and whether Ctrl-C left the run alone.
+        prepare: finds out what is to be painted, and checks that; the network's weights.
+        options: of the command line.
 
     Raises:
         MisplacedError: it could not be written where it was to stand.
     """
-    settings, weights, network = choose_network(picture.settings, weights)
-    styles, many = (picture.styles,) * copies, (settings,) * copies
-    given = prepare_problem(picture.content, styles, many, weights)
+
+    def read() -> tuple[Picture, str, Problem, SaveOptions]:
+        picture, weights = prepare()
+        settings, weights, network = choose_network(picture.settings, weights)
+        styles, many = (picture.styles,) * picture.copies, (settings,) * picture.copies
+        problem = prepare_problem(picture.content, styles, many, weights)
+        return picture, network, problem, with_exif(picture.saving, options, picture.content)
+
+    picture, network, given, saving = distributed.from_first(read)
+    is_first, copies = distributed.is_first(), picture.copies
     going_on = None if options.overwrite and not options.resume else picture.checkpoint
     given = shared(given, options.devices, going_on)
     problem = fitted(given, going_on=going_on)
     picture = dataclasses.replace(picture, settings=problem.settings[0])
-    saving = with_exif(picture.saving, options, picture.content)
-    inputs = picture.inputs  # as they are now: the run may be long
+    inputs = picture.inputs if is_first else {}  # as they are now: the run may be long
     file = CheckpointFile(picture.checkpoint, problem, say, REMEDY)
-    folder = made_folder(picture.path.parent)
-    page = _watch_page(picture) if options.watch else None
+    page = _watch_page(picture) if options.watch and is_first else None
     with (
-        folder as is_new,
-        reserved(picture.path) as alone,
+        made_folder(picture.path.parent) as is_new,
+        reserved(picture.path) if is_first else contextlib.nullcontext(True) as alone,
         Interruption() as interruption,
         page or contextlib.nullcontext(),  # whose last writing no signal ends
     ):
-        if not alone:
-            raise ImageError(f"{picture.path}: another run is making it; choose another name")
-        for path in (picture.path, picture.record, file.path, picture.page):
-            remove_abandoned(path)
-        for line in (*remarks, network, *describe_fit(given, problem), *problem.describe()):
-            say(line)
-        resumed = _take_up(picture, file, options, stop)
+        remove_abandoned(file.path)
+
+        def begin() -> None:
+            if not alone:
+                raise ImageError(f"{picture.path}: another run is making it; choose another name")
+            for path in (picture.path, picture.record, picture.page):
+                remove_abandoned(path)
+            described = *describe_fit(given, problem), *problem.describe()
+            for line in (*picture.remarks, network, *described):
+                say(line)
+
+        distributed.from_first(begin)
+        resumed = _take_up(picture, file, options)
         ours = resumed is not None and any(map(os.path.lexists, (picture.path, picture.record)))
         replacing = options.overwrite or ours
         size = checkpoint_bytes(problem, copies) if options.checkpoint_every else 0
-        check_room(picture.path.parent, picture_bytes(problem, saving), size)
-        say_if_memory_is_short(problem, copies, size)
+        room = picture.path.parent, picture_bytes(problem, saving), size
+        distributed.from_first(partial(check_room, *room))
+        if is_first:
+            say_if_memory_is_short(problem, copies, size)
         if page:
             say_where_to_watch(page.path)
+        pictures = {0: picture.path} if is_first else {}
         with ProgressBar(1) as bar:
             run_options = RunOptions(
-                make_callback(bar, interruption, {0: picture.path}, {0: saving}, problem),
+                make_callback(bar, interruption, pictures, {0: saving}, problem),
                 options.report_every,
                 options.save_every,
                 lanes_at_once=copies,
                 must_be_finite=copies == 1,
-                stop=stop,
+                stop=picture.stop,
                 keep=file.keep if options.checkpoint_every else None,
                 checkpoint_every=options.checkpoint_every or AUTO,
                 watch=page,
@@ -234,27 +250,46 @@ def paint_picture(
             finished = next(runner.run())
         result = finished.results[0]
         interruption.saving = True
-        record = make_record(result, picture.command, inputs, saving)
-        say(_describe_result(result))
-        if result.improved is False:
-            say_nothing_gained([str(picture.path)])
-        text, alpha = image_text(record), result.alpha
-        save = partial(io.save_image, result.image, text=text, options=saving, alpha=alpha)
-        place = write_somewhere(save, picture.path, replacing)
-        answer(place)
-        beside = place.with_suffix(picture.record.suffix)
-        record_place = write_somewhere(partial(save_record, record), beside, replacing)
-        if is_new and place == picture.path:
-            say_new_folder(place.parent)
-        in_place = (place, record_place) == (picture.path, picture.record)
+        make = partial(_write, picture, result, inputs, saving, replacing, is_new)
+        places = distributed.from_first(make)
+        in_place = places == (picture.path, picture.record)
         ended = result.completed or not finished.stopped
         if finished.checkpoint:
             keep_interrupted(file, finished.checkpoint, options.overwrite)
         elif ended and in_place:  # else the same command makes it again where it was to stand
             file.remove()
     if not in_place:
-        raise MisplacedError(f"{picture.path}: picture and record are {place} and {record_place}")
-    return result, ended
+        raise MisplacedError(f"{picture.path}: picture and record are {places[0]} and {places[1]}")
+    return ended
+
+
+def _write(
+    picture: Picture,
+    result: Result,
+    inputs: Mapping[str, Mapping[str, str]],
+    saving: SaveOptions,
+    replacing: bool,
+    is_new: bool,
+) -> tuple[Path, Path]:
+    """Write a picture and its record, say what became of it, and return where they are."""
+    record = make_record(result, picture.command, inputs, saving)
+    say(_describe_result(result))
+    if result.improved is False:
+        say_nothing_gained([str(picture.path)])
+    if picture.copies > 1 and result.compiled_lanes != picture.copies:
+        say(
+            f"not {picture.copies} copies fit into memory: the picture may come out a little "
+            f"different"
+        )
+    text, alpha = image_text(record), result.alpha
+    save = partial(io.save_image, result.image, text=text, options=saving, alpha=alpha)
+    place = write_somewhere(save, picture.path, replacing)
+    answer(place)
+    beside = place.with_suffix(picture.record.suffix)
+    record_place = write_somewhere(partial(save_record, record), beside, replacing)
+    if is_new and place == picture.path:
+        say_new_folder(place.parent)
+    return place, record_place
 
 
 def _watch_page(picture: Picture) -> WatchPage:

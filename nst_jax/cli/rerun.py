@@ -20,14 +20,16 @@ from nst_jax.cli.messages import answer, say
 from nst_jax.cli.output_flags import (
     add_devices_flag,
     add_output_flags,
+    join_if_asked,
     output_file,
     save_options,
 )
 from nst_jax.cli.picture import Picture, check_picture, paint_picture
 from nst_jax.cli.settings_flags import add_settings_flags, read_settings
+from nst_jax.engine import distributed
 from nst_jax.engine.sharing import AUTO
 from nst_jax.engine.style_images import list_files
-from nst_jax.records.read import differences, read_recorded
+from nst_jax.records.read import Recorded, differences, read_recorded
 from nst_jax.records.resolve_inputs import (
     find_inputs,
     find_recorded_weights,
@@ -36,6 +38,7 @@ from nst_jax.records.resolve_inputs import (
 )
 from nst_jax.settings.settings_file import as_toml
 from nst_jax.weights.locate import find_weights
+from nst_jax.weights.parameters import Weights
 from nst_jax.weights.storage import load_weights
 
 
@@ -65,41 +68,50 @@ def add_command(commands: Any) -> None:
 
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     """Do what the command line says; return whether it went as far as it was to go."""
-    recorded = read_recorded(options.record, options.lane)
+    join_if_asked(options)
+    recorded = distributed.from_first(lambda: read_recorded(options.record, options.lane))
     wanted = read_settings(options, dataclasses.asdict(recorded.settings))
     if options.print_settings:
         answer(as_toml(wanted))
         return True
-    if hasattr(options, "weights") or wanted.weights != recorded.settings.weights:
-        weights = load_weights(find_weights(wanted.weights))
-    else:
-        weights = find_recorded_weights(recorded, wanted)
     options.copy_exif |= recorded.output["copy_exif"]
-    picture = Picture(
-        output_file(options.output, Path(f"{options.lane or options.record.stem}-rerun.png")),
-        with_files_found(wanted, recorded, as_given=vars(options)),
-        options.content or next(iter(find_inputs(recorded, "content")), None),
-        tuple(list_files(options.style, say)) if options.style else find_inputs(recorded, "style"),
-        save_options(options, recorded.output),
-        shlex.join(["nst-jax", *arguments]),
-    )
-    check_picture(picture, options)
     if options.devices == AUTO:  # as many as before sum alike
         before = recorded.devices
         options.devices = before if 1 < before <= jax.local_device_count() else AUTO
+
+    def prepare() -> tuple[Picture, Weights]:
+        if hasattr(options, "weights") or wanted.weights != recorded.settings.weights:
+            weights = load_weights(find_weights(wanted.weights))
+        else:
+            weights = find_recorded_weights(recorded, wanted)
+        picture = Picture(
+            output_file(options.output, Path(f"{options.lane or options.record.stem}-rerun.png")),
+            with_files_found(wanted, recorded, as_given=vars(options)),
+            options.content or next(iter(find_inputs(recorded, "content")), None),
+            tuple(list_files(options.style, say))
+            if options.style
+            else find_inputs(recorded, "style"),
+            save_options(options, recorded.output),
+            shlex.join(["nst-jax", *arguments]),
+        )
+        check_picture(picture, options)
+        return _as_recorded(picture, recorded, anew=hasattr(options, "steps")), weights
+
+    return paint_picture(prepare, options)
+
+
+def _as_recorded(picture: Picture, recorded: Recorded, anew: bool) -> Picture:
+    """The picture among as many copies as then, and stopped at the same step; not `anew`."""
     remarks = differences(recorded)
     # A program of one lane, which 0.2 had, rounded as one without lanes does.
     together = recorded.lanes > 1 and is_unchanged(picture.settings, picture.inputs, recorded)
-    lanes = recorded.lanes if together else 0
+    copies = recorded.lanes if together else 1
     if together:
         remarks.append(
-            f"{lanes} copies at once, since a program of another number rounds otherwise"
+            f"{copies} copies at once, since a program of another number rounds otherwise"
         )
-    stop = None if hasattr(options, "steps") else recorded.stopped_at
-    stop = stop if stop is None or stop < wanted.steps else None
+    stop = None if anew else recorded.stopped_at
+    stop = stop if stop is None or stop < picture.settings.steps else None
     if stop is not None:
         remarks.append(f"stops at step {stop}, as the recorded run did, unless --steps is given")
-    result, undisturbed = paint_picture(picture, weights, options, max(lanes, 1), stop, remarks)
-    if result.compiled_lanes != lanes:
-        say(f"not {lanes} copies fit into memory: the picture may come out a little different")
-    return undisturbed
+    return dataclasses.replace(picture, copies=copies, stop=stop, remarks=tuple(remarks))

@@ -15,6 +15,7 @@ from nst_jax.cli.messages import say
 from nst_jax.cli.output_flags import (
     add_devices_flag,
     add_output_flags,
+    join_if_asked,
     output_file,
     save_options,
 )
@@ -25,6 +26,7 @@ from nst_jax.engine.style_images import list_files
 from nst_jax.errors import SettingsError
 from nst_jax.files import stem_of
 from nst_jax.weights.locate import find_weights
+from nst_jax.weights.parameters import Weights
 from nst_jax.weights.storage import load_weights
 
 
@@ -49,21 +51,28 @@ def add_command(commands: Any) -> None:
 
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
     """Do what the command line says; return whether it went to its end."""
+    join_if_asked(options)
     wanted = read_settings(options)
     check_transfer(wanted)
     default = default_output(options.content, options.styles)
     if os.path.isdir(options.content):
-        if options.devices != AUTO:
-            raise SettingsError("--devices is for one picture; those of a folder are dealt to all")
+        if options.devices != AUTO or options.distributed:
+            flag = "--distributed" if options.distributed else "--devices"
+            raise SettingsError(f"{flag} is for one picture; those of a folder are dealt to all")
         output = Path(options.output or default.with_suffix(""))
         return paint_folder(wanted, output, options, arguments)
     if wanted.init == PREVIOUS and not os.path.exists(PREVIOUS):
         raise SettingsError(f"--init {PREVIOUS} is for the frames of a folder; give one as CONTENT")
     path = output_file(options.output, default)
-    styles, command = tuple(list_files(options.styles, say)), shlex.join(["nst-jax", *arguments])
-    picture = Picture(path, wanted, options.content, styles, save_options(options), command)
-    check_picture(picture, options)
-    return paint_picture(picture, load_weights(find_weights(wanted.weights)), options)[1]
+
+    def prepare() -> tuple[Picture, Weights]:
+        styles = tuple(list_files(options.styles, say))
+        command = shlex.join(["nst-jax", *arguments])
+        picture = Picture(path, wanted, options.content, styles, save_options(options), command)
+        check_picture(picture, options)
+        return picture, load_weights(find_weights(wanted.weights))
+
+    return paint_picture(prepare, options)
 
 
 def default_output(content: str, styles: Sequence[str]) -> Path:

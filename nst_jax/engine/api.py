@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
+from nst_jax.engine import distributed
 from nst_jax.engine.checkpoint import CheckpointFile
 from nst_jax.engine.fitting import fitted
 from nst_jax.engine.options import RunOptions
@@ -58,8 +59,10 @@ def stylize(
         checkpoint_every: how often: "50" steps, "300s", "10m", "2h"; "auto" takes 2 % of the time
             at most, and none in the first minute; "never".
         watch: a WatchPage, which shows the run in a browser.
-        devices: that share the image, each some of its rows: a number; "all" of this process's;
-            "auto": as few as it fits in. The result is the same but for rounding.
+        devices: that share the image, each some of its rows: a number; "all"; "auto": as few as it
+            fits in. The result is the same but for rounding. Of several processes, after
+            `jax.distributed.initialize`, each must make this same call; "auto" and "all" take
+            all devices of all of them.
 
     Returns:
         The image of least loss, or the average, and how it came about.
@@ -73,7 +76,7 @@ def stylize(
     """
     styles, interval = (list_style_images(style),), read_interval(checkpoint_every)
     given = prepare_problem((content,), styles, (settings or Settings(),), weights)
-    path = None if checkpoint is None else Path(checkpoint)
+    path = None if checkpoint is None else distributed.own(Path(checkpoint))
     problem = fitted(shared(given, devices, path), going_on=path)
     file = CheckpointFile(path, problem, warnings.warn, REMEDY) if path else None
     options = RunOptions(
@@ -130,7 +133,8 @@ def sweep(
             as many as fit into memory.
         memory: bytes that each device may use; None means nearly all that is free.
         watch: a WatchPage, which shows the run in a browser.
-        rows: devices that share each image, a number that divides those of this process, or "all".
+        rows: devices that share each image, a number that divides those of this process, or "all"
+            of all processes.
 
     Returns:
         One result for each lane, in their order. Where the callback ended the sweep, those that ran

@@ -1,13 +1,15 @@
 """Lanes in the middle of their run, in a file: all that is needed to go on as if nothing had been.
 
-A safetensors file with every array of the carry under its path in the tree; its metadata has, as
-JSON, what decides the lanes' results, the next step, the histories, the versions that made it, and
-a SHA-256 over all of that and the arrays.
+A safetensors file with the pieces of every array of the carry under its path in the tree; its
+metadata has, as JSON, what decides the lanes' results, the next step, the histories, the versions
+that made it, and a SHA-256 over all of that and the arrays.
+
+Where several processes share an image, each has a file with its own pieces.
 """
 
-import json
+import contextlib
+import itertools
 import os
-import struct
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,9 +19,9 @@ import jax
 import jax.numpy as jnp
 import jaxlib
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 import nst_jax
+from nst_jax.engine import array_file, distributed
 from nst_jax.engine.identity import difference
 from nst_jax.engine.program import Carry, Program, lane_axes, start, take_lanes
 from nst_jax.engine.pyramid import scale_at
@@ -27,24 +29,15 @@ from nst_jax.engine.results import History
 from nst_jax.errors import SettingsError
 from nst_jax.files import replacing
 from nst_jax.losses.terms import Losses
-from nst_jax.weights.storage import checksum
 
 if TYPE_CHECKING:
     from nst_jax.engine.problem import Problem
 
 METADATA = "nst_jax"
 SHARED = "devices for an image"
-# What safetensors calls them.
-TYPES = {
-    "float32": "F32",
-    "float64": "F64",
-    "uint16": "U16",
-    "int32": "I32",
-    "uint32": "U32",
-    "bool": "BOOL",
-}
+BEFORE = ".before"  # at the end of a file's name: the one before
 # What reading raises where there is no checkpoint, or a damaged one.
-UNREADABLE = (OSError, SafetensorError, LookupError, TypeError, ValueError, AttributeError)
+UNREADABLE = (OSError, LookupError, TypeError, ValueError, AttributeError)
 
 
 class Checkpoint(NamedTuple):
@@ -53,7 +46,8 @@ class Checkpoint(NamedTuple):
     Attributes:
         lanes: their numbers.
         step: the next.
-        carry: on the host, with these lanes only along an axis; of the scale of the step before.
+        carry: in place of its arrays lists of their pieces, as `Executor.store` has them, with
+            these lanes only along an axis; of the scale of the step before.
         histories: of each so far.
         seconds: spent so far.
         waiting: others, of other steps perhaps, which have not been gone on with.
@@ -97,6 +91,9 @@ class AnotherRunError(SettingsError):
 class CheckpointFile:
     """The one file that a run goes on from; a file that cannot be written ends no run.
 
+    Processes that share an image have one each, and keep the one before beside it: where one of
+    them is killed while they write, only that one is the same step's everywhere.
+
     Attributes:
         path: of the file.
         step: that it goes on from; None while it has not been read or written.
@@ -108,28 +105,55 @@ class CheckpointFile:
         self.step: int | None = None
         self._problem, self._tell, self._remedy = problem, tell, remedy
         self._failed = self._held = False
+        self._is_part = distributed.spans_processes(problem.program.rows.devices)
+        self._before = path.with_name(path.name + BEFORE)
 
     def load(self) -> Checkpoint | None:
         """What there is to go on from; None where there is none, or a damaged one, which is told.
+
+        All processes that share an image must call this, and go on from the same step.
 
         Raises:
             AnotherRunError: the file is of another run.
             SettingsError: it was made with other versions.
         """
+        found = self._load_part() if self._is_part else self._load()
+        self.step = None if found is None else found.step
+        return found
+
+    def _load(self) -> Checkpoint | None:
         try:
             found = load_checkpoint(self.path, self._problem)
         except SettingsError as error:
             raise type(error)(f"{self.path}: {error}; {self._remedy}") from error
         if found is None and os.path.lexists(self.path):
             self._tell(f"{self.path}: is damaged, or no checkpoint; what it had begins anew")
-        self.step = None if found is None else found.step
         return found
+
+    def _load_part(self) -> Checkpoint | None:
+        """Of the newest step that all processes have."""
+        parts, wrong = [], None
+        try:
+            parts = [self._load()]
+        except SettingsError as error:
+            wrong = error
+        with contextlib.suppress(SettingsError):
+            parts.append(load_checkpoint(self._before, self._problem))
+        found = {part.step: part for part in parts if part}
+        every = distributed.gather((set(found), wrong))
+        common = set.intersection(*(steps for steps, _ in every))
+        if not common and (errors := [error for _, error in every if error]):
+            raise errors[0]
+        return found[max(common)] if common else None
 
     def keep(self, checkpoint: Checkpoint) -> None:
         """Write the file, whole or not at all; tell once that it cannot be written."""
         if self._held and os.path.lexists(self.path):
             return
         try:
+            if self._is_part and os.path.lexists(self.path):
+                # All processes have it whole: since then they have taken steps together.
+                os.replace(self.path, self._before)
             save_checkpoint(self.path, checkpoint, self._problem)
             self.step = checkpoint.step
         except OSError as error:
@@ -147,16 +171,19 @@ class CheckpointFile:
         if self._held:
             return
         self.step = None
-        try:
-            self.path.unlink(missing_ok=True)
-        except OSError as error:
-            self._tell(f"{self.path}: cannot be removed ({error.strerror}); it is of no use now")
+        for path in (self.path, self._before) if self._is_part else (self.path,):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                self._tell(f"{path}: cannot be removed ({error.strerror}); it is of no use now")
 
 
 def checkpoint_bytes(problem: "Problem", lanes: int) -> int:
-    """The size of a checkpoint at full size, nearly."""
+    """The size of a process's checkpoint at full size, nearly."""
     shapes = jax.tree.leaves(_carry_shapes(problem.program, problem.shape, lanes))
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in shapes)
+    whole = sum(leaf.size * leaf.dtype.itemsize for leaf in shapes)
+    spread = distributed.spans_processes(problem.program.rows.devices)
+    return whole // jax.process_count() if spread else whole
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, problem: "Problem") -> None:
@@ -171,38 +198,13 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, problem: "Problem") -> N
         "groups": [_as_json(each, problem) for each in checkpoint.groups],
         "versions": _versions() | _shared(problem),
     }
-    # `ascontiguousarray` would make scalars 1-dimensional.
     arrays = {
-        f"{number}{name}": np.asarray(leaf, order="C")
+        f"{number}{name}": piece
         for number, each in enumerate(checkpoint.groups)
-        for name, leaf in _named(each.carry)
+        for name, piece in _named(each.carry)
     }
-    metadata["sha256"] = checksum(arrays, metadata)
     with replacing(path) as temporary:
-        _write(temporary, arrays, {METADATA: json.dumps(metadata)})
-
-
-def _write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file, array by array.
-
-    The library's own writer puts another file beside it, which a process that is killed leaves.
-
-    Source: https://huggingface.co/docs/safetensors, "Format".
-    """
-    header: dict[str, Any] = {"__metadata__": metadata}
-    end = 0
-    for name, array in arrays.items():
-        begin, end = end, end + array.nbytes
-        kind, shape = TYPES[array.dtype.name], list(array.shape)
-        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for array in arrays.values():
-            file.write(array.reshape(-1).view(np.uint8).data)
-        file.flush()
-        os.fsync(file.fileno())  # or a machine that is taken away may leave it empty
+        array_file.write(temporary, METADATA, metadata, arrays)
 
 
 def _as_json(checkpoint: Checkpoint, problem: "Problem") -> dict[str, Any]:
@@ -229,10 +231,8 @@ def load_checkpoint(path: Path, problem: "Problem") -> Checkpoint | None:
         SettingsError: it was made with other versions of this package or of JAX.
     """
     try:
-        with safe_open(path, "np") as file:
-            metadata = json.loads(file.metadata()[METADATA])
-            arrays = {name: file.get_tensor(name) for name in file.keys()}
-        if metadata.pop("sha256") != checksum(arrays, metadata) or "groups" not in metadata:
+        metadata, arrays = array_file.read(path, METADATA)
+        if "groups" not in metadata:
             return None
     except UNREADABLE:
         return None
@@ -267,9 +267,8 @@ def _read_group(
     """Lanes of one step, those that were found at their positions."""
     shape = (*scale_at(problem.scales, group["step"] - 1).shape, 3)
     wanted = _carry_shapes(problem.program, shape, len(group["lanes"]))
-    carry = jax.tree.unflatten(
-        jax.tree.structure(wanted), [arrays[prefix + name] for name, _ in _named(wanted)]
-    )
+    pieces = [_pieces(arrays, prefix + name) for name, _ in _named(wanted)]
+    carry = jax.tree.unflatten(jax.tree.structure(wanted), pieces)
     return Checkpoint(
         lanes=tuple(found),
         step=group["step"],
@@ -282,12 +281,16 @@ def _read_group(
     )
 
 
+def _pieces(arrays: Mapping[str, np.ndarray], name: str) -> list[np.ndarray]:
+    names = itertools.takewhile(arrays.__contains__, (f"{name}[{n}]" for n in itertools.count()))
+    return [arrays[each] for each in names]
+
+
 def identities_in(path: Path) -> list[dict[str, Any]]:
     """What decides the lanes of a checkpoint, as `Problem.identities`; of no checkpoint none."""
     try:
-        with safe_open(path, "np") as file:
-            groups = json.loads(file.metadata()[METADATA])["groups"]
-            return [lane for group in groups for lane in group["lanes"]]
+        groups = array_file.read_metadata(path, METADATA)["groups"]
+        return [lane for group in groups for lane in group["lanes"]]
     except UNREADABLE:
         return []
 
@@ -295,8 +298,8 @@ def identities_in(path: Path) -> list[dict[str, Any]]:
 def devices_in(path: Path) -> int:
     """How many devices shared an image of a checkpoint; 1 where there is none."""
     try:
-        with safe_open(path, "np") as file:
-            return int(json.loads(file.metadata()[METADATA])["versions"][SHARED])
+        versions = array_file.read_metadata(path, METADATA)["versions"]
+        return int(versions[SHARED].split()[0])
     except UNREADABLE:
         return 1
 
@@ -310,7 +313,9 @@ def _versions() -> dict[str, str]:
 def _shared(problem: "Problem") -> dict[str, str]:
     """Each device's part of an image is padded, and lies by itself in what is kept."""
     devices = problem.program.rows.devices
-    return {} if devices == 1 else {SHARED: str(devices)}
+    spread = distributed.spans_processes(devices)
+    of_processes = f" of {jax.process_count()} processes" if spread else ""
+    return {} if devices == 1 else {SHARED: f"{devices}{of_processes}"}
 
 
 def _as_text(versions: Mapping[str, str]) -> str:

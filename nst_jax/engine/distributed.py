@@ -1,14 +1,17 @@
 """Several processes, on one machine or many: who is there, what each has, and who has gone.
 
-Lanes do not depend on each other, so processes meet only between rounds, to gather results. They
-are joined with JAX's own `jax.distributed`.
+Lanes do not depend on each other, so processes with lanes of their own meet only between rounds, to
+gather results. Where an image is shared by the devices of all processes they take each step
+together. They are joined with JAX's own `jax.distributed`.
 """
 
 import os
 import pickle
 import sys
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -22,6 +25,7 @@ T = TypeVar("T")
 ADDRESS, COUNT, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 # After which a process that is gone ends the others; also that one which ends waits for them.
 HEARTBEAT_SECONDS = 30  # JAX: 100 and 300
+PART = 2**26  # bytes that are sent at once
 LOST = "another process of this run is gone; run the same command again in all of them to go on"
 
 
@@ -65,6 +69,17 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
+def own(path: Path) -> Path:
+    """Where this process keeps what each has of its own: the first at the path, others beside."""
+    index = jax.process_index()
+    return path.with_stem(f"{path.stem}-{index}") if index else path
+
+
+def spans_processes(devices: int) -> bool:
+    """Whether so many devices, which share an image, are all that all processes have."""
+    return devices > jax.local_device_count()
+
+
 def gather(mine: T) -> list[T]:
     """What each process brings, pickled, in their order. All of them must call this.
 
@@ -74,24 +89,73 @@ def gather(mine: T) -> list[T]:
     if jax.process_count() == 1:
         return [mine]
     data = np.frombuffer(pickle.dumps(mine), np.uint8)
-    try:
+    with peers_needed():
         sizes = multihost_utils.process_allgather(np.int32(data.size))
         padded = np.zeros(int(sizes.max()), np.uint8)
         padded[: data.size] = data
         every = multihost_utils.process_allgather(padded)
-    except (ValueError, RuntimeError) as error:  # of the network's library
-        raise PeerLostError(f"{LOST} ({str(error).splitlines()[0]})") from error
     return [pickle.loads(row[:size].tobytes()) for row, size in zip(every, sizes, strict=True)]
 
 
-def decided_by_first(decide: Callable[[], T]) -> T:
-    """What the first process decides, or its error; in all of them."""
+def from_first(make: Callable[[], T]) -> T:
+    """What the first process makes, or its error; in all of them, which must call this.
+
+    It is sent in parts, so that it may be larger than what devices have room for.
+
+    Raises:
+        NSTError: `make` does.
+        PeerLostError: one of them is not there any more.
+    """
+    if jax.process_count() == 1:
+        return make()
     outcome: T | NSTError | None = None
     try:
-        outcome = decide() if is_first() else None
+        outcome = make() if is_first() else None
     except NSTError as error:
         outcome = error
-    first = gather(outcome)[0]
-    if isinstance(first, NSTError):
-        raise first
-    return first  # type: ignore[return-value]
+    arrays: list[Any] = []
+    sent = pickle.dumps(outcome, protocol=5, buffer_callback=arrays.append)
+    with peers_needed():
+        count = int(_broadcast(np.int32(1 + len(arrays))))
+        sends = [sent, *(each.raw() for each in arrays)] if is_first() else [b""] * count
+        received = [_send(data) for data in sends]
+    if not is_first():
+        outcome = pickle.loads(received[0], buffers=received[1:])
+    if isinstance(outcome, NSTError):
+        raise outcome
+    return outcome  # type: ignore[return-value]
+
+
+def _send(data: Any) -> bytearray:
+    """The first process's bytes, in the others."""
+    mine = np.frombuffer(data, np.uint8)
+    parts, rest = (int(n) for n in _broadcast(np.array(divmod(mine.size, PART), np.int32)))
+    received = bytearray(0 if is_first() else parts * PART + rest)
+    for number in range(parts + bool(rest)):
+        place = slice(number * PART, (number + 1) * PART if number < parts else None)
+        if is_first():
+            _broadcast(mine[place])
+        else:
+            part = np.frombuffer(received, np.uint8)[place]
+            part[...] = _broadcast(np.zeros_like(part))
+    return received
+
+
+def _broadcast(array: Any) -> np.ndarray:
+    return np.asarray(multihost_utils.broadcast_one_to_all(array))
+
+
+@contextmanager
+def peers_needed() -> Iterator[None]:
+    """What is done here needs the others: where it fails, they are taken to be gone.
+
+    Raises:
+        PeerLostError: the network's library fails, or the devices do.
+    """
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        if jax.process_count() == 1 or "RESOURCE_EXHAUSTED" in reason:
+            raise
+        raise PeerLostError(f"{LOST} ({reason})") from error

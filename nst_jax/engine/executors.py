@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from nst_jax.engine import device_memory
+from nst_jax.engine import device_memory, distributed
 from nst_jax.engine import program as steps
+from nst_jax.engine.array_file import Piece, piece_of
 from nst_jax.engine.program import Carry, Program, compiler_options, jitted, lane_axes, map_lanes
 from nst_jax.losses.terms import Features, LossWeights, PackedLosses, Targets
 from nst_jax.rows import ALONE, AXIS, Rows
@@ -75,19 +77,34 @@ class Executor:
         return images.reshape(self.lanes, *images.shape[-3:])
 
     def store(self, carry: Carry) -> Carry:
-        """The carry on the host, with an axis of lanes."""
-        return map_lanes(self._program, lambda leaf: leaf[None], jax.device_get(carry))
+        """The carry, in place of each array a list of its pieces, with an axis of lanes.
+
+        They come to the host one by one, where they are used, and before the next step. Where an
+        image is shared there is a piece for each device of this process, else one.
+        """
+        return self._with_lanes(jax.tree.map(lambda leaf: [piece_of(leaf)], carry))
 
     def restore(self, carry: Carry, shape: tuple[int, int]) -> Carry:
         """The carry on the devices, from one that was stored, of images (H, W, 3)."""
-        return jax.device_put(map_lanes(self._program, lambda leaf: leaf[0], carry))
+        shapes = self._carry_shapes(shape)
+        without = self._without_lanes(carry)
+        return jax.tree.map(lambda _, pieces: jax.device_put(pieces[0]), shapes, without)
+
+    def _with_lanes(self, carry: Carry) -> Carry:
+        return map_lanes(self._program, lambda leaf: leaf[None], carry)
+
+    def _without_lanes(self, carry: Carry) -> Carry:
+        return map_lanes(self._program, lambda leaf: leaf[0], carry)
+
+    def _carry_shapes(self, shape: tuple[int, int]) -> Carry:
+        image = jax.ShapeDtypeStruct((*shape, 3), jnp.float32)
+        return jax.eval_shape(self._functions.start, image)
 
     def _inputs_of_step(
         self, shape: tuple[int, int], one_lane: Arguments
     ) -> tuple[jax.stages.Wrapped, Carry, Arguments]:
         """The step, and the shapes of its carry and arguments."""
-        functions, image = self._functions, jax.ShapeDtypeStruct((*shape, 3), jnp.float32)
-        return functions.step, jax.eval_shape(functions.start, image), one_lane
+        return self._functions.step, self._carry_shapes(shape), one_lane
 
 
 class MeshExecutor(Executor):
@@ -121,23 +138,72 @@ class MeshExecutor(Executor):
         return programs.start(self._placed(padded, programs.images))
 
     def outcome(self, carry: Carry) -> np.ndarray:  # noqa: D102
-        return super().outcome(carry)[:, : self._height]
+        images: Any = carry.outcome
+        if not images.is_fully_addressable:
+            images = self._gathered(images)
+        return np.asarray(images).reshape(self.lanes, *images.shape[-3:])[:, : self._height]
+
+    def _gathered(self, images: jax.Array) -> np.ndarray:
+        """Images ([lanes,] H, W, 3) of all processes; no device ever has more than two shares."""
+        programs, whole = self._programs(self._height), np.empty(images.shape, images.dtype)
+        height = programs.rows.share
+        for number in range(programs.rows.devices):
+            share = programs.share(images, np.int32(number)).addressable_data(0)
+            whole[..., number * height : (number + 1) * height, :, :] = share
+        return whole
 
     def store(self, carry: Carry) -> Carry:  # noqa: D102
-        on_host = jax.device_get(carry)
-        if self._has_axis:
-            return on_host
-        return map_lanes(self._program, lambda leaf: leaf[None], on_host)
+        if self._program.rows.devices == 1:
+            return jax.tree.map(lambda leaf: [piece_of(leaf)], carry)
+        pieces = jax.tree.map(self._pieces_of, carry)
+        return pieces if self._has_axis else self._with_lanes(pieces)
 
     def restore(self, carry: Carry, shape: tuple[int, int]) -> Carry:  # noqa: D102
         self._height = shape[0]
         if not self._has_axis:
-            carry = map_lanes(self._program, lambda leaf: leaf[0], carry)
-        return jax.device_put(carry, self._programs(self._height).carry)
+            carry = self._without_lanes(carry)
+        shapes = self._carry_shapes(shape)
+        return jax.tree.map(self._from_pieces, shapes, self._programs(self._height).carry, carry)
+
+    def _pieces_of(self, array: jax.Array) -> list[Piece]:
+        """Those of this process, by rows; each with all lanes."""
+        found: dict[Any, dict[Any, jax.Array]] = {}
+        for shard in array.addressable_shards:
+            lanes, rows = self._place_of(shard.index)
+            found.setdefault(rows, {})[lanes] = shard.data
+        return [
+            _joined([piece_of(parts[lanes]) for lanes in sorted(parts)])
+            for _, parts in sorted(found.items())
+        ]
+
+    def _from_pieces(self, shape: Any, sharding: NamedSharding, pieces: list[np.ndarray]) -> Any:
+        """An array from those of this process, as `_pieces_of` has them."""
+        if self._program.rows.devices == 1:
+            return jax.device_put(pieces[0], sharding)
+        own = sharding.addressable_devices_indices_map(shape.shape).values()
+        order = sorted({self._place_of(index)[1] for index in own})
+
+        def part(index: Any) -> np.ndarray:
+            piece = pieces[order.index(self._place_of(index)[1])]
+            return piece[index[0]] if self._has_axis and index else piece
+
+        return jax.make_array_from_callback(shape.shape, sharding, part)
+
+    def _place_of(self, index: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Where a shard begins: along the axis of lanes, if there is one, and along the others."""
+        begins = tuple(each.start or 0 for each in index)
+        return (begins[:1], begins[1:]) if self._has_axis else ((), begins)
+
+    def _carry_shapes(self, shape: tuple[int, int]) -> Carry:
+        image: Any = jax.ShapeDtypeStruct((*shape, 3), jnp.float32)
+        image = _pad_rows(image, 0, self._programs(shape[0]).rows)
+        if self._has_axis:
+            image = shape_of_lanes(self.lanes, image)
+        return jax.eval_shape(self._programs(shape[0]).start, image)
 
     @cached_property
     def _params(self) -> Parameters:
-        return jax.device_put(self._prepare(), self._programs(self._height).whole)
+        return place(self._prepare(), self._programs(self._height).whole)
 
     def _inputs_of_step(
         self, shape: tuple[int, int], one_lane: Arguments
@@ -151,8 +217,42 @@ class MeshExecutor(Executor):
 
     def _placed(self, of_lanes: Sequence[Any], shardings: Any) -> Any:
         if not self._has_axis:
-            return jax.device_put(of_lanes[0], shardings)
-        return jax.device_put(jax.tree.map(lambda *leaves: np.stack(leaves), *of_lanes), shardings)
+            return place(of_lanes[0], shardings)
+
+        def stacked(sharding: NamedSharding, *of_lanes: Any) -> Any:
+            def stack(*leaves: Any) -> Any:
+                if not isinstance(leaves[0], jax.Array) or leaves[0].is_fully_addressable:
+                    return np.stack(leaves)
+                return jax.jit(lambda *each: jnp.stack(each), out_shardings=sharding)(*leaves)
+
+            return jax.tree.map(stack, *of_lanes)
+
+        return place(jax.tree.map(stacked, shardings, *of_lanes), shardings)
+
+
+def _joined(pieces: list[Piece]) -> Piece:
+    """Pieces as one, along their first axis."""
+    if len(pieces) == 1:
+        return pieces[0]
+    shape = (sum(each.shape[0] for each in pieces), *pieces[0].shape[1:])
+    return Piece(lambda: np.concatenate(list(map(np.asarray, pieces))), shape, pieces[0].dtype)
+
+
+def place(tree: Any, shardings: Any) -> Any:
+    """A tree of arrays on devices, each with its part; `shardings` is a prefix of it.
+
+    Where the devices are of several processes, all must call this, with the same arrays.
+    """
+
+    def placed(sharding: NamedSharding, leaf: Any) -> jax.Array:
+        if sharding.is_fully_addressable:
+            return jax.device_put(leaf, sharding)
+        if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+            return leaf
+        array = np.asarray(leaf)
+        return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+    return jax.tree.map(lambda s, leaves: jax.tree.map(partial(placed, s), leaves), shardings, tree)
 
 
 def executor_of_one(program: Program, prepare: Prepare) -> Executor:
@@ -171,6 +271,8 @@ class MeshPrograms(NamedTuple):
             along their first axis. The carry is donated.
         content_features: of `Compiled`, but of padded images.
         style_grams: of `Compiled`, but of padded images.
+        share: images, and the number of one of the devices that share each → on all of them what
+            that one holds, ([lanes,] rows of a share, W, 3).
         carry: the shardings of a carry.
         images: of images.
         arguments: of targets and weights, a prefix of their tree.
@@ -182,6 +284,7 @@ class MeshPrograms(NamedTuple):
     step: jax.stages.Wrapped
     content_features: jax.stages.Wrapped
     style_grams: jax.stages.Wrapped
+    share: jax.stages.Wrapped
     carry: Carry
     images: NamedSharding
     arguments: Any
@@ -237,12 +340,18 @@ def jitted_on(
         jit(steps.step, (carry, whole, *arguments), (carry, spec()), *step_axes, **options),
         jit(steps.content_features, (whole, image), P(None, AXIS)),
         jit(steps.style_grams, (whole, image, guides), whole),
+        jit(_share_of, (images, whole), spec()),
         placed(carry),
         placed(images),
         placed(arguments),
         placed(whole),
         program.rows,
     )
+
+
+def _share_of(program: Program, images: jax.Array, number: jax.Array) -> jax.Array:
+    own = lax.axis_index(AXIS) == number
+    return lax.psum(jnp.where(own, images, jnp.zeros_like(images)), AXIS)
 
 
 def _with_height(program: Program, height: int) -> Program:
@@ -259,7 +368,7 @@ def content_features(program: Program, params: Parameters, image: np.ndarray) ->
     if program.rows.devices == 1:
         return jitted(program).content_features(jax.device_put(params), image)
     programs = _of_one_image(program, image)
-    return programs.content_features(params, _pad_rows(image, 0, programs.rows))
+    return programs.content_features(*_of_image(programs, params, image))
 
 
 def style_grams(
@@ -273,17 +382,31 @@ def style_grams(
         return jax.device_get(jitted(program).style_grams(jax.device_put(params), image, guides))
     programs = _of_one_image(program, image)
     guides = jax.tree.map(partial(_pad_rows, axis=2, rows=programs.rows), guides)
-    image = _pad_rows(image, 0, programs.rows)
-    return jax.device_get(programs.style_grams(params, image, guides))
+    if guides is not None:
+        guides = place(guides, programs.arguments[0].guides)
+    return jax.device_get(programs.style_grams(*_of_image(programs, params, image), guides))
 
 
 def _of_one_image(program: Program, image: np.ndarray) -> MeshPrograms:
     return jitted_on(_with_height(program, len(image)), _first_devices(program), False)
 
 
+def _of_image(programs: MeshPrograms, params: Parameters, image: np.ndarray) -> tuple[Any, Any]:
+    """Parameters and an image (H, W, 3), padded, on the devices."""
+    padded = _pad_rows(image, 0, programs.rows)
+    return place(params, programs.whole), place(padded, programs.images)
+
+
 def _first_devices(program: Program) -> tuple[jax.Device, ...]:
-    """As many of this process's as share an image."""
-    return tuple(jax.local_devices()[: program.rows.devices])
+    """As many as share an image."""
+    return devices_of(program)[: program.rows.devices]
+
+
+def devices_of(program: Program) -> tuple[jax.Device, ...]:
+    """All that steps run on: this process's, or all processes' where they share each image."""
+    if not distributed.spans_processes(program.rows.devices):
+        return tuple(jax.local_devices())
+    return tuple(sorted(jax.devices(), key=lambda device: (device.process_index, device.id)))
 
 
 def on_mesh(

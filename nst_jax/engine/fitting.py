@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from nst_jax.architecture import FILTERS
-from nst_jax.engine import device_memory
+from nst_jax.engine import device_memory, distributed
 from nst_jax.engine.checkpoint import identities_in
 from nst_jax.engine.device_memory import TooLargeError
 from nst_jax.engine.executors import executor_of_one, forget_compiled
@@ -45,7 +45,8 @@ def free_for_one(problem: Problem, memory: int | None = None) -> int | None:
     """
     devices = jax.local_devices()
     count = len(problem.settings) * problem.program.rows.devices
-    return memory or device_memory.free_bytes(tuple(devices[:count]), swap=True)
+    here = memory or device_memory.free_bytes(tuple(devices[:count]), swap=True)
+    return min((free for free in distributed.gather(here) if free is not None), default=None)
 
 
 def fitted(problem: Problem, memory: int | None = None, going_on: Path | None = None) -> Problem:
@@ -166,7 +167,8 @@ def step_that_fits(problem: Problem, limit: int) -> CompiledStep | None:
     """The step of one lane at full size; None where it needs more bytes or cannot be compiled."""
     program, scale = problem.program, problem.scales[-1]
     room = device_memory.free_on_host()
-    if least_bytes(problem) > limit or (room is not None and COMPILING > room):
+    crowded = room is not None and COMPILING > room
+    if least_bytes(problem) > limit or any(distributed.gather(crowded)):
         return None
     began = time.perf_counter()
     try:

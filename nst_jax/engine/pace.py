@@ -4,6 +4,7 @@ What it takes is measured, and the next one is due when as much time has gone by
 of it.
 """
 
+import math
 import re
 import time
 from typing import NamedTuple
@@ -62,6 +63,11 @@ class Pace:
         if seconds is None:
             seconds = max(self._at_least, self._cost / SHARE)
         return now - self._since >= seconds
+
+    def next_step(self, step: int) -> float:
+        """The next step after this one with one due by number; infinite where it goes by time."""
+        steps = self._interval.steps
+        return math.inf if steps is None else ((step + 1) // steps + 1) * steps - 1
 
     def spent(self, seconds: float) -> None:
         """Take note that one was made just now, in so many seconds."""

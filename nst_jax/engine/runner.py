@@ -1,5 +1,6 @@
 """Runs a problem: round by round, as many lanes at once as fit into memory, scale by scale."""
 
+import contextlib
 import dataclasses
 import itertools
 import math
@@ -11,9 +12,10 @@ from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from nst_jax.engine import device_memory, distributed, fitting
+from nst_jax.engine import device_memory, distributed, fitting, peers
 from nst_jax.engine.checkpoint import Checkpoint, Keep, checkpoint_bytes
 from nst_jax.engine.device_memory import TooLargeError
 from nst_jax.engine.executors import (
@@ -21,6 +23,7 @@ from nst_jax.engine.executors import (
     Executor,
     MeshExecutor,
     Step,
+    devices_of,
     executor_of_one,
     remember_shapes,
 )
@@ -34,6 +37,8 @@ from nst_jax.engine.results import Result, losses_of_lane
 from nst_jax.errors import SettingsError
 from nst_jax.losses.terms import Losses, PackedLosses
 
+# Of processes that share an image: between two meetings, in which each step waits for the host.
+MEETING_SECONDS = 0.5
 # The device computes one step while the host reads the losses of the one before.
 STEPS_IN_FLIGHT = 2
 # Of all lanes that a CPU takes at once. A lane's step, alone, with 4 and with 8 at once, in ms (2
@@ -41,6 +46,8 @@ STEPS_IN_FLIGHT = 2
 # 256×171 px 188, 200, 210.
 CPU_PIXELS = 48_000
 
+# Whether to go on, whether a checkpoint is kept, whether the run is shown.
+Decided = tuple[bool, bool, bool]
 # Takes a step's number, its losses and, where it is wanted, the carry after it; returns whether to
 # go on.
 Report = Callable[[int, PackedLosses, Carry | None], bool]
@@ -88,7 +95,7 @@ class Runner:
         found that out and compiled already: `like` it, as many run at once, of what it compiled.
 
         Of several processes all must give the same problem, and each the lanes that it goes on
-        with.
+        with. Where they share each image they run the same lanes, as one process would.
 
         Raises:
             SettingsError: one lane alone does not fit into the memory that may be used.
@@ -99,13 +106,18 @@ class Runner:
         self._done = 0
         if self._options.watch:
             self._options.watch.begin(problem.settings)
+        self._spread = distributed.spans_processes(problem.program.rows.devices)
+        self._processes = 1 if self._spread else jax.process_count()
+        self._process = 0 if self._spread else jax.process_index()
         groups = resumed.groups if resumed else []
-        self._interrupted = _dealt(distributed.gather([each.lanes for each in groups]))
-        mine = sum(self._interrupted[jax.process_index()], ())
+        interrupted = [each.lanes for each in groups]
+        every = [interrupted] if self._spread else distributed.gather(interrupted)
+        self._interrupted = _dealt(every)
+        mine = sum(self._interrupted[self._process], ())
         dealt = (each.only(mine, problem.program) for each in groups)
         self._waiting = [each for each in dealt if each]  # what no round has gone on from yet
-        self._devices = tuple(jax.local_devices())
-        free = device_memory.free_bytes(self._devices)
+        self._devices = devices_of(problem.program)
+        free = device_memory.free_bytes(tuple(jax.local_devices()))
         limit = None if problem.fits else fitting.free_for_one(problem, self._options.memory)
         self._prepare = partial(
             prepare_parameters, problem.program, problem.weights.params, problem.shape
@@ -128,9 +140,14 @@ class Runner:
         """What the step at full size needs on each device, by XLA's own account."""
         return self._bytes_needed_by(self.executor)
 
+    @property
+    def lanes_at_once(self) -> int:
+        """Of all processes."""
+        return self.executor.lanes * self._processes
+
     def rounds(self) -> list[tuple[tuple[int, ...], ...]]:
-        """The numbers of the lanes of each round: a tuple for each process."""
-        at_once, processes = self.executor.lanes, jax.process_count()
+        """The numbers of the lanes of each round: a tuple for each process with its own."""
+        at_once, processes = self.executor.lanes, self._processes
         chunks = [
             [
                 own[first : first + at_once]
@@ -164,7 +181,7 @@ class Runner:
         """
         count, options = len(self._problem.settings), self._options
         interrupted = [len(own) for groups in self._interrupted for own in groups]
-        fresh = math.ceil((count - sum(interrupted)) / jax.process_count())
+        fresh = math.ceil((count - sum(interrupted)) / self._processes)
         wanted = max([fresh, *interrupted])
         rows = self._problem.program.rows.devices
         groups = 1 if count == 1 else len(self._devices) // rows  # of devices, a lane for each
@@ -214,19 +231,29 @@ class Runner:
 
         A process without a share runs a lane of another's, and lets go of what comes of it.
         """
-        mine, numbers = shares[jax.process_index()], sum(shares, ())
+        mine, numbers = shares[self._process], sum(shares, ())
         lanes = mine or numbers[:1]
         self._take_up(lanes)
-        finished = self._run_lanes(lanes, len(numbers), self._options.keep if mine else None)
+        with self._with_peers():
+            finished = self._run_lanes(lanes, len(numbers), self._options.keep if mine else None)
         results = {n: r for n, r in finished.results.items() if n in mine}
         stopped = finished.stopped
-        for others, other_stopped in distributed.gather((results, stopped)):
+        # What all have made together all have.
+        for others, other_stopped in distributed.gather(({} if self._spread else results, stopped)):
             results |= others
             stopped |= other_stopped
         self._done += len(numbers)
         if self._options.watch:
             self._options.watch.take(results)
         return Round(results, stopped, finished.checkpoint, bool(self._waiting))
+
+    @contextlib.contextmanager
+    def _with_peers(self) -> Iterator[None]:
+        if not self._spread:
+            yield
+            return
+        with peers.together(), distributed.peers_needed():
+            yield
 
     def _take_up(self, lanes: tuple[int, ...]) -> None:
         """Set what these lanes go on from, if anything; the others of it wait on."""
@@ -245,6 +272,8 @@ class Runner:
         kept = None
         if keep and evaluations < self._end:  # before the average's step takes the carry
             kept = self._checkpoint(lanes, evaluations, carry, monitor)
+            if carry.average is not None:
+                kept = kept._replace(carry=jax.tree.map(np.asarray, kept.carry))
         with monitor.watch:
             restarts = np.reshape(jax.device_get(carry.restarts), -1)
             images, losses = self._settle(step, carry)
@@ -294,6 +323,7 @@ class Runner:
         executor, problem, end, watch = self.executor, self._problem, self._end, self._options.watch
         filled = lanes + lanes[:1] * (executor.lanes - len(lanes))
         following = self._resumed.step if self._resumed else 0
+        self._meeting: float = following
         carry: Any = None
 
         def is_shown(number: int) -> bool:
@@ -307,19 +337,33 @@ class Runner:
             return watch is not None and number + 1 < end and watch.is_due(number)
 
         def is_wanted(number: int) -> bool:
+            if self._spread:
+                return is_shown(number) or number >= self._meeting
             return is_shown(number) or is_kept(number) or is_watched(number)
 
+        def outcome_of(at_rest: Carry) -> Callable[[], np.ndarray]:
+            if not self._spread:
+                return partial(executor.outcome, at_rest)
+            images = executor.outcome(at_rest)  # in which all processes take part
+            return lambda: images
+
         def report(number: int, losses: PackedLosses, at_rest: Carry | None) -> bool:
-            images = None
-            if at_rest is not None and is_shown(number):
-                images = partial(executor.outcome, at_rest)
-            going = monitor.report(number, losses, images)
-            if keep and going and at_rest is not None and is_kept(number):
+            seen = outcome_of(at_rest) if at_rest is not None and is_shown(number) else None
+            going = monitor.report(number, losses, seen)
+            if at_rest is None or (self._spread and number < self._meeting):
+                return going or self._spread  # of which the others know nothing yet
+            decided = going, is_kept(number), is_watched(number)
+            if self._spread:
+                decided = self._meet(number, decided, monitor.watch.seconds() / (number + 1))
+            going, keeping, watching = decided
+            if keep and going and keeping:
                 began = time.perf_counter()
                 keep(self._checkpoint(lanes, number + 1, at_rest, monitor))
                 self._pace.spent(time.perf_counter() - began)
-            if watch and going and at_rest is not None and is_watched(number):
-                watch.show(partial(monitor.look, partial(executor.outcome, at_rest)))
+            if going and watching:
+                outcome = outcome_of(at_rest)
+                if watch:
+                    watch.show(partial(monitor.look, outcome))
             return going
 
         for scale, numbers in numbered(problem.scales):
@@ -339,6 +383,22 @@ class Runner:
             if monitor.stopped or following == end:
                 break
         return carry, following, step
+
+    def _meet(self, number: int, mine: Decided, seconds: float) -> Decided:
+        """What processes that share each image do after a step, and when they meet again.
+
+        Any of them may end the run; the first says what is kept and shown.
+
+        Args:
+            number: of the step.
+            mine: whether to go on, whether to keep a checkpoint, whether to show the run.
+            seconds: that a step takes.
+        """
+        soon = number + max(1, int(MEETING_SECONDS / seconds))
+        following = min(soon, self._pace.next_step(number))
+        every = distributed.gather((mine, following))
+        (_, keeping, watching), self._meeting = every[0]
+        return all(going for (going, _, _), _ in every), keeping, watching
 
     def _begin(self, lanes: tuple[int, ...]) -> Carry:
         """The first carry of a round: initial images, or where the lanes were interrupted."""
@@ -367,7 +427,7 @@ class Runner:
         images = self.executor.outcome(carry)
         losses = carry.best.losses
         if carry.average is not None:
-            mean = jax.device_get(carry.average.image)  # a buffer cannot be donated twice
+            mean = jnp.copy(carry.average.image)  # a buffer cannot be donated twice
             _, losses = step(carry._replace(image=mean))
         return images, jax.tree.map(lambda each: each.reshape(-1), jax.device_get(losses).unpack())
 

@@ -1,4 +1,7 @@
-"""How many devices share each image: as many as were asked for, or as few as it fits in."""
+"""How many devices share each image: as many as were asked for, or as few as it fits in.
+
+They are of one process, or all devices of all processes.
+"""
 
 import dataclasses
 from pathlib import Path
@@ -34,22 +37,27 @@ def shared(
 
     Args:
         problem: of any number of lanes.
-        devices: a number; "all" of this process's; "auto": as few as one lane fits in, by compiling
-            its step, or else all.
+        devices: a number; "all", of all processes; "auto": as few as one lane fits in, by compiling
+            its step, or else all; of several processes all.
         going_on: the checkpoint that the run may go on from, which so many devices have made.
         flag: how the number was given.
 
     Raises:
         SettingsError: there are not as many devices, or of several lanes they do not divide them.
     """
-    there = jax.local_device_count()
-    if devices == AUTO:
+    there, everywhere = jax.local_device_count(), jax.device_count()
+    if everywhere % there or everywhere // there != jax.process_count():
+        raise SettingsError(f"processes have {everywhere} devices; wanted as many in each of them")
+    if devices == AUTO and everywhere == there:
         return _as_few_as_fit(problem, there, going_on)
-    count = there if devices == ALL else int(devices)
+    count = everywhere if devices in (AUTO, ALL) else int(devices)
     divides = count > 0 and (len(problem.settings) == 1 or there % count == 0)
-    if count > there or not divides:
+    if count != everywhere and (count > there or not divides):
         has = f"there {'is' if there == 1 else 'are'} {there} {jax.default_backend()} device"
         wanted = "at most as many" if divides else "a number that divides them"
+        if everywhere > there:
+            has = f"each process has {there}, and together they have {everywhere} device"
+            wanted += f", or {ALL}"
         raise SettingsError(f"{flag} {devices}: {has}{'' if there == 1 else 's'}; wanted {wanted}")
     return problem.shared(count) if count > 1 else problem
 

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 import nst_jax
+from nst_jax.engine import distributed
 from nst_jax.engine.identity import resolved_settings
 from nst_jax.engine.pyramid import scale_at
 from nst_jax.engine.results import Result
@@ -50,6 +51,15 @@ def device_metadata() -> dict[str, Any]:
     """Platform, kind and number of the devices that JAX computes on."""
     devices = jax.local_devices()
     return {"platform": devices[0].platform, "kind": devices[0].device_kind, "count": len(devices)}
+
+
+def _sharing(result: Result) -> dict[str, int]:
+    """How many devices shared the image, and of how many processes, where several did."""
+    if result.devices == 1:
+        return {}
+    several = distributed.spans_processes(result.devices)
+    processes = {"processes": jax.process_count()} if several else {}
+    return {"shared_by": result.devices, **processes}
 
 
 def make_record(
@@ -95,7 +105,7 @@ def make_record(
         "output": saving.metadata(),
         "weights": {name: getattr(result.weights, name) for name in OF_WEIGHTS},
         "versions": versions(),
-        "device": device_metadata() | ({"shared_by": result.devices} if result.devices > 1 else {}),
+        "device": device_metadata() | _sharing(result),
         "timing": {
             "compile_s": round(result.compile_seconds, 4),
             "run_s": round(result.run_seconds, 4),

@@ -15,6 +15,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from nst_jax.engine.checkpoint import BEFORE
 from nst_jax.engine.fitting import as_it_came_to
 from nst_jax.engine.identity import first_difference, resolved_settings
 from nst_jax.engine.results import Result, why_not_finite
@@ -97,21 +98,21 @@ class SweepFolder:
         """Where a lane's picture goes."""
         return self.path / f"{lane.name}.png"
 
-    def unfinished(self, process: int = 0) -> Path:
-        """Where a process of the run keeps what its running lanes go on from."""
-        path = self.path / UNFINISHED
-        return path.with_stem(f"{path.stem}-{process}") if process else path
+    @property
+    def unfinished(self) -> Path:
+        """Where the first process of the run keeps what its running lanes go on from."""
+        return self.path / UNFINISHED
 
     @property
     def is_ours(self) -> bool:
         """Whether a run of this sweep has been here, once `resume` has refused another's."""
-        return any(path.is_file() for path in (self.path / RECORD, self.unfinished()))
+        return any(path.is_file() for path in (self.path / RECORD, self.unfinished))
 
     def forget_unfinished(self) -> None:
         """Remove what any process of this run, or of one before, went on from."""
         stem, suffix = Path(UNFINISHED).stem, Path(UNFINISHED).suffix
-        for path in self.path.glob(f"{stem}*{suffix}"):
-            if path.name == UNFINISHED or re.fullmatch(r"-\d+", path.stem.removeprefix(stem)):
+        for path in self.path.glob(f"{stem}*"):
+            if re.fullmatch(rf"{stem}(-\d+)?{suffix}({BEFORE})?", path.name):
                 with contextlib.suppress(OSError):
                     path.unlink()
 

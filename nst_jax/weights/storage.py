@@ -79,14 +79,31 @@ def load_weights(path: str | Path) -> Weights:
     return weights
 
 
+class Checksum:
+    """SHA-256 over metadata, and names, types, shapes and bytes of tensors in their order."""
+
+    def __init__(self, metadata: Mapping[str, object]):
+        """Begin with the metadata."""
+        self._digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+
+    def add(self, key: str, tensor: np.ndarray) -> None:
+        """Go on with a tensor."""
+        self._digest.update(f"{key} {tensor.dtype} {tensor.shape}\n".encode())
+        # No copy of it.
+        self._digest.update(np.asarray(tensor, order="C").reshape(-1).view(np.uint8).data)
+
+    @property
+    def text(self) -> str:
+        """In hexadecimal digits."""
+        return self._digest.hexdigest()
+
+
 def checksum(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, object]) -> str:
     """SHA-256 over the metadata, and names, types, shapes and bytes of the tensors."""
-    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    digest = Checksum(metadata)
     for key in sorted(tensors):
-        tensor = tensors[key]
-        digest.update(f"{key} {tensor.dtype} {tensor.shape}\n".encode())
-        digest.update(np.asarray(tensor, order="C").reshape(-1).view(np.uint8).data)  # no copy
-    return digest.hexdigest()
+        digest.add(key, tensors[key])
+    return digest.text
 
 
 def _nest(tensors: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:

@@ -1,9 +1,11 @@
-"""Run in a process of its own: one image on several virtual CPU devices and on one, in float64.
+"""Run in processes of their own: one image on several virtual CPU devices and on one, in float64.
 
-Prints, as JSON, by how much they differ in each of the cases that its arguments name.
+Prints, as JSON, by how much they differ in each of the cases that its arguments name. The devices
+are of one process or, where the environment says so, of several.
 """
 
 import json
+import os
 import sys
 from dataclasses import replace
 from functools import partial
@@ -11,11 +13,12 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import PartitionSpec as P
 from layouts import OXFORD_MEAN, random_network
 
 from nst_jax import Settings
-from nst_jax.engine import executors, program
+from nst_jax.engine import distributed, executors, program
 from nst_jax.losses import guidance
 from nst_jax.losses.terms import LossWeights, Targets
 from nst_jax.network import row_bands
@@ -68,8 +71,15 @@ def region_targets(targets, shape, layers, grams):
     )
 
 
+def on_host(array):
+    of_all = array.is_fully_addressable
+    return np.array(array if of_all else multihost_utils.process_allgather(array, tiled=True))
+
+
 def compare(name):
     shape, count, steps, given = CASES[name]
+    if jax.process_count() > 1:
+        count = jax.device_count()
     settings = Settings(**given)
     weights = weights_of(settings.weights)
     alone = program.make_program(settings, weights)
@@ -95,20 +105,22 @@ def compare(name):
         for _ in range(steps):
             carry, losses = programs.step(carry, params, targets, of_terms)
             totals.append(float(losses.total))
-        return carry.outcome, totals
+        return on_host(carry.outcome), totals
 
     found = {}
     together = program.make_program(settings, weights, "tpu") if "tiles" in name else alone
     for one in (alone, replace(together, rows=Rows(count))):
-        devices = tuple(jax.devices()[: one.rows.devices])
+        devices = executors._first_devices(one)
         one_at = executors._with_height(one, shape[0])
         programs = executors.jitted_on(one_at, devices, has_lanes=False)
         targets = executors.pad_targets(targets_of(one), one_at.rows)
         padded = executors._pad_rows(image, 0, one_at.rows)
         specs = jax.tree.map(lambda each: each.spec, programs.arguments[0])
+        shardings = programs.images, programs.whole, programs.arguments[0]
+        arguments = executors.place((padded, params, targets), shardings)
         if steps:
-            outcome, losses = take_steps(programs, padded, params, targets)
-            moved = np.array(outcome) - padded
+            outcome, losses = take_steps(programs, *arguments)
+            moved = outcome - padded
         else:
             evaluate = jax.jit(
                 jax.shard_map(
@@ -119,8 +131,8 @@ def compare(name):
                     check_vma=False,
                 )
             )
-            loss, gradient = evaluate(padded, params, targets)
-            losses, moved = [float(loss)], np.array(gradient)
+            loss, gradient = evaluate(*arguments)
+            losses, moved = [float(loss)], on_host(gradient)
         assert not moved[shape[0] :].any(), "a gradient beyond the image"
         found[one.rows.devices] = losses[0], losses[-1], moved[: shape[0]]
     first, last, moved = found[1]
@@ -133,6 +145,8 @@ def compare(name):
 
 
 if __name__ == "__main__":
+    if "JAX_PROCESS_ID" in os.environ:
+        distributed.join()
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_numpy_rank_promotion", "raise")
     PRECISIONS["float32"] = np.float64, jax.lax.Precision.HIGHEST

@@ -65,7 +65,7 @@ def noise(random, leaf):
 def make_checkpoint(program, random, numbers=(2, 0, 1), shape=SHAPE):
     images = np.zeros((len(numbers), *shape), np.float32)
     carry = jax.vmap(partial(start, program), out_axes=lane_axes(program))(images)
-    carry = jax.tree.map(partial(noise, random), carry)
+    carry = jax.tree.map(lambda leaf: [noise(random, leaf)], carry)
     histories = [
         [(0, Losses(number + 0.1, 1e-30, 3.0, 0.0, {"conv2_1": 1 / 3}, {"conv1_1": 0.25}))]
         + [(10, Losses(np.inf, 2.0, 3.0, 0.0, {"conv2_1": np.inf}, {"conv1_1": 0.25}))]
@@ -107,7 +107,7 @@ def test_some_of_the_lanes(program, saved):
     whole, path = saved
     found = load_checkpoint(path, problem_of(program, C, D))
     assert found.lanes == (0,) and found.histories == [whole.histories[2]]
-    assert found.carry.image.shape == (1, *SHAPE)
+    assert found.carry.image[0].shape == (1, *SHAPE)
     per_lane = {"image": found.carry.image, "best": found.carry.best, "shrink": found.carry.shrink}
     for name, tree in per_lane.items():
         third = jax.tree.map(lambda leaf: leaf[2:], getattr(whole.carry, name))
@@ -268,7 +268,11 @@ def half_written(path, *_):
     full_disk()
 
 
-WRITES = [("_write", half_written), ("_write", full_disk), ("os.fsync", full_disk)]
+WRITES = [
+    ("array_file.write", half_written),
+    ("array_file.write", full_disk),
+    ("array_file.os.fsync", full_disk),
+]
 
 
 @pytest.fixture

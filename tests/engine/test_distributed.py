@@ -1,4 +1,7 @@
-"""Two processes on the loopback: the same results as one, and what happens when one dies."""
+"""Two processes on the loopback: the same results as one, and what happens when one dies.
+
+Each with lanes of its own, or both with the rows of one image.
+"""
 
 import json
 import os
@@ -20,6 +23,9 @@ pytestmark = pytest.mark.slow
 
 SWEEP = ["sweep", "photo.png", "painting.png", "--size", "32", "--lbfgs-memory", "4"]
 SWEEP += ["--init", "noise", "--ratios", "1e-5,1e-4,1e-3", "--weights", "vgg16"]
+PICTURE = ["stylize", "photo.png", "painting.png", "--size", "67", "--lbfgs-memory", "4"]
+PICTURE += ["--weights", "vgg16", "-o", "out.png", "--report-every", "1"]
+PICTURE += ["--style-layers", "conv1_1,conv2_1", "--content-layers", "conv2_2"]
 
 
 @pytest.fixture
@@ -39,20 +45,22 @@ def start():
     """Start two processes of one run; end them after the test."""
     processes = []
 
-    def start(*arguments):
-        port = free_port()
+    def start(*arguments, command=SWEEP, devices=1, folders=(".", ".")):
+        port, started = free_port(), []
         for index in range(2):
             environment = os.environ | {
                 "JAX_PLATFORMS": "cpu",
                 "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
                 "JAX_NUM_PROCESSES": "2",
                 "JAX_PROCESS_ID": str(index),
+                "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
             }
-            command = [sys.executable, "-m", "nst_jax", *SWEEP, "--distributed", *arguments]
-            output = {"stdout": subprocess.PIPE, "stderr": open(f"said-{index}", "w")}
-            processes.append(subprocess.Popen(command, env=environment, text=True, **output))
-            output["stderr"].close()
-        return processes
+            typed = [sys.executable, "-m", "nst_jax", *command, "--distributed", *arguments]
+            with open(f"said-{index}", "w") as said:
+                how = {"stdout": subprocess.PIPE, "stderr": said, "cwd": folders[index]}
+                started.append(subprocess.Popen(typed, env=environment, text=True, **how))
+        processes.extend(started)
+        return started
 
     yield start
     for process in processes:
@@ -66,15 +74,19 @@ def records(folder):
 
 
 def test_two_processes_give_what_one_gives(folder, start):
-    """Three lanes, one at a time in each: the second round leaves one process without."""
+    """Three lanes, one at a time in each: the second round leaves one process without.
+
+    The second process has no files, and no need of any.
+    """
+    (folder / "elsewhere").mkdir()
     short = ("--steps", "3", "--report-every", "1", "--lanes", "1")
-    first, second = start("-o", "two", *short)
+    first, second = start("-o", "two", *short, folders=(".", "elsewhere"))
     out, nothing = first.communicate(timeout=240)[0], second.communicate(timeout=240)[0]
     assert (first.returncode, second.returncode) == (0, 0), Path("said-0").read_text()
     names = [f"ratio-1e-{n}" for n in (5, 4, 3)]
     wanted = [f"two/{name}.png" for name in names] + ["two/grid.png", "two/index.html"]
     assert out.splitlines() == wanted
-    assert nothing == ""  # one process writes and answers
+    assert nothing == "" and not list((folder / "elsewhere").iterdir())  # one writes and answers
     assert nst(*SWEEP, "-o", "one", *short).code == 0
     one, two = records(folder / "one"), records(folder / "two")
     assert list(two) == names
@@ -120,11 +132,11 @@ def test_both_are_killed_and_go_on(folder, start):
     for process in running:
         process.kill(), process.wait()
     assert all(path.exists() for path in kept)
-    for process in start("-o", "out", *flags)[2:]:
+    for process in start("-o", "out", *flags):
         process.communicate(timeout=240)
         assert process.returncode == 0
     assert all("going on with 1 of them at step" in Path(f"said-{n}").read_text() for n in (0, 1))
-    for process in start("-o", "whole", *flags)[4:]:
+    for process in start("-o", "whole", *flags):
         process.communicate(timeout=240)
     whole = records(folder / "whole")
     for name, lane in records(folder / "out").items():
@@ -142,6 +154,68 @@ def test_mistakes_end_all_of_them(folder, start):
         assert process.communicate(timeout=240)[0] == ""
         assert process.returncode == 2
         assert "grid.png: exists already" in Path(f"said-{index}").read_text().splitlines()[-1]
+
+
+def losses_in(record):
+    return [entry["loss"] for entry in json.loads(Path(record).read_text())["history"]]
+
+
+def test_two_processes_share_a_picture(folder, start):
+    """Of two devices each: as one device makes it. The second process has no files, and no need."""
+    (folder / "elsewhere").mkdir()
+    flags = ("--steps", "6", "--scales", "2", "--average", "3", "--save-every", "4")
+    sharing = {"command": PICTURE, "devices": 2, "folders": (".", "elsewhere")}
+    out, nothing = (p.communicate(timeout=240)[0] for p in start(*flags, **sharing))
+    assert "4 cpu devices share each image" in Path("said-0").read_text()
+    assert (out.splitlines(), nothing) == (["out-00004.png", "out.png"], "")
+    assert not list((folder / "elsewhere").iterdir())
+    code, _, said = nst(*PICTURE, *flags, "-o", "one.png")
+    assert code == 0, said
+    assert losses_in("out.json") == pytest.approx(losses_in("one.json"), rel=1e-3)
+    pictures = [np.asarray(Image.open(name), int) for name in ("out.png", "one.png")]
+    assert np.abs(pictures[0] - pictures[1]).max() <= 2
+    again = ["rerun", "out.png", "-o", "again.png", "--report-every", "1"]
+    for process in start(command=again, devices=2):
+        assert process.communicate(timeout=240) and process.returncode == 0
+    assert np.array_equal(np.asarray(Image.open("again.png")), pictures[0])
+
+
+def test_one_of_those_that_share_a_picture_is_killed(folder, start):
+    """The other ends in one line; the same command goes on, to the same bits."""
+    flags = ("--steps", "30", "--checkpoint-every", "2")
+    sharing = {"command": PICTURE, "devices": 2}
+    for process in start(*flags, **sharing, folders=(".", ".")):
+        assert process.communicate(timeout=240) and process.returncode == 0
+    whole = losses_in("out.json"), Path("out.png").read_bytes()
+    for path in (Path("out.json"), Path("out.png")):
+        path.unlink()
+    first, second = start(*flags, **sharing)
+    wait_for(folder / "out.png-1.checkpoint.before")
+    first.send_signal(signal.SIGKILL)
+    assert second.wait(timeout=distributed.HEARTBEAT_SECONDS / 2) == 1
+    last = Path("said-1").read_text().splitlines()[-1]
+    assert last.startswith(f"nst-jax: {distributed.LOST}")
+    assert (folder / "out.png.checkpoint").exists()
+    for process in start(*flags, **sharing):
+        assert process.communicate(timeout=240) and process.returncode == 0
+    assert "going on at step" in Path("said-0").read_text()
+    assert (losses_in("out.json"), Path("out.png").read_bytes()) == whole
+    left = {path.name for path in folder.iterdir()} - {"photo.png", "painting.png"}
+    assert left == {"out.png", "out.json", "said-0", "said-1"}
+
+
+def test_a_signal_to_one_ends_all_of_those_that_share_a_picture(folder, start):
+    """After the same step, with the picture and what each goes on from."""
+    first, second = start("--steps", "300", "--checkpoint-every", "2", command=PICTURE, devices=2)
+    wait_for(folder / "out.png-1.checkpoint")
+    second.send_signal(signal.SIGTERM)
+    out = first.communicate(timeout=240)[0]
+    assert (first.returncode, second.wait(timeout=60), out) == (130, 143, "out.png\n")
+    record = json.loads(Path("out.json").read_text())
+    assert record["completed"] is False
+    said = Path("said-0").read_text().splitlines()[-1]
+    assert said == "interrupted; the same command goes on from here (out.png.checkpoint)"
+    assert (folder / "out.png-1.checkpoint").exists()
 
 
 @pytest.mark.parametrize("environment", [{}, {"JAX_NUM_PROCESSES": "two"}])

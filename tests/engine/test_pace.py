@@ -1,5 +1,7 @@
 """When checkpoints are due, and what they may cost."""
 
+import math
+
 import pytest
 
 from nst_jax import SettingsError
@@ -57,6 +59,17 @@ def run(pace, clock, steps, seconds, cost):
 def test_by_steps(clock):
     kept, _ = run(Pace(Interval(steps=3), 10**9), clock, 10, 100, 50)
     assert [step + 1 for step, _ in kept] == [3, 6, 9]
+
+
+def test_the_next_step_by_number():
+    """Where the last one was, and which of those before it make no difference."""
+    by_steps = Pace(read_interval("5"), 0)
+    assert [by_steps.next_step(step) for step in (0, 3, 4, 8, 9)] == [4, 4, 9, 9, 14]
+    for step in range(20):
+        following = by_steps.next_step(step)
+        assert by_steps.is_due(following)
+        assert not any(by_steps.is_due(between) for between in range(step + 1, following))
+    assert Pace(read_interval("5s"), 0).next_step(3) == math.inf
 
 
 def test_by_seconds(clock):

@@ -2,7 +2,6 @@
 
 from types import SimpleNamespace
 
-import jax
 import pytest
 
 from nst_jax import SettingsError
@@ -66,12 +65,11 @@ def test_nothing_to_do():
     assert run.told == []
 
 
-def test_each_process_goes_on_with_its_own_lanes(monkeypatch):
+def test_each_process_goes_on_with_its_own_lanes():
     """What two have, the first takes; the fresh ones come after them."""
-    monkeypatch.setattr(jax, "process_count", lambda: 2)
     dealt = _dealt([[(3, 1, 5)], [(1, 2)]])
     problem, executor = SimpleNamespace(settings=range(9)), SimpleNamespace(lanes=2)
-    runner = SimpleNamespace(_problem=problem, executor=executor, _interrupted=dealt)
+    runner = SimpleNamespace(_problem=problem, executor=executor, _interrupted=dealt, _processes=2)
     interrupted = [((3, 1), (2,)), ((5,), ())]
     assert Runner.rounds(runner) == [*interrupted, ((0, 4), (6, 7)), ((8,), ())]
 

@@ -23,8 +23,12 @@ DEFAULT = ("lbfgs",)  # the others are slow
 
 RUNS = """
 import json
+from functools import partial
 import jax, numpy as np
 from PIL import Image
+from nst_jax.engine.executors import MeshExecutor
+from nst_jax.engine.problem import prepare_problem
+from nst_jax.engine.program import prepare_parameters
 from nst_jax import Settings, SettingsError, stylize, sweep
 from nst_jax.cli.main import main
 assert len(jax.devices()) == 8
@@ -61,6 +65,15 @@ for one, lane in zip(many, swept):
     totals = [[losses.total for _, losses in each.history] for each in (alone, lane)]
     assert np.allclose(*totals, 1e-4)
     assert np.abs(alone.image - lane.image).max() < 1e-3
+problem = prepare_problem(content, style, many, None).shared(2)
+prepare = partial(prepare_parameters, problem.program, problem.weights.params, problem.shape)
+executor = MeshExecutor(problem.program, prepare, 4, tuple(jax.devices()))
+carry = executor.start([each * content for each in (0.1, 0.2, 0.3, 0.4)])
+stored = jax.tree.map(np.asarray, executor.store(carry))
+assert [piece.shape for piece in stored.image] == [(4, 48, 96, 3)] * 2
+restored = executor.restore(stored, content.shape[:2])
+for before, after in zip(jax.tree.leaves(carry), jax.tree.leaves(restored), strict=True):
+    assert before.sharding == after.sharding and np.array_equal(before, after)
 for name, image in (("content", content), ("style", style)):
     Image.fromarray(np.uint8(255 * image)).save(f"{name}.png")
 flags = ["--size", "64", "--steps", "3", "--content-layers", "conv2_2", "--style-layers", "conv1_1"]
@@ -145,6 +158,7 @@ def test_auto_takes_as_few_as_it_fits_in(monkeypatch, needed, taken):
     monkeypatch.setattr(sharing.fitting, "step_that_fits", step_that_fits)
     monkeypatch.setattr(sharing.fitting, "free_for_one", lambda problem: 10**9)
     monkeypatch.setattr(jax, "local_device_count", lambda: 4)
+    monkeypatch.setattr(jax, "device_count", lambda: 4)
     image = np.full((32, 32, 3), 0.5, np.float32)
     problem = prepare_problem(image, image, [Settings(steps=1)])
     found = sharing.shared(problem)
