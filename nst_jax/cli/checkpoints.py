@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from nst_jax.cli.messages import say
-from nst_jax.engine.checkpoint import Checkpoint, CheckpointFile
+from nst_jax.engine.checkpoint import Checkpoint, CheckpointFile, largest_piece_bytes
 from nst_jax.engine.host_plan import device_bytes, run_bytes
 from nst_jax.engine.problem import Problem
 from nst_jax.errors import ImageError
@@ -57,14 +57,15 @@ def check_room(folder: Path, pictures: int, checkpoint: int) -> None:
         say(f"checkpoints take up to {as_text(2 * checkpoint)} in {folder}{without}")
 
 
-def say_if_memory_is_short(problem: Problem, lanes: int, checkpoint: int) -> None:
+def say_if_memory_is_short(problem: Problem, lanes: int, keeping: bool) -> None:
     """Say in one line where the machine's own memory might not do for a run.
 
     Args:
         problem: whose images were read.
         lanes: at once.
-        checkpoint: bytes; 0 where there will be none.
+        keeping: whether it keeps checkpoints.
     """
+    checkpoint = largest_piece_bytes(problem, lanes) if keeping else 0
     free, on_device = free_on_host(swap=True), device_bytes(problem, lanes)
     needed, without = (on_device + run_bytes(problem, lanes, size) for size in (checkpoint, 0))
     if free is None or needed <= free:

@@ -305,7 +305,7 @@ class _FolderWork:
         at_once = like.executor.lanes
         size = checkpoint_bytes(problem, at_once) if self._options.checkpoint_every else 0
         check_room(self._output, len(pictures) * picture_bytes(problem, saving), size)
-        say_if_memory_is_short(problem, at_once, size)
+        say_if_memory_is_short(problem, at_once, size > 0)
         say(
             f"{len(pictures)} pictures of {kind.width}×{kind.height} px, "
             f"{min(at_once, len(pictures))} at once, {as_text(like.needed_bytes)} of memory"

@@ -207,7 +207,7 @@ def _run(
         runner = Runner(problem, run_options, resumed)
         size = checkpoint_bytes(problem, runner.executor.lanes) if keep else 0
         check_room(folder.path, len(lanes) * picture_bytes(problem, folder.saving), size)
-        say_if_memory_is_short(problem, runner.executor.lanes, size)
+        say_if_memory_is_short(problem, runner.executor.lanes, size > 0)
         if distributed.is_first():
             lines = _describe_rounds(runner, len(lanes)), *describe_fit(given, problem)
             for line in (*lines, *problem.describe()):

@@ -229,7 +229,7 @@ def paint_picture(
         room = picture.path.parent, picture_bytes(problem, saving), size
         distributed.from_first(partial(check_room, *room))
         if is_first:
-            say_if_memory_is_short(problem, copies, size)
+            say_if_memory_is_short(problem, copies, size > 0)
         if page:
             say_where_to_watch(page.path)
         pictures = {0: picture.path} if is_first else {}

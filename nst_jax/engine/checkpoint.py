@@ -178,10 +178,21 @@ class CheckpointFile:
                 self._tell(f"{path}: cannot be removed ({error.strerror}); it is of no use now")
 
 
+def largest_piece_bytes(problem: "Problem", lanes: int) -> int:
+    """What a checkpoint takes of the host's memory while it is written, nearly."""
+    if jax.default_backend() == "cpu":  # whose devices have it there already
+        return 0
+    return max(_array_bytes(problem, lanes)) // problem.program.rows.devices
+
+
+def _array_bytes(problem: "Problem", lanes: int) -> list[int]:
+    shapes = jax.tree.leaves(_carry_shapes(problem.program, problem.shape, lanes))
+    return [leaf.size * leaf.dtype.itemsize for leaf in shapes]
+
+
 def checkpoint_bytes(problem: "Problem", lanes: int) -> int:
     """The size of a process's checkpoint at full size, nearly."""
-    shapes = jax.tree.leaves(_carry_shapes(problem.program, problem.shape, lanes))
-    whole = sum(leaf.size * leaf.dtype.itemsize for leaf in shapes)
+    whole = sum(_array_bytes(problem, lanes))
     spread = distributed.spans_processes(problem.program.rows.devices)
     return whole // jax.process_count() if spread else whole
 

@@ -25,12 +25,12 @@ def run_bytes(problem: Problem, lanes: int, checkpoint: int = 0) -> int:
     """What comes beside those while lanes run, at the most; nearly.
 
     Targets, and either the pictures, as the devices made them and as they are shown, one of them
-    being encoded; or a checkpoint.
+    being encoded; or the largest piece of a checkpoint.
 
     Args:
         problem: that was prepared.
         lanes: at once.
-        checkpoint: its bytes; 0 where there will be none.
+        checkpoint: bytes of that piece; 0 where there will be none.
     """
     height, width, colors = problem.shape
     targets: Any = problem.target_shapes()

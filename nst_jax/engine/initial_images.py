@@ -128,7 +128,16 @@ def _white_noise(
     key: jax.Array, shape: tuple[int, int, int], amplitude: float, gray: bool
 ) -> np.ndarray:
     """(H, W, 3), uniform over 0.5 ± amplitude/2; in gray, the same in all channels."""
-    values = np.array(jax.random.uniform(key, (*shape[:2], 1) if gray else shape, jnp.float32))
+    with jax.default_device(_host()):  # no other device may have room for a whole image
+        values = np.array(jax.random.uniform(key, (*shape[:2], 1) if gray else shape, jnp.float32))
     values *= amplitude
     values += (1 - amplitude) / 2  # exact for 1
     return values.repeat(3, axis=-1) if gray else values
+
+
+def _host() -> jax.Device | None:
+    """The machine's own processor; None where JAX was told to leave it out."""
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return None

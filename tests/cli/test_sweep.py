@@ -857,7 +857,7 @@ def test_ctrl_c_before_the_first_step(monkeypatch):
 
 def test_no_room_for_what_was_interrupted(monkeypatch):
     """The pictures are there all the same; it is told once."""
-    monkeypatch.setattr("nst_jax.engine.checkpoint._write", full_disk)
+    monkeypatch.setattr("nst_jax.engine.checkpoint.array_file.write", full_disk)
     Press(monkeypatch, 0, 3)
     code, out, err = nst(*TWO, "--checkpoint-every", 1)
     assert code == 130 and len(out.splitlines()) == 4
