@@ -27,6 +27,7 @@ from scripts import CONTENT, STYLE, make_parser, publish, say
 NETWORK = 50e9
 BANDS = {"low_memory": True}
 TEN = {"lbfgs_memory": 10}
+HALF = {"lbfgs_history": "bfloat16", "precision": "bfloat16"}
 
 
 class Row(NamedTuple):
@@ -39,13 +40,17 @@ class Row(NamedTuple):
 
 SIZES = (
     Row("8xh100", (4096, 4096), {}),
+    Row("8xh100", (4093, 4096), {}),
     Row("8xh100", (8192, 8192), {}),
     Row("8xh100", (8192, 8192), TEN),
     Row("8xh100", (16384, 16384), {**TEN}),
     Row("8xh100", (16384, 16384), {**TEN, **BANDS}),
     Row("8xh100", (16384, 16384), BANDS),
+    Row("h100", (16384, 16384), {**TEN, **BANDS, **HALF}),
+    Row("8xv5e", (4096, 4096), {}),
     Row("8xv5e", (4096, 4096), BANDS),
     Row("8xv5e", (8192, 8192), {**TEN, **BANDS}),
+    Row("8xv5e", (16384, 16384), {**TEN, **BANDS}),
 )
 SCALING = (
     Row("h100", (4096, 4096), {}),

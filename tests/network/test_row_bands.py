@@ -129,6 +129,26 @@ def test_blocks_that_go_in_bands(content, style, blocks):
     assert row_bands.banded_blocks(content, style) == blocks
 
 
+@pytest.mark.parametrize(("height", "groups"), [(64, [1]), (100, [1, 3]), (256, [1, 3, 4])])
+def test_few_bands_of_a_deeper_block_go_as_one(normalized, monkeypatch, height, groups):
+    """A quarter and an eighth of the rows, in bands of eight: four at the least."""
+    monkeypatch.setattr(row_bands, "MIN_BANDS", 4)
+    first_blocks, go = [], row_bands._in_bands
+
+    def recorded(*arguments):
+        first_blocks.append(arguments[4])
+        return go(*arguments)
+
+    monkeypatch.setattr(row_bands, "_in_bands", recorded)
+    network = vgg.VGG("vgg16", ("conv4_2",), normalized.mean)
+    images = jax.ShapeDtypeStruct((1, height, 16, 3), jnp.float32)
+    observers = {"conv5_1": (gram_matrix,)}
+    jax.eval_shape(
+        lambda x: row_bands.observe_features(network, normalized.params, x, observers), images
+    )
+    assert first_blocks == groups
+
+
 def test_memory(normalized, monkeypatch):
     """A tall image takes a third of the temporaries; of its height only what is pooled depends."""
     monkeypatch.setattr(row_bands, "MIN_ROWS", 32)
