@@ -113,7 +113,6 @@ class MeshExecutor(Executor):
     It is `vmap` over the lanes of a device, in a `shard_map` over a mesh of lanes and rows. Lanes
     never speak to each other; devices that share an image do (`nst_jax.rows`). One lane that
     devices share has no lane axis.
-
     """
 
     def __init__(

@@ -64,7 +64,8 @@ def fitted(problem: Problem, memory: int | None = None, going_on: Path | None = 
     plain = tried[0]
     if problem is plain:
         return problem
-    if going_on is not None and (there := identities_in(going_on)):
+    if going_on is not None:
+        there = list(itertools.chain(*distributed.gather(identities_in(going_on))))
         tried.sort(key=lambda each: not any(one in there for one in each.identities))
     for each in tried:
         limit = free_for_one(problem, memory)  # trying has taken some
