@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 from nst_jax.engine import distributed
@@ -61,8 +62,8 @@ def stylize(
         watch: a WatchPage, which shows the run in a browser.
         devices: that share the image, each some of its rows: a number; "all"; "auto": as few as it
             fits in. The result is the same but for rounding. Of several processes, after
-            `jax.distributed.initialize`, each must make this same call; "auto" and "all" take
-            all devices of all of them.
+            `jax.distributed.initialize`, each must make this same call, of which the first
+            alone reads the images; "auto" and "all" take all devices of all of them.
 
     Returns:
         The image of least loss, or the average, and how it came about.
@@ -75,7 +76,8 @@ def stylize(
         WeightsError: there are no such weights.
     """
     styles, interval = (list_style_images(style),), read_interval(checkpoint_every)
-    given = prepare_problem((content,), styles, (settings or Settings(),), weights)
+    of_one = (content,), styles, (settings or Settings(),), weights
+    given = distributed.from_first(partial(prepare_problem, *of_one))
     path = None if checkpoint is None else distributed.own(Path(checkpoint))
     problem = fitted(shared(given, devices, path), going_on=path)
     file = CheckpointFile(path, problem, warnings.warn, REMEDY) if path else None
@@ -86,9 +88,9 @@ def stylize(
         must_be_finite=True,
         keep=file.keep if file and interval else None,
         checkpoint_every=interval or AUTO,
-        watch=watch,
+        watch=watch if distributed.is_first() else None,
     )
-    with watch or nullcontext():
+    with options.watch or nullcontext():
         finished = next(Runner(problem, options, file.load() if file else None).run())
     result = finished.results[0]
     if file and finished.checkpoint:
@@ -147,11 +149,12 @@ def sweep(
             or one lane alone does not fit into memory.
         WeightsError: there are no such weights.
     """
-    options = RunOptions(callback, report_every, save_every, lanes_at_once, memory, watch=watch)
-    given = shared(prepare_problem(content, style, settings, weights), rows, flag="rows")
-    problem = fitted(given, memory)
+    page = watch if distributed.is_first() else None
+    options = RunOptions(callback, report_every, save_every, lanes_at_once, memory, watch=page)
+    given = distributed.from_first(partial(prepare_problem, content, style, settings, weights))
+    problem = fitted(shared(given, rows, flag="rows"), memory)
     results: dict[int, Result] = {}
-    with watch or nullcontext():
+    with page or nullcontext():
         for finished in Runner(problem, options).run():
             results |= finished.results
     return [results[lane] for lane in sorted(results)]

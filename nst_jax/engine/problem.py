@@ -268,7 +268,7 @@ def choose_weights(settings: Settings, weights: Weights | None) -> Weights:
     if not settings.normalize:
         return weights
     if settings.pooling not in weights.activation_means and not weights.normalized:
-        warnings.warn(cannot_normalize(weights, settings.pooling), stacklevel=4)
+        warnings.warn(cannot_normalize(weights, settings.pooling), stacklevel=5)
         return weights
     return normalize(weights, settings.pooling)
 
