@@ -104,7 +104,8 @@ class Monitor:
         problem, shown = self._problem, None
         if images is not None:
             pairs = zip(self._lanes, images(), strict=False)  # what fills the round up is left out
-            shown = np.stack([problem.finish(lane, image) for lane, image in pairs])
+            finished = [problem.finish(lane, image) for lane, image in pairs]
+            shown = finished[0][None] if len(finished) == 1 else np.stack(finished)
         return SweepProgress(
             lanes=self._lanes,
             together=self._together,
