@@ -21,6 +21,7 @@ from nst_jax.host_memory import as_text
 from nst_jax.planning.device_kinds import DEVICE_KINDS, HERE, device_kinds, find_device_kind
 from nst_jax.planning.device_plan import Plan, make_plan
 from nst_jax.planning.here import plan_here
+from nst_jax.settings.settings import MAX_SIZE
 from nst_jax.weights.locate import find_weights
 from nst_jax.weights.storage import load_weights
 
@@ -64,7 +65,8 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
         answer("  ".join(cells).rstrip())
     for name, plan in plans.items():
         for flags, side in plan.largest.items():
-            answer(f"{name}: largest long side {side} px, {flags}")
+            most = ", the most that can be asked for" if side == MAX_SIZE else ""
+            answer(f"{name}: largest long side {side} px{most}, {flags}")
         if plan.problem:
             answer(f"{name}: {plan.problem}")
         if plan.account and not (name == HERE and jax.default_backend() == "cpu"):

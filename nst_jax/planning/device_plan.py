@@ -22,6 +22,7 @@ from nst_jax.planning.account import Account
 from nst_jax.planning.compile_elsewhere import Compiler, Job
 from nst_jax.planning.device_kinds import DeviceKind
 from nst_jax.rows import Rows
+from nst_jax.settings.settings import MAX_SIZE
 
 # Of a device's memory, what the command lets JAX have (`nst_jax.__main__`).
 USABLE = device_memory.USABLE
@@ -31,6 +32,7 @@ SPARING: tuple[dict[str, Any], ...] = (
     {"low_memory": True, "lbfgs_history": "bfloat16"},
     {"low_memory": True, "lbfgs_history": "bfloat16", "precision": "bfloat16"},
 )
+
 PROBE_SIZE = 4096  # px, the long side that the search for the largest begins with
 MAX_PROBES = 3
 ROUND_SIZE = 32  # px, of which the sizes that are offered are multiples
@@ -162,18 +164,23 @@ def make_plan(
 def _largest_sizes(
     problem: Problem, kind: DeviceKind, account: Callable[..., Account]
 ) -> dict[str, int]:
-    """{flags: long side, px}: as asked for, and with what spares memory; compiled to be sure."""
+    """{flags: long side, px}: as asked for, and with what spares memory; compiled to be sure.
+
+    It is at most what can be asked for.
+    """
     budget, sizes = USABLE * kind.memory, {}
     for changed in SPARING:
         side, memory = PROBE_SIZE, account(_with_long_side(problem.shape, PROBE_SIZE), **changed)
         for _ in range(MAX_PROBES):
             scale = math.sqrt(budget / memory.memory)
-            if 1 <= scale < 1 + ROUND_SIZE / side:
+            if 1 <= scale < 1 + ROUND_SIZE / side or (1 <= scale and side == MAX_SIZE):
                 break
-            side = int(scale * side) // ROUND_SIZE * ROUND_SIZE
+            side = min(int(scale * side) // ROUND_SIZE * ROUND_SIZE, MAX_SIZE)
             memory = account(_with_long_side(problem.shape, side), **changed)
         if memory.memory <= budget:
             sizes[flags_text(changed) or "with these flags"] = side
+            if side == MAX_SIZE:  # which no flag makes larger
+                break
     return sizes
 
 

@@ -10,7 +10,7 @@ from nst_jax.errors import SettingsError
 from nst_jax.planning import compile_elsewhere, device_plan
 from nst_jax.planning.account import Account
 from nst_jax.planning.device_kinds import DEVICE_KINDS, find_device_kind
-from nst_jax.settings.settings import Settings
+from nst_jax.settings.settings import MAX_SIZE, Settings
 
 needs_cuda_compiler = pytest.mark.skipif(
     importlib.util.find_spec("jax_plugins") is None
@@ -112,6 +112,13 @@ def test_the_largest_size_fits_and_the_next_does_not(compiled):
         needed = [FIXED + factor * 10_000 * (s * round(0.75 * s)) for s in (side, side + 32)]
         assert needed[0] <= budget < needed[1], flags
     assert list(made.largest)[0] == "with these flags"
+
+
+def test_no_larger_size_is_looked_for_than_can_be_asked_for(compiled):
+    compiled.per_pixel = 100
+    made = device_plan.make_plan(make_problem(), H100)
+    assert made.largest == {"with these flags": MAX_SIZE}
+    assert [max(job.shape) for job in compiled.jobs[1:]] == [device_plan.PROBE_SIZE, MAX_SIZE]
 
 
 def test_shapes_are_those_of_a_run():
