@@ -88,7 +88,9 @@ class Executor:
         """The carry on the devices, from one that was stored, of images (H, W, 3)."""
         shapes = self._carry_shapes(shape)
         without = self._without_lanes(carry)
-        return jax.tree.map(lambda _, pieces: jax.device_put(pieces[0]), shapes, without)
+        return jax.tree.map(
+            lambda _, pieces: jax.device_put(np.asarray(pieces[0])), shapes, without
+        )
 
     def _with_lanes(self, carry: Carry) -> Carry:
         return map_lanes(self._program, lambda leaf: leaf[None], carry)
@@ -178,12 +180,12 @@ class MeshExecutor(Executor):
     def _from_pieces(self, shape: Any, sharding: NamedSharding, pieces: list[np.ndarray]) -> Any:
         """An array from those of this process, as `_pieces_of` has them."""
         if self._program.rows.devices == 1:
-            return jax.device_put(pieces[0], sharding)
+            return jax.device_put(np.asarray(pieces[0]), sharding)
         own = sharding.addressable_devices_indices_map(shape.shape).values()
         order = sorted({self._place_of(index)[1] for index in own})
 
         def part(index: Any) -> np.ndarray:
-            piece = pieces[order.index(self._place_of(index)[1])]
+            piece = np.asarray(pieces[order.index(self._place_of(index)[1])])
             return piece[index[0]] if self._has_axis and index else piece
 
         return jax.make_array_from_callback(shape.shape, sharding, part)

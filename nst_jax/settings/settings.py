@@ -274,7 +274,7 @@ class Settings:
     low_memory: bool | str = network.static(
         False,
         SWITCH_OR_AUTO,
-        "large images in bands: less memory, a quarter to a half slower",
+        "large images in bands: less memory, up to half slower",
         notes="auto: where memory is too small otherwise, and then less history, too, if needed",
         since="0.2",
     )

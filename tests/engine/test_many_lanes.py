@@ -442,7 +442,7 @@ def test_going_on_at_any_scale(normalized, wide, painting, step):
     following = stopped.checkpoint.step
     assert following in (step + 1, step + 2) and (step > 2 or following <= 3)
     coarse = following <= 3
-    assert stopped.checkpoint.carry.image.shape[1:] == ((32, 48, 3) if coarse else (64, 96, 3))
+    assert stopped.checkpoint.carry.image[0].shape[1:] == ((32, 48, 3) if coarse else (64, 96, 3))
     assert all(result.image.shape == (64, 96, 3) for result in stopped.results.values())
     (going_on,) = Runner(problem, options, stopped.checkpoint).run()
     for number, result in going_on.results.items():
