@@ -29,18 +29,18 @@ from nst_jax.weights.parameters import Weights
 from nst_jax.weights.storage import load_weights
 
 SHALLOW = {"style_layers": ("conv1_1", "conv2_1"), "content_layers": ("conv2_2",)}
+MIDDLE = {"style_layers": ("conv1_1", "conv2_1", "conv4_1"), "content_layers": ("conv3_2",)}
 EQUATIONS, AUTHORS = (
     {"convention": convention, "ratio": 0.1} for convention in ("equations", "authors")
 )
-IN_BANDS = {"content_layers": ("conv3_2",)}  # its block is one of them
 VARIATION = {"tv_weight": 0.1, "tv_l1_weight": 0.1}
 # {name: (shape of the image, devices, steps, settings)}
 CASES = {
     "lbfgs": ((67, 45), 4, 10, {"init": "noise", "average": 3} | SHALLOW),
     "regions": ((67, 45), 4, 3, VARIATION | SHALLOW),
     "vgg19": ((83, 24), 8, 0, {"weights": "vgg19"}),
-    "replicate": ((51, 24), 3, 0, {"padding": "replicate", "pooling": "max"}),
-    "bands": ((75, 20), 2, 0, {"padding": "reflect", "low_memory": True} | IN_BANDS),
+    "replicate": ((51, 24), 3, 0, {"padding": "replicate", "pooling": "max"} | MIDDLE),
+    "bands": ((75, 20), 2, 0, {"padding": "reflect", "low_memory": True} | MIDDLE),
     "regions in bands": ((75, 20), 2, 0, EQUATIONS | {"low_memory": True} | SHALLOW),
     "tiles": ((123, 20), 2, 0, {"precision": "float32"}),  # 64 rows for each, as a TPU has them
     "tiles and plain": ((67, 21), 2, 0, {"precision": "float32", "low_memory": True} | SHALLOW),
