@@ -231,8 +231,9 @@ def objective(
         image = jnp.where(targets.free[0], image, lax.stop_gradient(image))
     normalizing, rows = program.static.normalize_gradients, program.rows
     observers = gram_observers(targets, weights, normalizing, rows)
-    # Or XLA:TPU would take the variations' gradient at once, and keep it while the network runs.
-    images, variations = observe(partial(both_variations, rows=rows), image[None])
+    images, variations = image[None], None
+    if program.platform != "cpu":  # or XLA would hold their gradient while the network runs
+        images, variations = observe(partial(both_variations, rows=rows), images)
     features, grams = program.observe(tuple(targets.content), params, images[0], observers)
     how = program.static.convention, grams, normalizing, rows, variations
     losses = total_loss(images, features, targets, weights, *how)
