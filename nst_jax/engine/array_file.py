@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from nst_jax.weights.storage import Checksum
+from nst_jax.weights.storage import Checksum, checksum
 
 # What safetensors calls them.
 TYPES = {
@@ -122,10 +122,7 @@ def read(path: Path, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     for key, entry in entries.items():
         begin, end = entry["data_offsets"]
         arrays[key] = data[begin:end].view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
-    digest = Checksum({key: value for key, value in metadata.items() if key != "sha256"})
-    for key in sorted(arrays):
-        digest.add(key, arrays[key])
-    if metadata.pop("sha256") != digest.text:
+    if metadata.pop("sha256") != checksum(arrays, metadata):
         raise ValueError(f"{path}: is damaged")
     return metadata, arrays
 

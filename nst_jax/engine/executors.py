@@ -86,10 +86,10 @@ class Executor:
 
     def restore(self, carry: Carry, shape: tuple[int, int]) -> Carry:
         """The carry on the devices, from one that was stored, of images (H, W, 3)."""
-        shapes = self._carry_shapes(shape)
-        without = self._without_lanes(carry)
         return jax.tree.map(
-            lambda _, pieces: jax.device_put(np.asarray(pieces[0])), shapes, without
+            lambda pieces: jax.device_put(np.asarray(pieces[0])),
+            self._without_lanes(carry),
+            is_leaf=lambda each: isinstance(each, list),
         )
 
     def _with_lanes(self, carry: Carry) -> Carry:
@@ -98,15 +98,12 @@ class Executor:
     def _without_lanes(self, carry: Carry) -> Carry:
         return map_lanes(self._program, lambda leaf: leaf[0], carry)
 
-    def _carry_shapes(self, shape: tuple[int, int]) -> Carry:
-        image = jax.ShapeDtypeStruct((*shape, 3), jnp.float32)
-        return jax.eval_shape(self._functions.start, image)
-
     def _inputs_of_step(
         self, shape: tuple[int, int], one_lane: Arguments
     ) -> tuple[jax.stages.Wrapped, Carry, Arguments]:
         """The step, and the shapes of its carry and arguments."""
-        return self._functions.step, self._carry_shapes(shape), one_lane
+        functions, image = self._functions, jax.ShapeDtypeStruct((*shape, 3), jnp.float32)
+        return functions.step, jax.eval_shape(functions.start, image), one_lane
 
 
 class MeshExecutor(Executor):
@@ -154,8 +151,6 @@ class MeshExecutor(Executor):
         return whole
 
     def store(self, carry: Carry) -> Carry:  # noqa: D102
-        if self._program.rows.devices == 1:
-            return jax.tree.map(lambda leaf: [piece_of(leaf)], carry)
         pieces = jax.tree.map(self._pieces_of, carry)
         return pieces if self._has_axis else self._with_lanes(pieces)
 
@@ -163,8 +158,9 @@ class MeshExecutor(Executor):
         self._height = shape[0]
         if not self._has_axis:
             carry = self._without_lanes(carry)
-        shapes = self._carry_shapes(shape)
-        return jax.tree.map(self._from_pieces, shapes, self._programs(self._height).carry, carry)
+        programs = self._programs(self._height)
+        shapes = _carry_shapes(programs, self.compiled_lanes, shape)
+        return jax.tree.map(self._from_pieces, shapes, programs.carry, carry)
 
     def _pieces_of(self, array: jax.Array) -> list[Piece]:
         """Those of this process, by rows; each with all lanes."""
@@ -179,8 +175,6 @@ class MeshExecutor(Executor):
 
     def _from_pieces(self, shape: Any, sharding: NamedSharding, pieces: list[np.ndarray]) -> Any:
         """An array from those of this process, as `_pieces_of` has them."""
-        if self._program.rows.devices == 1:
-            return jax.device_put(np.asarray(pieces[0]), sharding)
         own = sharding.addressable_devices_indices_map(shape.shape).values()
         order = sorted({self._place_of(index)[1] for index in own})
 
@@ -194,13 +188,6 @@ class MeshExecutor(Executor):
         """Where a shard begins: along the axis of lanes, if there is one, and along the others."""
         begins = tuple(each.start or 0 for each in index)
         return (begins[:1], begins[1:]) if self._has_axis else ((), begins)
-
-    def _carry_shapes(self, shape: tuple[int, int]) -> Carry:
-        image: Any = jax.ShapeDtypeStruct((*shape, 3), jnp.float32)
-        image = _pad_rows(image, 0, self._programs(shape[0]).rows)
-        if self._has_axis:
-            image = shape_of_lanes(self.lanes, image)
-        return jax.eval_shape(self._programs(shape[0]).start, image)
 
     @cached_property
     def _params(self) -> Parameters:
@@ -427,11 +414,16 @@ def on_mesh(
         one_lane: the arguments of one lane, or their shapes.
     """
     programs = jitted_on(_with_height(program, shape[0]), devices, lanes > 0)
-    image = jax.ShapeDtypeStruct((*shape, 3), jnp.float32)
     targets, weights = one_lane
-    padded = _pad_rows(image, 0, programs.rows), (pad_targets(targets, programs.rows), weights)
-    image, arguments = shape_of_lanes(lanes, padded) if lanes else padded
-    return programs, jax.eval_shape(programs.start, image), arguments
+    arguments: Any = pad_targets(targets, programs.rows), weights
+    arguments = shape_of_lanes(lanes, arguments) if lanes else arguments
+    return programs, _carry_shapes(programs, lanes, shape), arguments
+
+
+def _carry_shapes(programs: MeshPrograms, lanes: int, shape: tuple[int, int]) -> Carry:
+    """Shapes of the carry of images (H, W, 3); `lanes` as `on_mesh` has them."""
+    image: Any = _pad_rows(jax.ShapeDtypeStruct((*shape, 3), jnp.float32), 0, programs.rows)
+    return jax.eval_shape(programs.start, shape_of_lanes(lanes, image) if lanes else image)
 
 
 def _carry_specs(program: Program, spec: Callable[..., P]) -> Carry:

@@ -65,15 +65,17 @@ for one, lane in zip(many, swept):
     totals = [[losses.total for _, losses in each.history] for each in (alone, lane)]
     assert np.allclose(*totals, 1e-4)
     assert np.abs(alone.image - lane.image).max() < 1e-3
-problem = prepare_problem(content, style, many, None).shared(2)
-prepare = partial(prepare_parameters, problem.program, problem.weights.params, problem.shape)
-executor = MeshExecutor(problem.program, prepare, 4, tuple(jax.devices()))
-carry = executor.start([each * content for each in (0.1, 0.2, 0.3, 0.4)])
-stored = jax.tree.map(np.asarray, executor.store(carry))
-assert [piece.shape for piece in stored.image] == [(4, 48, 96, 3)] * 2
-restored = executor.restore(stored, content.shape[:2])
-for before, after in zip(jax.tree.leaves(carry), jax.tree.leaves(restored), strict=True):
-    assert before.sharding == after.sharding and np.array_equal(before, after)
+given = prepare_problem(content, style, many, None)
+for rows, lanes, height in ((2, 4, 48), (1, 8, 67)):
+    problem = given.shared(rows)
+    prepare = partial(prepare_parameters, problem.program, problem.weights.params, problem.shape)
+    executor = MeshExecutor(problem.program, prepare, lanes, tuple(jax.devices()))
+    carry = executor.start([0.1 * number * content for number in range(lanes)])
+    stored = jax.tree.map(np.asarray, executor.store(carry))
+    assert [piece.shape for piece in stored.image] == [(lanes, height, 96, 3)] * rows
+    restored = executor.restore(stored, content.shape[:2])
+    for before, after in zip(jax.tree.leaves(carry), jax.tree.leaves(restored), strict=True):
+        assert before.sharding == after.sharding and np.array_equal(before, after)
 for name, image in (("content", content), ("style", style)):
     Image.fromarray(np.uint8(255 * image)).save(f"{name}.png")
 flags = ["--size", "64", "--steps", "3", "--content-layers", "conv2_2", "--style-layers", "conv1_1"]
