@@ -5,8 +5,11 @@ gather results. Where an image is shared by the devices of all processes they ta
 together. They are joined with JAX's own `jax.distributed`.
 """
 
+import atexit
+import ctypes
 import os
 import pickle
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +29,9 @@ ADDRESS, COUNT, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PRO
 # After which a process that is gone ends the others; also that one which ends waits for them.
 HEARTBEAT_SECONDS = 30  # JAX: 100 and 300
 PART = 2**26  # bytes that are sent at once
-LOST = "another process of this run is gone; run the same command again in all of them to go on"
+AGAIN = "run the same command again in all of them to go on"
+LOST = f"another process of this run is gone; {AGAIN}"
+ABORTED = f"JAX ended this process, as it does when another of the run is gone; {AGAIN}"
 
 
 def join() -> None:
@@ -36,6 +41,9 @@ def join() -> None:
         SettingsError: the environment says nothing, or what it says does not work.
     """
     _keep_stdout_for_answers()
+    _say_what_to_do_when_jax_aborts()
+    # Nothing here asks it, and it says much when the first process is gone.
+    jax.config.update("jax_enable_preemption_service", False)
     count, index = os.environ.get(COUNT), os.environ.get(INDEX)
     try:
         jax.distributed.initialize(
@@ -62,6 +70,31 @@ def _keep_stdout_for_answers() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding=encoding, errors=errors, buffering=1)
     os.dup2(2, 1)
     sys.stdout = answers
+
+
+def silence_libraries() -> None:
+    """Let `sys.stderr` alone write to standard error from now on, and no library."""
+    sys.stderr = os.fdopen(os.dup(2), "w", encoding=sys.stderr.encoding, buffering=1)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    os.close(nothing)
+
+
+def _say_what_to_do_when_jax_aborts() -> None:
+    """When the first process is gone, JAX aborts the others at once, from a thread of its own.
+
+    A handler in Python would come too late: it runs in the main thread, once that is back from XLA.
+    """
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_int)
+    def end(_: int) -> None:
+        os.write(sys.stderr.fileno(), f"nst-jax: {ABORTED}\n".encode())
+        os._exit(1)
+
+    libc = ctypes.CDLL(None)
+    libc.signal(signal.SIGABRT, end)
+    # It keeps `end` alive, and comes after JAX's own, which waits for the others.
+    atexit.register(lambda handler: libc.signal(signal.SIGABRT, signal.SIG_DFL), end)
 
 
 def is_first() -> bool:

@@ -1,7 +1,8 @@
 """Processes that take every step together: where one is gone, the others end at once.
 
-In the middle of such a step nothing comes back to Python, and after `HEARTBEAT_SECONDS` JAX would
-abort the process with a stack trace. A connection that breaks tells sooner, and in one line.
+In the middle of such a step nothing may come back to Python, and JAX would abort the process with a
+stack trace: at once where the first is gone, after `HEARTBEAT_SECONDS` where another is. A
+connection that breaks tells in one line.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 
 import jax
 
-from nst_jax.engine.distributed import ADDRESS, LOST, gather, is_first
+from nst_jax.engine.distributed import ADDRESS, LOST, gather, is_first, silence_libraries
 
 SECONDS = 10.0  # to connect; after that it goes without
 GRACE = 1.0  # seconds in which a process may end by itself, of the same error
@@ -70,6 +71,9 @@ def _watch(connection: socket.socket, ended: threading.Event) -> None:
     with contextlib.suppress(OSError):
         if connection.recv(len(FAREWELL)) == FAREWELL:
             return
+    if ended.is_set():
+        return
+    silence_libraries()  # JAX is about to abort, with a stack trace
     if not ended.wait(GRACE):
         print(f"nst-jax: {LOST}", file=sys.stderr, flush=True)
         os._exit(1)

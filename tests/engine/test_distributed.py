@@ -122,6 +122,16 @@ def test_a_process_that_dies_ends_the_other(folder, start):
     assert code == 0 and "2 of 3 are finished" in said
 
 
+def test_the_first_dies(folder, start):
+    """JAX aborts the others, with a stack trace; in the end they say what to do."""
+    first, second = start("-o", "out", "--steps", "2000", "--lanes", "1")
+    wait_for(folder / "out")
+    first.send_signal(signal.SIGKILL)
+    assert second.wait(timeout=distributed.HEARTBEAT_SECONDS / 2) == 1
+    last = Path("said-1").read_text().splitlines()[-1]
+    assert last.startswith("nst-jax: ") and distributed.AGAIN in last
+
+
 def test_both_are_killed_and_go_on(folder, start):
     """Each with its own lane, from its own file; to the same bits."""
     flags = ("--steps", "40", "--lanes", "1", "--report-every", "1", "--checkpoint-every", "2")
@@ -184,7 +194,7 @@ def test_one_of_those_that_share_a_picture_is_killed(folder, start):
     first.send_signal(signal.SIGKILL)
     assert second.wait(timeout=distributed.HEARTBEAT_SECONDS / 2) == 1
     last = Path("said-1").read_text().splitlines()[-1]
-    assert last.startswith(f"nst-jax: {distributed.LOST}")
+    assert last.startswith("nst-jax: ") and distributed.AGAIN in last
     assert (folder / "out.png.checkpoint").exists()
     for process in start(*flags, command=PICTURE, devices=2):
         assert process.communicate(timeout=240) and process.returncode == 0
