@@ -15,6 +15,7 @@ def connection(monkeypatch):
     """Both ends, and the codes with which this process would have ended."""
     codes = []
     monkeypatch.setattr(peers, "GRACE", 0)
+    monkeypatch.setattr(peers, "silence_libraries", lambda: None)  # pytest is one
     monkeypatch.setattr(peers.os, "_exit", codes.append)
     here, there = socket.socketpair()
     yield here, there, codes
