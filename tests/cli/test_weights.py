@@ -61,7 +61,7 @@ def installed(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_from_a_file_to_a_picture(keras, installed, monkeypatch):
     """Convert and install without means, list, verify, paint, normalize, paint."""
-    monkeypatch.setattr(activation_means, "CROP", 32)  # for speed
+    monkeypatch.setattr(activation_means, "CROP", 16)  # for speed
     convert = ("weights", "convert", keras / "vgg16.h5", "--no-normalize")
     code, out, err = nst(*convert)
     path = installed / "vgg16-keras.safetensors"
@@ -102,7 +102,6 @@ def test_from_a_file_to_a_picture(keras, installed, monkeypatch):
         code, _, err = nst(*paint, "--pooling", pooling)
         assert code == 0 and f", normalized for {pooling} pooling\n" in err
     assert ", normalized for average pooling and zero padding" in nst(*paint, *REFLECT).err
-    assert f"over {SHIPPED} photographs" in nst("weights", "normalize", "vgg16-keras").err
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -127,7 +126,7 @@ def serving(folder):
 @pytest.mark.slow
 def test_from_a_server_to_a_picture(installed, monkeypatch, tmp_path):
     """Two commands: the second one needs no server, and the network is normalized for it."""
-    monkeypatch.setattr(activation_means, "CROP", 32)
+    monkeypatch.setattr(activation_means, "CROP", 16)  # for speed
     monkeypatch.setattr(architecture, "FILTERS", (8, 6, 5, 7, 6))  # the file has 60 kB
     monkeypatch.setenv("HOME", str(tmp_path))  # Keras has nothing there
     for variable in ("KERAS_HOME", "TORCH_HOME", "XDG_CACHE_HOME"):
@@ -280,11 +279,13 @@ def test_fetch_without_a_network(installed, monkeypatch, tmp_path, name):
 
 
 @pytest.mark.slow
-def test_fetch_where_keras_has_the_file(keras, installed, monkeypatch, tmp_path):
-    monkeypatch.setattr(activation_means, "CROP", 32)
+def test_fetch_where_keras_has_the_file(installed, monkeypatch, tmp_path):
+    monkeypatch.setattr(activation_means, "CROP", 16)  # for speed
+    monkeypatch.setattr(architecture, "FILTERS", (8, 6, 5, 7, 6))
     theirs = tmp_path / "models" / "vgg16.h5"
     theirs.parent.mkdir()
-    theirs.symlink_to(keras / "vgg16.h5")
+    network = random_network("vgg16", seed=1, filters=architecture.FILTERS)
+    KERAS.write(theirs, KERAS.convention(network), "vgg16")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setitem(SOURCES, "vgg16", Download("vgg16.h5", f"sha256:{sha256_of(theirs)}", ()))
     code, out, err = nst("weights", "fetch", "vgg16")
@@ -299,6 +300,7 @@ def test_fetch_where_keras_has_the_file(keras, installed, monkeypatch, tmp_path)
     assert load_weights(path).source_sha256 == sha256_of(theirs)
     assert os.listdir(installed) == [path.name]
     refused(("weights", "fetch", "vgg16"), (f"{path}: exists already", "--overwrite"))
+    assert f"over {SHIPPED} photographs" in nst("weights", "normalize", "vgg16-keras").err
 
 
 def test_no_room_for_weights(installed, keras, monkeypatch):

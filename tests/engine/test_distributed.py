@@ -23,6 +23,7 @@ pytestmark = pytest.mark.slow
 
 SWEEP = ["sweep", "photo.png", "painting.png", "--size", "32", "--lbfgs-memory", "4"]
 SWEEP += ["--init", "noise", "--ratios", "1e-5,1e-4,1e-3", "--weights", "vgg16"]
+SWEEP += ["--style-layers", "conv1_1,conv2_1", "--content-layers", "conv2_2"]
 PICTURE = ["stylize", "photo.png", "painting.png", "--size", "67", "--lbfgs-memory", "4"]
 PICTURE += ["--weights", "vgg16", "-o", "out.png", "--report-every", "1"]
 PICTURE += ["--style-layers", "conv1_1,conv2_1", "--content-layers", "conv2_2"]
@@ -188,7 +189,7 @@ def test_two_processes_share_a_picture(folder, start):
 
 def test_one_of_those_that_share_a_picture_is_killed(folder, start):
     """The other ends in one line; the same command goes on, to the bits of a run that is not."""
-    flags = ("--steps", "30", "--checkpoint-every", "2")
+    flags = ("--steps", "16", "--checkpoint-every", "2")
     first, second = start(*flags, command=PICTURE, devices=2)
     wait_for(folder / "out.png-1.checkpoint.before")
     first.send_signal(signal.SIGKILL)
