@@ -121,7 +121,10 @@ def paint_lanes(
     if run_options.save_every and jax.process_count() > 1:
         raise SettingsError("--save-every works in one process only; leave out --distributed")
 
-    def read() -> tuple[SweepFolder, Weights]:
+    weights: Weights | None = None  # in the first process, which alone prepares the problem
+
+    def read() -> SweepFolder:
+        nonlocal weights
         wanted, saving = read_settings(options), save_options(options)
         weights = load_weights(find_weights(wanted.weights))
         settings, weights, network = choose_network(wanted, weights)
@@ -133,9 +136,9 @@ def paint_lanes(
         again = {name: shlex.join(["nst-jax", *command]) for name, command in alone.items()}
         command = shlex.join(["nst-jax", *arguments])
         path = Path(options.output)
-        return SweepFolder(path, grid, weights, command, again, saving, say), weights
+        return SweepFolder(path, grid, weights, command, again, saving, say)
 
-    folder, weights = distributed.from_first(read)
+    folder = distributed.from_first(read)
     grid = folder.grid
 
     def take_up() -> tuple[list[Lane], bool]:
@@ -177,7 +180,7 @@ def paint_lanes(
 def _run(
     folder: SweepFolder,
     lanes: list[Lane],
-    weights: Weights,
+    weights: Weights | None,
     run_options: RunOptions,
     options: argparse.Namespace,
     interruption: Interruption,

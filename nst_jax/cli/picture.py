@@ -228,8 +228,7 @@ def paint_picture(
         size = checkpoint_bytes(problem, copies) if options.checkpoint_every else 0
         room = picture.path.parent, picture_bytes(problem, saving), size
         distributed.from_first(partial(check_room, *room))
-        if is_first:
-            say_if_memory_is_short(problem, copies, size > 0)
+        say_if_memory_is_short(problem, copies, size > 0)
         if page:
             say_where_to_watch(page.path)
         pictures = {0: picture.path} if is_first else {}

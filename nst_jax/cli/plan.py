@@ -70,7 +70,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
         if plan.problem:
             answer(f"{name}: {plan.problem}")
         if plan.account and not (name == HERE and jax.default_backend() == "cpu"):
-            host = image_bytes(problem) + run_bytes(_on(problem, name, options.rows), plan.lanes)
+            host = image_bytes(problem) + run_bytes(problem.shared(plan.rows), plan.lanes)
             answer(f"{name}: {as_text(host)} of the host's memory, without checkpoints")
     answer("by XLA's account; times are the least that the device's peaks allow, but for 'here'")
     return True
@@ -81,14 +81,6 @@ def _plan(problem: Problem, name: str, options: argparse.Namespace) -> Plan:
         here = shared(problem, 1 if options.rows is None else options.rows, flag="--rows")
         return plan_here(here, options.lanes, say)
     return make_plan(problem, find_device_kind(name), options.lanes, options.rows, say)
-
-
-def _on(problem: Problem, name: str, rows: int | None) -> Problem:
-    """A problem, shared by as many devices as `make_plan` lets share it."""
-    if rows is None:
-        alone = name == HERE or len(problem.settings) > 1
-        rows = 1 if alone else find_device_kind(name).devices
-    return problem.shared(rows)
 
 
 def _row(name: str, plan: Plan, count: int) -> tuple[str, ...]:

@@ -48,6 +48,7 @@ class Plan(NamedTuple):
         steps: of each round.
         problem: why it cannot be done, or what it takes; "" where all is well.
         largest: {flags: long side in px of the largest image that fits, one lane}.
+        rows: devices that share each image.
     """
 
     account: Account | None
@@ -56,6 +57,7 @@ class Plan(NamedTuple):
     steps: int
     problem: str
     largest: dict[str, int]
+    rows: int = 1
 
     @property
     def least_seconds(self) -> float | None:
@@ -145,7 +147,7 @@ def make_plan(
             one = account(groups)
             least = min(least, one, key=lambda each: each.memory)
         if one.memory > budget:
-            return Plan(None, 0, 0, 0, _too_large(least, budget), largest)
+            return Plan(None, 0, 0, 0, _too_large(least, budget), largest, rows)
         found, wanted = one, min(count, lanes_at_once or count)
         lanes = min(wanted, groups * int((budget - shared) // max(one.memory - shared, 1)))
         while (lanes := device_memory.even_share(count, max(lanes, groups), groups)) > groups:
@@ -158,7 +160,7 @@ def make_plan(
         steps = problem.settings[0].steps + 1
         taken = what_was_taken(given, problem)
         remark = f"to fit into memory: {taken}" if taken else ""
-        return Plan(found, lanes, math.ceil(count / lanes), steps, remark, largest)
+        return Plan(found, lanes, math.ceil(count / lanes), steps, remark, largest, rows)
 
 
 def _largest_sizes(

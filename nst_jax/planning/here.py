@@ -50,7 +50,8 @@ def plan_here(
         memory = max(memory, _peak_bytes())
     step = (seconds[-1] - seconds[1]) / (len(seconds) - 2)
     account = Account(memory, 0, 0, 0, {}, 0.0, {}, step)
-    return Plan(account, lanes, len(rounds), problem.settings[0].steps + 1, "", {})
+    steps, shared_by = problem.settings[0].steps + 1, problem.program.rows.devices
+    return Plan(account, lanes, len(rounds), steps, "", {}, shared_by)
 
 
 def _forget_peak() -> None:

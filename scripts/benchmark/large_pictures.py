@@ -10,6 +10,7 @@ reading with the float32 image that comes of it, of writing with that which is w
 import argparse
 import datetime
 import multiprocessing
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -97,11 +98,12 @@ def main() -> None:
     parser.add_argument("--note", default="", help="what readers should know of these figures")
     parser.add_argument("-o", "--output", type=Path, help="Markdown file")
     options: argparse.Namespace = parser.parse_args()
-    setup = machine.setup("cpu", 2)["machine"]
+    setup = machine.setup("cpu", os.cpu_count() or 1)
+    processors, memory = machine.describe(setup)[0], setup["machine"]["memory_gb"]
     libraries = ", ".join(f"{name} {version(name)}" for name in ("pillow", "tifffile", "numpy"))
     text = (
-        f"{__doc__}\nMade {datetime.date.today().isoformat()} on {setup['cores']} cores of "
-        f"{setup['cpu']}, {setup['memory_gb']} GB, with {libraries}. {options.note}".rstrip()
+        f"{__doc__}\nMade {datetime.date.today().isoformat()} on {processors}, {memory} GB, with "
+        f"{libraries}. {options.note}".rstrip()
         + f"\n\n| {' | '.join(HEAD)} |\n"
         + "|---" * len(HEAD)
         + "|\n"

@@ -31,10 +31,8 @@ def test_here(folder):
     assert "1 of 1" in row and "host" not in outcome.out  # a CPU's is the same
 
 
-@pytest.mark.parametrize(
-    ("flags", "device", "shared"), [((), "8xh100", 8), (("--rows", 2), "8xh100", 2), ((), "l4", 1)]
-)
-def test_the_host_s_memory(folder, monkeypatch, flags, device, shared):
+@pytest.mark.parametrize("rows", [1, 8])
+def test_the_host_s_memory(folder, monkeypatch, rows):
     """Beside that of a device; what devices share they keep."""
     asked = []
 
@@ -42,13 +40,13 @@ def test_the_host_s_memory(folder, monkeypatch, flags, device, shared):
         asked.append((problem.program.rows.devices, lanes))
         return 2_000_000
 
-    found = Plan(Account(9, 0, 0, 0, {}, 0.0, {}, 1.0), 1, 1, 1, "", {})
+    found = Plan(Account(9, 0, 0, 0, {}, 0.0, {}, 1.0), 1, 1, 1, "", {}, rows)
     monkeypatch.setattr(plan, "make_plan", lambda *_: found)
     monkeypatch.setattr(plan, "run_bytes", run_bytes)
-    outcome = nst(*PLAN, *flags, "--on", device)
+    outcome = nst(*PLAN, "--on", "8xh100")
     size = 4 * 3 * 2 * 24 * 32
-    line = f"{device}: {as_text(2_000_000 + size)} of the host's memory, without checkpoints"
-    assert line in outcome.out.splitlines() and asked == [(shared, 1)]
+    line = f"8xh100: {as_text(2_000_000 + size)} of the host's memory, without checkpoints"
+    assert line in outcome.out.splitlines() and asked == [(rows, 1)]
 
 
 def test_lanes_of_a_sweep_as_json(folder):

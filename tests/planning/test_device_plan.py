@@ -87,12 +87,11 @@ def test_as_many_lanes_as_fit_evenly_over_the_rounds(compiled):
 
 def test_devices_share_one_image_and_the_lanes_of_a_sweep(compiled):
     eight = find_device_kind("8xv5e")
-    device_plan.make_plan(make_problem(), eight)
-    assert compiled.jobs[-1].program.rows.devices == 8 and compiled.jobs[-1].lanes == 0
-    made = device_plan.make_plan(make_problem(lanes=20), eight)
-    assert compiled.jobs[-1].program.rows.devices == 1 and made.lanes == 24  # three on each
-    made = device_plan.make_plan(make_problem(lanes=20), eight, rows=2)
-    assert compiled.jobs[-1].program.rows.devices == 2 and made.lanes == 20
+    for lanes, asked, rows, at_once in ((1, None, 8, 1), (20, None, 1, 24), (20, 2, 2, 20)):
+        made = device_plan.make_plan(make_problem(lanes=lanes), eight, rows=asked)
+        assert compiled.jobs[-1].program.rows.devices == made.rows == rows
+        assert made.lanes == at_once
+    assert compiled.jobs[0].lanes == 0  # one image, with no axis of lanes
     for rows in (0, -2, 3, 16):
         with pytest.raises(SettingsError, match=f"--rows {rows}: wanted a number that divides 8"):
             device_plan.make_plan(make_problem(), eight, rows=rows)
