@@ -57,6 +57,8 @@ def add_joining_flag(group: Any) -> None:
 def join_if_asked(options: argparse.Namespace) -> None:
     """Join the run's other processes, before any device is used, and whatever else goes wrong."""
     if options.distributed:
+        minutes = distributed.JOIN_SECONDS // 60
+        say(f"waiting for the other processes of this run, {minutes} minutes at most")
         distributed.join()
 
 

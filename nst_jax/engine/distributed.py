@@ -26,12 +26,15 @@ T = TypeVar("T")
 
 # What to pass to `jax.distributed.initialize` where no cluster's scheduler tells it.
 ADDRESS, COUNT, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
+JOIN_SECONDS = 300  # for which each waits until all are there
 # After which a process that is gone ends the others; also that one which ends waits for them.
 HEARTBEAT_SECONDS = 30  # JAX: 100 and 300
 PART = 2**26  # bytes that are sent at once
 AGAIN = "run the same command again in all of them to go on"
 LOST = f"another process of this run is gone; {AGAIN}"
-ABORTED = f"JAX ended this process, as it does when another of the run is gone; {AGAIN}"
+ABORTED = (
+    f"JAX ended this process, as it does when another of the run is gone or never came; {AGAIN}"
+)
 
 
 def join() -> None:
@@ -49,6 +52,7 @@ def join() -> None:
         jax.distributed.initialize(
             num_processes=None if count is None else int(count),
             process_id=None if index is None else int(index),
+            initialization_timeout=JOIN_SECONDS,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
             shutdown_timeout_seconds=HEARTBEAT_SECONDS,
         )

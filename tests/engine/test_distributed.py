@@ -224,6 +224,30 @@ def test_a_signal_to_one_ends_all_of_those_that_share_a_picture(folder, start):
     assert (folder / "out.png-1.checkpoint").exists()
 
 
+ALONE = """
+import sys
+from nst_jax.cli.main import main
+from nst_jax.engine import distributed
+distributed.JOIN_SECONDS = 2
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("index", ["0", "1"])
+def test_the_other_never_comes(folder, index):
+    address = {"JAX_COORDINATOR_ADDRESS": f"localhost:{free_port()}", "JAX_PLATFORMS": "cpu"}
+    ended = subprocess.run(
+        [sys.executable, "-c", ALONE, *PICTURE, "--distributed"],
+        env=os.environ | address | {"JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": index},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    first, *_, last = ended.stderr.splitlines()
+    assert ended.returncode == 1 and ended.stdout == "" and distributed.ABORTED in last
+    assert first.startswith("waiting for the other processes of this run")
+
+
 @pytest.mark.parametrize("environment", [{}, {"JAX_NUM_PROCESSES": "two"}])
 def test_an_environment_that_says_nothing(folder, environment):
     cleared = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
