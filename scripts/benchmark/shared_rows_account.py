@@ -50,6 +50,7 @@ SIZES = (
     Row("8xv5e", (4096, 4096), {}),
     Row("8xv5e", (4096, 4096), BANDS),
     Row("8xv5e", (8192, 8192), {**TEN, **BANDS}),
+    Row("8xv5e", (8192, 8192), BANDS),
     Row("8xv5e", (16384, 16384), {**TEN, **BANDS}),
 )
 SCALING = (
