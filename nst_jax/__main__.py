@@ -11,13 +11,12 @@ GPU_MEMORY_SHARE = "0.9"  # `device_memory.USABLE`
 def main() -> int:
     """Run the command; Ctrl-C while it is still being imported ends it without a traceback."""
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", GPU_MEMORY_SHARE)
-    previous = signal.getsignal(signal.SIGINT)
-    if previous is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from nst_jax.cli import main as cli
+    from nst_jax.cli.interruption import ctrl_c_at_once
 
-    cli.make_parser(sys.argv[1:])  # imports the rest
-    signal.signal(signal.SIGINT, previous)
+    with ctrl_c_at_once():
+        from nst_jax.cli import main as cli
+
+        cli.make_parser(sys.argv[1:])  # imports the rest
     code = cli.main()
     if code > 128:  # Ctrl-C pressed once more would spoil the exit
         signal.signal(signal.SIGINT, signal.SIG_IGN)

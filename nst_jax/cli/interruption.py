@@ -7,6 +7,7 @@ import contextlib
 import math
 import signal
 import time
+from collections.abc import Iterator
 
 from nst_jax.cli.messages import say
 
@@ -22,6 +23,21 @@ _last = signal.SIGINT
 def exit_code() -> int:
     """Of a command that a signal has ended, as shells have it: 130, 143 or 129."""
     return 128 + _last
+
+
+@contextlib.contextmanager
+def ctrl_c_at_once() -> Iterator[None]:
+    """Ctrl-C ends the process here and now, without a traceback.
+
+    For what is not Python's: it would answer only once that is over.
+    """
+    previous = signal.getsignal(signal.SIGINT)
+    if previous is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 class Interruption:

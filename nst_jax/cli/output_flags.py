@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nst_jax.cli.interruption import ctrl_c_at_once
 from nst_jax.cli.messages import say
 from nst_jax.cli.settings_flags import add_value
 from nst_jax.engine import distributed
@@ -59,7 +60,8 @@ def join_if_asked(options: argparse.Namespace) -> None:
     if options.distributed:
         minutes = distributed.JOIN_SECONDS // 60
         say(f"waiting for the other processes of this run, {minutes} minutes at most")
-        distributed.join()
+        with ctrl_c_at_once():
+            distributed.join()
 
 
 def output_file(typed: str | None, default: Path) -> Path:

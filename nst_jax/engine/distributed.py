@@ -89,6 +89,8 @@ def _say_what_to_do_when_jax_aborts() -> None:
 
     A handler in Python would come too late: it runs in the main thread, once that is back from XLA.
     """
+    if os.name != "posix":
+        return
 
     @ctypes.CFUNCTYPE(None, ctypes.c_int)
     def end(_: int) -> None:
